@@ -1,0 +1,53 @@
+# Every target sets up what it needs; `make demo` and `make test` work on a machine with nothing but
+# Python 3.11+, make and git. As root the system packages are installed; otherwise they are named.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system-packages demo test test-compose lint bench bench-quick lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: system-packages $(STAMP)  ## install system packages (as root) and the locked Python packages
+
+system-packages:
+	@PYTHON=$(PYTHON) bash .ci/system-packages
+
+# setuptools comes from the lock, so building the editable install needs no unpinned download.
+$(STAMP): pyproject.toml requirements-dev.lock
+	@echo "setting up $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: setup  ## Bookinfo through real sidecars on this machine; Ctrl-C ends it
+	@$(BIN)/glassmesh demo
+
+test: setup  ## unit, conformance, differential and network-namespace tests
+	@$(BIN)/python -m pytest -m 'not compose'
+
+test-compose: setup  ## docker compose up, for real
+	@$(BIN)/python -m pytest -m compose
+
+lint: setup  ## ruff and mypy --strict
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: setup  ## our sidecar beside real Envoy, same xDS, in one run
+	@$(BIN)/python -m bench
+
+bench-quick: setup  ## the same in under a minute
+	@$(BIN)/python -m bench --quick
+
+lock: $(STAMP)  ## resolve pyproject.toml into the hashed lock files
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements-dev.lock
+
+clean:  ## stop a running mesh and remove what was built
+	@[ ! -x $(BIN)/glassmesh ] || $(BIN)/glassmesh down || true
+	rm -rf $(VENV) .glassmesh build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
