@@ -1,0 +1,169 @@
+"""Counters, gauges and histograms by Envoy's dotted names, as plain objects whose `value` is incremented in place.
+
+Decides which stats exist: like Istio's Envoy, a sidecar registers only the names that match its inclusion list;
+any other name still gives its caller a working handle, which no page shows. Knows nothing of Prometheus or of
+admin pages. Invariant: one registered name is one handle for as long as its scope lives.
+Reference: Envoy "statistics", Istio pkg/bootstrap/config.go (inclusion lists).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+
+# Milliseconds (or bytes). Envoy's default histogram buckets, source/common/stats/histogram_impl.cc.
+DEFAULT_BUCKETS: tuple[float, ...] = (
+    0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000,
+    300000, 600000, 1800000, 3600000,
+)  # fmt: skip
+
+
+class Counter:
+    """A number that only grows: `handle.value += 1`."""
+
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value = 0
+
+    def __repr__(self) -> str:
+        return f"<Counter {self.name} {self.value}>"
+
+
+class Gauge:
+    """A number that goes up and down; assign or increment `value`."""
+
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value = 0
+
+    def __repr__(self) -> str:
+        return f"<Gauge {self.name} {self.value}>"
+
+
+class Histogram:
+    """Counts of recorded values per bucket; `counts[i]` holds values <= `bounds[i]`, the last one the rest."""
+
+    __slots__ = ("bounds", "counts", "name", "sum")
+
+    def __init__(self, name: str, bounds: tuple[float, ...] = DEFAULT_BUCKETS) -> None:
+        self.name = name
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum: float = 0
+
+    def record(self, value: float) -> None:
+        """Add one value: milliseconds for times, bytes for sizes."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def quantile(self, q: float) -> float:
+        """The value below which a share `q` (0..1) of the records lies, interpolated inside its bucket."""
+        total = self.count
+        if not total:
+            return 0.0
+        rank, below, lower = q * total, 0, 0.0
+        for count, upper in zip(self.counts, self.bounds, strict=False):
+            if count and below + count >= rank:
+                return lower + (upper - lower) * max(rank - below, 0.0) / count
+            below, lower = below + count, upper
+        return lower
+
+    def __repr__(self) -> str:
+        return f"<Histogram {self.name} n={self.count}>"
+
+
+class StatsStore:
+    """All registered stats of this process. Ask for a handle once, when config arrives, and keep it.
+
+    `included(name)` says whether a name is registered; without it every name is.
+    """
+
+    def __init__(self, included: Callable[[str], bool] | None = None) -> None:
+        self._included = included
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+
+    def counter(self, name: str) -> Counter:
+        found = self._counters.get(name)
+        if found is None:
+            found = Counter(name)
+            if self._included is None or self._included(name):
+                self._counters[name] = found
+        return found
+
+    def gauge(self, name: str) -> Gauge:
+        found = self._gauges.get(name)
+        if found is None:
+            found = Gauge(name)
+            if self._included is None or self._included(name):
+                self._gauges[name] = found
+        return found
+
+    def histogram(self, name: str, bounds: tuple[float, ...] = DEFAULT_BUCKETS) -> Histogram:
+        found = self._histograms.get(name)
+        if found is None:
+            found = Histogram(name, bounds)
+            if self._included is None or self._included(name):
+                self._histograms[name] = found
+        return found
+
+    def drop(self, prefix: str) -> None:
+        """Forget every stat whose name starts with `prefix`, for example when `cluster.NAME.` goes away."""
+        for kind in (self._counters, self._gauges, self._histograms):
+            for name in [n for n in kind if n.startswith(prefix)]:
+                del kind[name]
+
+    def counters(self) -> Iterator[Counter]:
+        return iter(list(self._counters.values()))
+
+    def gauges(self) -> Iterator[Gauge]:
+        return iter(list(self._gauges.values()))
+
+    def histograms(self) -> Iterator[Histogram]:
+        return iter(list(self._histograms.values()))
+
+    def reset_counters(self) -> None:
+        """Set every registered counter to zero, as admin `/reset_counters` does."""
+        for counter in self._counters.values():
+            counter.value = 0
+
+    def __repr__(self) -> str:
+        return f"<StatsStore {len(self._counters)} counters, {len(self._gauges)} gauges, {len(self._histograms)} histograms>"
+
+
+class Inclusion:
+    """Names a store registers: by prefix, suffix or regular expression (found anywhere), as `stats_matcher` does."""
+
+    def __init__(
+        self,
+        prefixes: Iterable[str] = (),
+        suffixes: Iterable[str] = (),
+        found: Iterable[Callable[[str], object]] = (),
+    ) -> None:
+        self._prefixes = tuple(prefixes)
+        self._suffixes = tuple(suffixes)
+        self._found = tuple(found)
+
+    def __call__(self, name: str) -> bool:
+        return (
+            name.startswith(self._prefixes)
+            or name.endswith(self._suffixes)
+            or any(search(name) is not None for search in self._found)
+        )
+
+
+# Istio pkg/bootstrap/config.go: what a sidecar creates unless ProxyConfig or annotations ask for more.
+SIDECAR_PREFIXES = (
+    "reporter=", "cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "cluster.xds-rest", "wasm",
+    "component", "istio", "control_plane",
+)  # fmt: skip
+SIDECAR_SUFFIXES = ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied")
