@@ -1,0 +1,1 @@
+"""HTTP: codecs, the connection manager, and the HTTP filters it runs."""

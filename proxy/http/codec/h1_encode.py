@@ -1,0 +1,78 @@
+"""HTTP/1.1 heads and chunks as bytes, in Envoy's spelling: lower-case names, standard reason phrases.
+
+Decides framing bytes only; which headers there are is decided by the connection manager and the router. Callers
+join what they can into one write.
+Reference: RFC 9112, Envoy source/common/http/codes.cc for the reason phrases.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from proxy.http.codec.interface import Headers
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+# Where Envoy's phrase is not Python's (which changes between versions, too).
+_ENVOY_PHRASES = {
+    104: "Upload Resumption Supported",
+    302: "Found",
+    413: "Payload Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    418: "Unknown",
+    421: "Misdirected Request",
+    422: "Unprocessable Entity",
+    425: "Unknown",
+    451: "Unknown",
+}
+
+
+def reason_phrase(status: int) -> str:
+    """The phrase for a status, `Unknown` for a status without one, as Envoy writes it."""
+    found = _ENVOY_PHRASES.get(status)
+    if found is None:
+        try:
+            return HTTPStatus(status).phrase
+        except ValueError:
+            return "Unknown"
+    return found
+
+
+class _StatusLines(dict[int, bytes]):
+    def __missing__(self, status: int) -> bytes:
+        line = f"HTTP/1.1 {status} {reason_phrase(status)}".encode("ascii")
+        self[status] = line
+        return line
+
+
+_status_lines = _StatusLines()
+
+
+def response_head(status: int, headers: Headers) -> bytes:
+    """Status line, headers and the empty line."""
+    lines = [_status_lines[status]]
+    lines += [name + b": " + value for name, value in headers]
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:
+    """Request line, headers and the empty line."""
+    lines = [method + b" " + target + b" HTTP/1.1"]
+    lines += [name + b": " + value for name, value in headers]
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body; `data` must not be empty."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: Headers | None) -> bytes:
+    """The end of a chunked body, with its trailers if there are any."""
+    if not trailers:
+        return LAST_CHUNK
+    return b"".join([b"0\r\n", *[name + b": " + value + b"\r\n" for name, value in trailers], b"\r\n"])

@@ -1,0 +1,247 @@
+"""HTTP/1.1 by httptools (llhttp): the default codec.
+
+The parser calls back while it runs; the callbacks only fill messages. What llhttp accepts and Envoy refuses (or the
+other way round) is put right in `_h1_rules`, so both HTTP/1.1 decoders refuse the same bytes.
+Reference: llhttp 9, Envoy source/common/http/http1/codec_impl.cc and balsa_parser.cc.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import httptools
+
+from proxy.http.codec import h1_rules
+from proxy.http.codec.interface import (
+    MAX_HEADERS_BYTES,
+    MAX_HEADERS_COUNT,
+    CodecError,
+    Headers,
+    Request,
+    Response,
+)
+
+
+class HttptoolsRequestDecoder:
+    """See `RequestDecoder`."""
+
+    __slots__ = (
+        "_fields",
+        "_head_bytes",
+        "_max_bytes",
+        "_max_count",
+        "_opaque",
+        "_parser",
+        "_request",
+        "_tail",
+        "requests",
+    )
+
+    def __init__(
+        self, max_headers_bytes: int = MAX_HEADERS_BYTES, max_headers_count: int = MAX_HEADERS_COUNT
+    ) -> None:
+        self.requests: deque[Request] = deque()
+        self._max_bytes = max_headers_bytes
+        self._max_count = max_headers_count
+        self._parser = httptools.HttpRequestParser(self)
+        self._request: Request | None = None  # the message being parsed
+        self._fields: Headers = []  # where the next field line goes: headers, then trailers
+        self._head_bytes = 0  # bytes fed since an unfinished head began
+        self._tail: bytes | None = None  # what followed the head of an undecided upgrade
+        self._opaque = False
+
+    @property
+    def idle(self) -> bool:
+        return self._request is None and self._tail is None and not self._head_bytes
+
+    def feed(self, data: bytes) -> None:
+        if self._opaque:
+            assert self._request is not None
+            self._request.chunks.append(data)
+            return
+        if self._tail is not None:
+            self._tail += data
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._tail = data[upgrade.args[0] :]
+            return
+        except httptools.HttpParserError as error:
+            raise self._refusal(error) from None
+        # A head that fits into one read cannot exceed the limit, so only split or huge ones are counted.
+        request = self._request
+        if request is not None and not request.method:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._max_bytes:
+                raise CodecError(431, "http1.headers_too_large")
+        elif self._head_bytes:
+            self._head_bytes = 0
+
+    def accept_upgrade(self) -> None:
+        request = self.requests[-1]
+        request.complete = False
+        self._request = request
+        self._opaque = True
+        if self._tail:
+            request.chunks.append(self._tail)
+        self._tail = None
+
+    def refuse_upgrade(self) -> None:
+        request, tail = self.requests[-1], self._tail or b""
+        self._tail = None
+        self._parser = httptools.HttpRequestParser(self)
+        if request.framed:
+            # llhttp would not parse the body behind an Upgrade head, so replay the framing without it.
+            self._request, self._fields = None, []
+            self._replay_framing(request)
+        if tail:
+            self.feed(tail)
+
+    def _replay_framing(self, request: Request) -> None:
+        """Bring a fresh parser to the point behind the head of `request`, which then goes on filling."""
+        framing = [
+            name + b": " + value
+            for name, value in request.headers
+            if name in (b"content-length", b"transfer-encoding")
+        ]
+        self.requests.pop()
+        self._parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *framing, b"\r\n"]))
+        self.requests.pop()
+        self.requests.append(request)
+        request.complete = False
+        self._request = request
+
+    def _refusal(self, error: Exception) -> CodecError:
+        cause = error.__context__
+        if isinstance(cause, CodecError):
+            return cause
+        return h1_rules.refusal(str(error))
+
+    # Callbacks of the parser.
+
+    def on_message_begin(self) -> None:
+        self._request = request = Request()
+        self._fields = request.headers
+
+    def on_url(self, url: bytes) -> None:
+        request = self._request
+        assert request is not None
+        request.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        request, parser = self._request, self._parser
+        assert request is not None
+        headers = request.headers
+        if len(headers) > self._max_count:
+            raise CodecError(431, "http1.too_many_headers")
+        request.version = "HTTP/" + parser.get_http_version()
+        request.keep_alive = parser.should_keep_alive()
+        request.upgrade = parser.should_upgrade()
+        h1_rules.check_request(request, headers, self._max_bytes)
+        request.method = parser.get_method()
+        self._fields = []
+        self.requests.append(request)
+
+    def on_body(self, data: bytes) -> None:
+        request = self._request
+        assert request is not None
+        request.chunks.append(data)
+
+    def on_message_complete(self) -> None:
+        request = self._request
+        assert request is not None
+        if self._fields:
+            request.trailers = self._fields
+        request.complete = True
+        self._request = None
+
+
+class HttptoolsResponseDecoder:
+    """See `ResponseDecoder`."""
+
+    __slots__ = ("_fields", "_method", "_opaque", "_parser", "informational", "response")
+
+    def __init__(self) -> None:
+        self.response = Response()
+        self.response.complete = True  # nothing is expected yet
+        self.informational: list[tuple[int, Headers]] = []
+        self._method = b""
+        self._fields: Headers = []
+        self._opaque = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    def expect(self, method: bytes) -> Response:
+        self._method = method
+        self.response = response = Response()
+        return response
+
+    def feed(self, data: bytes) -> None:
+        response = self.response
+        if self._opaque:
+            response.chunks.append(data)
+            return
+        if response.complete:
+            raise CodecError(502, "http1.codec_error")
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._opaque = True
+            response.complete = False
+            tail = data[upgrade.args[0] :]
+            if tail:
+                response.chunks.append(tail)
+        except httptools.HttpParserError as error:
+            if not response.complete:
+                raise h1_rules.refusal(str(error)) from None
+            response.reusable = False  # bytes behind the response: usable, the connection is not
+
+    def feed_eof(self) -> None:
+        response = self.response
+        if response.complete:
+            return
+        if self._opaque or response.framed_by_eof:
+            response.complete = True
+            return
+        raise CodecError(502, "http1.codec_error")
+
+    # Callbacks of the parser.
+
+    def on_message_begin(self) -> None:
+        if self.response.complete:
+            raise CodecError(502, "http1.codec_error")
+        self._fields = self.response.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name.lower(), value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        parser, response = self._parser, self.response
+        status = parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            return  # on_message_complete follows at once
+        response.reusable = parser.should_keep_alive()
+        response.framed_by_eof = not response.reusable and h1_rules.body_until_eof(status, response.headers)
+        self._fields = []
+        response.status = status
+        if self._method == b"HEAD" and status != 101:
+            # llhttp would wait for the body a HEAD response only announces.
+            response.complete = True
+            response.framed_by_eof = False
+            response.reusable = h1_rules.keeps_alive(parser.get_http_version(), response.headers)
+            self._parser = httptools.HttpResponseParser(self)
+
+    def on_body(self, data: bytes) -> None:
+        self.response.chunks.append(data)
+
+    def on_message_complete(self) -> None:
+        response = self.response
+        if not response.status:
+            self.informational.append((self._parser.get_status_code(), self._fields))
+            return
+        if self._fields:
+            response.trailers = self._fields
+        response.complete = True

@@ -1,0 +1,1 @@
+"""Sockets: listeners, connections, the driver of coroutines, and opaque TCP."""

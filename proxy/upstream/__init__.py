@@ -1,0 +1,1 @@
+"""Upstreams: clusters, their hosts, connection pools, load balancing and circuit breakers."""
