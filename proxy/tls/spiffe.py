@@ -25,7 +25,13 @@ class Identity:
 def parse(uri: str) -> Identity:
     """Read a SPIFFE URI of Istio's form; anything else raises `ValueError`."""
     parts = uri.removeprefix(SCHEME).split("/")
-    if not uri.startswith(SCHEME) or len(parts) != 5 or parts[1] != "ns" or parts[3] != "sa" or not all(parts):
+    if (
+        not uri.startswith(SCHEME)
+        or len(parts) != 5
+        or parts[1] != "ns"
+        or parts[3] != "sa"
+        or not all(parts)
+    ):
         raise ValueError(f"not a workload identity: {uri!r}")
     return Identity(parts[0], parts[2], parts[4])
 
