@@ -1,7 +1,7 @@
 """HTTP/1.1 by httptools (llhttp): the default codec.
 
 The parser calls back while it runs; the callbacks only fill messages. What llhttp accepts and Envoy refuses (or the
-other way round) is put right in `_h1_rules`, so both HTTP/1.1 decoders refuse the same bytes.
+other way round) is put right in `h1_rules`, so both HTTP/1.1 decoders refuse the same bytes.
 Reference: llhttp 9, Envoy source/common/http/http1/codec_impl.cc and balsa_parser.cc.
 """
 
@@ -21,11 +21,14 @@ from proxy.http.codec.interface import (
     Response,
 )
 
+_READ = 64 * 1024  # the most one feed brings
+
 
 class HttptoolsRequestDecoder:
     """See `RequestDecoder`."""
 
     __slots__ = (
+        "_fed",
         "_fields",
         "_head_bytes",
         "_max_bytes",
@@ -43,10 +46,11 @@ class HttptoolsRequestDecoder:
         self.requests: deque[Request] = deque()
         self._max_bytes = max_headers_bytes
         self._max_count = max_headers_count
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = self._new_parser()
         self._request: Request | None = None  # the message being parsed
         self._fields: Headers = []  # where the next field line goes: headers, then trailers
-        self._head_bytes = 0  # bytes fed since an unfinished head began
+        self._head_bytes = 0  # bytes of earlier feeds since an unfinished head began
+        self._fed = 0  # bytes of this feed
         self._tail: bytes | None = None  # what followed the head of an undecided upgrade
         self._opaque = False
 
@@ -62,6 +66,7 @@ class HttptoolsRequestDecoder:
         if self._tail is not None:
             self._tail += data
             return
+        self._fed = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -69,14 +74,19 @@ class HttptoolsRequestDecoder:
             return
         except httptools.HttpParserError as error:
             raise self._refusal(error) from None
-        # A head that fits into one read cannot exceed the limit, so only split or huge ones are counted.
         request = self._request
         if request is not None and not request.method:
             self._head_bytes += len(data)
-            if self._head_bytes > self._max_bytes:
+            # The first read may have begun with the body of the message before.
+            if self._head_bytes > self._max_bytes + _READ or h1_rules.head_size(request) > self._max_bytes:
                 raise CodecError(431, "http1.headers_too_large")
         elif self._head_bytes:
             self._head_bytes = 0
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)  # Envoy takes a bare LF
+        return parser
 
     def accept_upgrade(self) -> None:
         request = self.requests[-1]
@@ -90,7 +100,7 @@ class HttptoolsRequestDecoder:
     def refuse_upgrade(self) -> None:
         request, tail = self.requests[-1], self._tail or b""
         self._tail = None
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = self._new_parser()
         if request.framed:
             # llhttp would not parse the body behind an Upgrade head, so replay the framing without it.
             self._request, self._fields = None, []
@@ -141,8 +151,11 @@ class HttptoolsRequestDecoder:
         request.version = "HTTP/" + parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
         request.upgrade = parser.should_upgrade()
-        h1_rules.check_request(request, headers, self._max_bytes)
         request.method = parser.get_method()
+        h1_rules.check_request(request)
+        # A head that came in few bytes cannot exceed the limit, so only suspects are measured.
+        if self._fed + self._head_bytes > self._max_bytes and h1_rules.head_size(request) > self._max_bytes:
+            raise CodecError(431, "http1.headers_too_large")
         self._fields = []
         self.requests.append(request)
 

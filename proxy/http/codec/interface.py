@@ -56,13 +56,15 @@ class Request(Message):
 
     `keep_alive` is what the client asked for. `upgrade`: it carries both `Upgrade` and `Connection: upgrade`, or is
     CONNECT; the decoder then stops behind the head until `accept_upgrade` or `refuse_upgrade` says what follows.
-    `framed` tells whether a body was announced (Content-Length above 0, or chunked).
+    `framed` tells whether a body was announced (Content-Length above 0, or chunked). `fields` indexes the headers as
+    received by name, for single-valued look-ups; of a repeated name it holds the last value.
     """
 
-    __slots__ = ("chunked", "framed", "keep_alive", "method", "target", "upgrade", "version")
+    __slots__ = ("chunked", "fields", "framed", "keep_alive", "method", "target", "upgrade", "version")
 
     def __init__(self) -> None:
         super().__init__()
+        self.fields: dict[bytes, bytes] = {}
         self.method = b""
         self.target = b""
         self.version = "HTTP/1.1"

@@ -1,0 +1,108 @@
+"""Where Envoy is stricter, or answers differently, than the HTTP/1.1 parser libraries: the rules both decoders share.
+
+Pure checks over one parsed head, and the mapping of a parser's complaint to Envoy's status and response code detail.
+Each was compared with Envoy 1.40 (tests/differential/test_bad_requests.py).
+Reference: RFC 9112 §3, §6; Envoy source/common/http/http1/codec_impl.cc.
+"""
+
+from __future__ import annotations
+
+import re
+
+from proxy.http.codec.interface import CodecError, Headers, Request
+
+# RFC 3986 authority as Envoy's HeaderUtility::authorityIsValid accepts it.
+_AUTHORITY = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]*\Z")
+
+# Complaints of llhttp and h11, by a piece of their text, and what Envoy calls them.
+_COMPLAINTS: tuple[tuple[str, int, str], ...] = (
+    ("can't be present with", 400, "http1.content_length_and_chunked_not_allowed"),
+    ("HTTP version", 426, "low_version"),
+    ("Transfer-Encoding", 501, "http1.invalid_transfer_encoding"),
+    ("header value char", 400, "http1.invalid_characters"),
+    ("header field", 400, "http1.codec_error"),
+)
+
+
+def refusal(complaint: str) -> CodecError:
+    """Envoy's answer for what a parser library complained about."""
+    for piece, status, details in _COMPLAINTS:
+        if piece in complaint:
+            return CodecError(status, details)
+    return CodecError(400, "http1.codec_error")
+
+
+def check_request(request: Request) -> None:
+    """Check the head against what Envoy accepts, note how its body is framed and index its fields; raises CodecError."""
+    target, headers = request.target, request.headers
+    if target[:1] != b"/":
+        _check_special_target(request, target)
+    elif not target.isascii():
+        raise CodecError(400, "http1.codec_error")
+    request.fields = fields = dict(headers)
+    if len(fields) != len(headers):
+        _check_repeated(request)
+    coding, length = fields.get(b"transfer-encoding"), fields.get(b"content-length")
+    if coding is not None:
+        if length is not None:
+            raise CodecError(400, "http1.content_length_and_chunked_not_allowed")
+        if coding.lower() != b"chunked":
+            raise CodecError(501, "http1.invalid_transfer_encoding")
+        request.framed = request.chunked = True
+    elif length is not None:
+        if not length.isdigit():
+            raise CodecError(400, "http1.codec_error")
+        request.framed = int(length) > 0
+
+
+def _check_repeated(request: Request) -> None:
+    """Framing fields may not be repeated; a repeated Host becomes one field, joined as Envoy does."""
+    seen = [name for name, _ in request.headers]
+    if seen.count(b"content-length") > 1:
+        raise CodecError(400, "http1.codec_error")
+    if seen.count(b"transfer-encoding") > 1:
+        raise CodecError(501, "http1.invalid_transfer_encoding")
+    if seen.count(b"host") > 1:
+        host = b",".join(value for name, value in request.headers if name == b"host")
+        request.headers[seen.index(b"host")] = (b"host", host)
+        request.headers[:] = [
+            pair for i, pair in enumerate(request.headers) if pair[0] != b"host" or i == seen.index(b"host")
+        ]
+        request.fields[b"host"] = host
+
+
+def _check_special_target(request: Request, target: bytes) -> None:
+    method = request.method
+    if target == b"*" and method != b"OPTIONS":
+        raise CodecError(400, "http1.invalid_url")
+    if target != b"*" and method != b"CONNECT" and b"://" not in target:
+        raise CodecError(400, "http1.codec_error")
+
+
+def head_size(request: Request) -> int:
+    """Bytes of the target and the header fields, as counted against max_request_headers_kb."""
+    return len(request.target) + sum(len(name) + len(value) for name, value in request.headers)
+
+
+def check_authority(authority: bytes) -> None:
+    """Refuse a Host with characters no authority has; raises CodecError."""
+    if not _AUTHORITY.match(authority):
+        raise CodecError(400, "http.invalid_authority")
+
+
+def body_until_eof(status: int, headers: Headers) -> bool:
+    """Whether a response that ends its connection is also delimited by that end (RFC 9112 §6.3)."""
+    if status in (204, 304):
+        return False
+    return not any(
+        name == b"content-length" or (name == b"transfer-encoding" and value.lower().endswith(b"chunked"))
+        for name, value in headers
+    )
+
+
+def keeps_alive(version: str, headers: Headers) -> bool:
+    """Whether the connection outlives the message, from version and Connection (RFC 9112 §9.3)."""
+    options = b",".join(value.lower() for name, value in headers if name == b"connection")
+    if b"close" in options:
+        return False
+    return version != "1.0" or b"keep-alive" in options
