@@ -18,6 +18,18 @@ _NAMES = (
     SI, IH, DPE, UMSDR, RFCF, NFCF, DT, UPE, NC, OM, DF, DO, DR, UDO,
 ) = (1 << i for i in range(len(_NAMES)))  # fmt: skip
 
+# `%RESPONSE_FLAGS_LONG%`, in the same order.
+_LONG_NAMES = (
+    "FailedLocalHealthCheck", "NoHealthyUpstream", "UpstreamRequestTimeout", "LocalReset", "UpstreamRemoteReset",
+    "UpstreamConnectionFailure", "UpstreamConnectionTermination", "UpstreamOverflow", "NoRouteFound",
+    "DelayInjected", "FaultInjected", "RateLimited", "UnauthorizedExternalService", "RateLimitServiceError",
+    "DownstreamConnectionTermination", "UpstreamRetryLimitExceeded", "StreamIdleTimeout",
+    "InvalidEnvoyRequestHeaders", "DownstreamProtocolError", "UpstreamMaxStreamDurationReached",
+    "ResponseFromCacheFilter", "NoFilterConfigFound", "DurationTimeout", "UpstreamProtocolError",
+    "NoClusterFound", "OverloadManagerTerminated", "DnsResolutionFailed", "DropOverload",
+    "DownstreamRemoteReset", "UnconditionalDropOverload",
+)  # fmt: skip
+
 # Requests carry few distinct combinations, so rendering is a dictionary look-up after the first time.
 _rendered: dict[int, str] = {0: "-"}
 
@@ -29,3 +41,13 @@ def text(flags: int) -> str:
         found = ",".join(name for i, name in enumerate(_NAMES) if flags >> i & 1)
         _rendered[flags] = found
     return found
+
+
+def long_text(flags: int) -> str:
+    """Render flag bits by their long names; `-` when no bit is set."""
+    return ",".join(name for i, name in enumerate(_LONG_NAMES) if flags >> i & 1) or "-"
+
+
+def bits(names: str) -> int:
+    """The bits of a comma-joined list of short names; an unknown name raises `ValueError`."""
+    return sum(1 << _NAMES.index(name) for name in names.split(",") if name)

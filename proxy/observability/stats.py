@@ -80,6 +80,45 @@ class Histogram:
         return f"<Histogram {self.name} n={self.count}>"
 
 
+class Family:
+    """One metric with labels, as Istio's own: a handle per tuple of label values, kept for the process's life."""
+
+    def __init__(
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        bounds: tuple[float, ...] | None = None,
+        kind: str = "counter",
+    ) -> None:
+        self.name = name
+        self.labels = labels
+        self.kind = "histogram" if bounds else kind  # as Prometheus names it
+        self.bounds = bounds  # None: a counter
+        self.counters: dict[tuple[str, ...], Counter] = {}
+        self.histograms: dict[tuple[str, ...], Histogram] = {}
+
+    def counter(self, values: tuple[str, ...]) -> Counter:
+        found = self.counters.get(values)
+        if found is None:
+            found = self.counters[values] = Counter(self._full_name(values))
+        return found
+
+    def histogram(self, values: tuple[str, ...]) -> Histogram:
+        found = self.histograms.get(values)
+        if found is None:
+            bounds = self.bounds or DEFAULT_BUCKETS
+            found = self.histograms[values] = Histogram(self._full_name(values), bounds)
+        return found
+
+    def _full_name(self, values: tuple[str, ...]) -> str:
+        """As Envoy's text pages print an Istio metric: `istiocustom.NAME;.LABEL=.=VALUE;.…`."""
+        tags = "".join(f"{k}=.={v};." for k, v in zip(self.labels, values, strict=True))
+        return f"istiocustom.{self.name};.{tags}"
+
+    def __repr__(self) -> str:
+        return f"<Family {self.name} {len(self.counters) + len(self.histograms)} series>"
+
+
 class StatsStore:
     """All registered stats of this process. Ask for a handle once, when config arrives, and keep it.
 
@@ -91,6 +130,20 @@ class StatsStore:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._families: dict[str, Family] = {}
+
+    def family(
+        self,
+        name: str,
+        labels: tuple[str, ...],
+        bounds: tuple[float, ...] | None = None,
+        kind: str = "counter",
+    ) -> Family:
+        """A metric with labels: a histogram if it has `bounds`, otherwise of `kind` counter or gauge."""
+        found = self._families.get(name)
+        if found is None:
+            found = self._families[name] = Family(name, labels, bounds, kind)
+        return found
 
     def counter(self, name: str) -> Counter:
         found = self._counters.get(name)
@@ -123,17 +176,30 @@ class StatsStore:
                 del kind[name]
 
     def counters(self) -> Iterator[Counter]:
-        return iter(list(self._counters.values()))
+        """Every counter, those of families included."""
+        yield from list(self._counters.values())
+        for family in self._families.values():
+            yield from list(family.counters.values())
 
     def gauges(self) -> Iterator[Gauge]:
         return iter(list(self._gauges.values()))
 
     def histograms(self) -> Iterator[Histogram]:
-        return iter(list(self._histograms.values()))
+        """Every histogram, those of families included."""
+        yield from list(self._histograms.values())
+        for family in self._families.values():
+            yield from list(family.histograms.values())
+
+    def plain(self) -> tuple[list[Counter], list[Gauge], list[Histogram]]:
+        """The stats without labels of their own."""
+        return list(self._counters.values()), list(self._gauges.values()), list(self._histograms.values())
+
+    def families(self) -> list[Family]:
+        return list(self._families.values())
 
     def reset_counters(self) -> None:
         """Set every registered counter to zero, as admin `/reset_counters` does."""
-        for counter in self._counters.values():
+        for counter in self.counters():
             counter.value = 0
 
     def __repr__(self) -> str:

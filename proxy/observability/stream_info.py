@@ -7,6 +7,8 @@ keeps its default and is logged as `-`.
 
 from __future__ import annotations
 
+from proxy.observability.workload import Upstream, Workload
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -79,7 +81,7 @@ class StreamInfo:
         self.upstream_cluster: str | None = None
         self.upstream_local_address: str | None = None
         self.upstream_attempts: int = 0
-        self.upstream_metadata: object | None = None  # the cluster's and endpoint's istio metadata
+        self.upstream_metadata: Upstream | None = None  # the cluster's and endpoint's istio metadata
         self.upstream_peer_uri_san: str | None = None
         self.downstream_local_address: str | None = None
         self.downstream_remote_address: str | None = None
@@ -87,7 +89,7 @@ class StreamInfo:
         self.downstream_local_uri_san: str | None = None
         self.requested_server_name: str | None = None
         self.route_name: str | None = None
-        self.peer_metadata: object | None = None  # the other side's workload, by metadata exchange
+        self.peer_metadata: Workload | None = None  # the other side's workload, by metadata exchange
         self.grpc_status: int | None = None
 
     def __repr__(self) -> str:
