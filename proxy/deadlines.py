@@ -1,0 +1,95 @@
+"""Many deadlines, one timer: arming and disarming cost a dictionary operation, and nothing ticks when none is armed.
+
+Deadlines of the same few milliseconds share a bucket; one timer waits for the earliest bucket. A deadline never
+fires early, and at most RESOLUTION late. Knows no event loop: it is told how to call itself back.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from typing import Protocol
+
+RESOLUTION = 0.005  # seconds; Envoy's own timers have 1 ms, its timeouts are not finer in practice
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+CallAt = Callable[[float, Callable[[], None]], Timer]
+
+
+class Deadline:
+    """One armed deadline; `Deadlines.disarm` takes it back."""
+
+    __slots__ = ("action", "bucket")
+
+    def __init__(self, action: Callable[[], None], bucket: dict[Deadline, None]) -> None:
+        self.action = action
+        self.bucket = bucket
+
+
+class Deadlines:
+    """`call_at(when, callback)` and `now()` are those of one monotonic clock, in seconds."""
+
+    def __init__(self, call_at: CallAt, now: Callable[[], float]) -> None:
+        self._call_at = call_at
+        self._now = now
+        self._buckets: dict[int, dict[Deadline, None]] = {}
+        self._order: list[int] = []  # heap of bucket numbers
+        self._timer: Timer | None = None
+        self._timer_for = 0
+
+    def arm(self, when: float, action: Callable[[], None]) -> Deadline:
+        """Call `action` once `now() >= when`, unless disarmed before."""
+        number = int(when / RESOLUTION) + 1
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = {}
+            heapq.heappush(self._order, number)
+            if self._timer is None or number < self._timer_for:
+                self._schedule()
+        deadline = Deadline(action, bucket)
+        bucket[deadline] = None
+        return deadline
+
+    def after(self, delay: float, action: Callable[[], None]) -> Deadline:
+        """`arm`, relative to now; seconds."""
+        return self.arm(self._now() + delay, action)
+
+    @staticmethod
+    def disarm(deadline: Deadline) -> None:
+        """Take a deadline back; one that fired already is left alone."""
+        deadline.bucket.pop(deadline, None)
+
+    def _schedule(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_for = self._order[0]
+        self._timer = self._call_at(self._timer_for * RESOLUTION, self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        due = int(self._now() / RESOLUTION)
+        while self._order and self._order[0] <= due:
+            bucket = self._buckets.pop(heapq.heappop(self._order))
+            while bucket:
+                deadline, _ = bucket.popitem()
+                deadline.action()
+        # Buckets whose every deadline was disarmed must not wake anybody.
+        while self._order and not self._buckets[self._order[0]]:
+            del self._buckets[heapq.heappop(self._order)]
+        if self._order and self._timer is None:
+            self._schedule()
+
+    def close(self) -> None:
+        """Forget every deadline without firing it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._buckets.clear()
+        self._order.clear()
+
+    def __repr__(self) -> str:
+        return f"<Deadlines armed={sum(len(bucket) for bucket in self._buckets.values())}>"

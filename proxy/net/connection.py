@@ -1,0 +1,243 @@
+"""One non-blocking socket, plain or TLS: reads when readable, writes at once, keeps only what the kernel would not take.
+
+Decides nothing about protocols. Its owner is told of bytes (`on_data`), of the peer's end (`on_eof`), of failure
+(`on_error`) and of a drained write buffer (`on_drain`). Above HIGH_WATER unsent bytes `congested` is true until the
+buffer is empty again; whoever feeds it pauses the other side's reading meanwhile.
+Invariant: once `closed`, no callback runs and the descriptor is released; `close` may be called at any time, also from
+a callback. At most one `send` per `write`; the reader stays registered while nothing is paused, so an idle keep-alive
+connection costs no epoll_ctl per request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Protocol
+
+HIGH_WATER = 256 * 1024
+_PLAIN_READ = 64 * 1024
+_TLS_READ = 16 * 1024  # SSL_read gives at most one record
+_BLOCKED = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class ConnectionOwner(Protocol):
+    """Whoever a connection reports to."""
+
+    def on_data(self, data: bytes) -> None:
+        """Bytes arrived."""
+
+    def on_eof(self) -> None:
+        """The peer will send no more."""
+
+    def on_error(self, error: OSError) -> None:
+        """The connection broke; it is closed already."""
+
+    def on_drain(self) -> None:
+        """The write buffer was congested and is empty now."""
+
+
+class Connection:
+    """Owns `sock`, which is non-blocking and connected, its TLS handshake done."""
+
+    __slots__ = (
+        "_finishing",
+        "_loop",
+        "_out",
+        "_out_size",
+        "_read",
+        "_read_size",
+        "_reading",
+        "_send",
+        "_writing",
+        "bytes_in",
+        "bytes_out",
+        "closed",
+        "congested",
+        "fd",
+        "owner",
+        "sock",
+        "tls",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, owner: ConnectionOwner) -> None:
+        self._loop = loop
+        self.sock = sock
+        self.owner = owner
+        self.fd = sock.fileno()
+        self.tls: ssl.SSLSocket | None = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._read: Callable[[int], bytes] = sock.recv
+        self._send: Callable[[bytes | memoryview], int] = sock.send
+        self._read_size = _PLAIN_READ
+        if self.tls is not None:
+            # read and write are SSLSocket's own thin methods over OpenSSL; recv and send add checks we do not need.
+            self._read, self._send, self._read_size = self.tls.read, self.tls.write, _TLS_READ
+        self._out: list[bytes | memoryview] = []
+        self._out_size = 0
+        self._reading = False
+        self._writing = False
+        self._finishing = False  # shut down writing once the buffer is empty
+        self.closed = False
+        self.congested = False
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def start(self) -> None:
+        """Begin to read."""
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        if not self._reading and not self.closed:
+            self._reading = True
+            self._loop.add_reader(self.fd, self._readable)
+            if self.tls is not None and self.tls.pending():
+                # OpenSSL holds decrypted bytes the kernel knows nothing of; no event will announce them.
+                self._loop.call_soon(self._readable)
+
+    def pause_reading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self.fd)
+
+    @property
+    def reading(self) -> bool:
+        return self._reading
+
+    def _readable(self) -> None:
+        if not self._reading:
+            return
+        try:
+            data = self._read(self._read_size)
+        except _BLOCKED:
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        if not data:
+            self.pause_reading()
+            self.owner.on_eof()
+            return
+        self.bytes_in += len(data)
+        self.owner.on_data(data)
+        tls = self.tls
+        while tls is not None and self._reading and tls.pending():
+            data = tls.read(self._read_size)
+            if not data:
+                break
+            self.bytes_in += len(data)
+            self.owner.on_data(data)
+
+    def write(self, data: bytes) -> None:
+        """Send now what the kernel takes and keep the rest. Ignored on a closed connection."""
+        if self.closed:
+            return
+        self.bytes_out += len(data)
+        if self._out:
+            self._keep(data)
+            return
+        try:
+            sent = self._send(data)
+        except _BLOCKED:
+            sent = 0
+        except OSError as error:
+            # Reported from the event loop: the caller is in the middle of something.
+            self._loop.call_soon(self._fail, error)
+            return
+        if sent < len(data):
+            self._keep(memoryview(data)[sent:])
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        self._out.append(data)
+        self._out_size += len(data)
+        if self._out_size > HIGH_WATER:
+            self.congested = True
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self.fd, self._writable)
+
+    def _writable(self) -> None:
+        out = self._out
+        taken = 0
+        try:
+            while taken < len(out):
+                data = out[taken]
+                sent = self._send(data)
+                self._out_size -= sent
+                if sent < len(data):
+                    out[taken] = memoryview(data)[sent:]
+                    break
+                taken += 1
+        except _BLOCKED:
+            pass
+        except OSError as error:
+            self._fail(error)
+            return
+        del out[:taken]
+        if not out:
+            self._drained()
+
+    def _drained(self) -> None:
+        self._writing = False
+        self._loop.remove_writer(self.fd)
+        if self._finishing:
+            self._shut_down_writing()
+        if self.congested:
+            self.congested = False
+            self.owner.on_drain()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken."""
+        return self._out_size
+
+    def finish_writing(self) -> None:
+        """Tell the peer, after all that was written, that no more will come; reading goes on."""
+        if self.closed or self._finishing:
+            return
+        self._finishing = True
+        if not self._out:
+            self._shut_down_writing()
+
+    def _shut_down_writing(self) -> None:
+        try:
+            if self.tls is not None:
+                _send_close_notify(self.tls)
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the peer was faster
+
+    def _fail(self, error: OSError) -> None:
+        if not self.closed:
+            self.close()
+            self.owner.on_error(error)
+
+    def close(self) -> None:
+        """Release the socket at once; unsent bytes are lost."""
+        if self.closed:
+            return
+        self.closed = True
+        self.pause_reading()
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self.fd)
+        if self.tls is not None and not self._finishing:
+            _send_close_notify(self.tls)
+        self._out.clear()
+        self._out_size = 0
+        self.sock.close()
+
+    def __repr__(self) -> str:
+        kind = "tls" if self.tls is not None else "plain"
+        state = (
+            "closed" if self.closed else f"in={self.bytes_in} out={self.bytes_out} unsent={self._out_size}"
+        )
+        return f"<Connection {kind} fd={self.fd} {state}>"
+
+
+def _send_close_notify(tls: ssl.SSLSocket) -> None:
+    """Send TLS close_notify without waiting for the peer's."""
+    try:
+        tls.unwrap()
+    except (OSError, ValueError):
+        pass  # SSLWantRead: sent, the peer's answer is not awaited
