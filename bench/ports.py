@@ -1,0 +1,32 @@
+"""Free loopback ports for processes that must be told their port before they start.
+
+Chosen below Linux's ephemeral range (32768 and up), so that no outgoing connection takes one between the
+choice and the bind.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+
+FIRST, LAST = 11000, 31999
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """`count` different TCP ports nobody listens on now."""
+    held: list[socket.socket] = []
+    try:
+        for port in random.sample(range(FIRST, LAST), LAST - FIRST):
+            if len(held) == count:
+                break
+            sock = socket.socket()
+            try:
+                sock.bind((host, port))
+            except OSError:
+                sock.close()
+                continue
+            held.append(sock)
+        return [sock.getsockname()[1] for sock in held]
+    finally:
+        for sock in held:
+            sock.close()

@@ -1,0 +1,102 @@
+"""A pair of sidecars of one peer, started and ready: client sidecar → (mTLS) → server sidecar → app."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.bootstrap import bootstrap
+from bench.children import Child, Children, wait_until
+from bench.machine import Pinning, memory_kib
+from bench.peers.peer import Peer
+from bench.pki import Authority
+from bench.ports import free_ports
+from bench.workloads.workload import Ports, Workload
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+CLIENT_NODE = "sidecar~127.0.0.1~client.default~default.svc.cluster.local"
+SERVER_NODE = "sidecar~127.0.0.1~app.default~default.svc.cluster.local"
+
+
+@dataclass
+class Pair:
+    """What answers on `port`; `sidecars` is empty when there is no proxy. Memory in KiB, time in s."""
+
+    peer: Peer
+    port: int
+    sidecars: dict[str, Child] = field(default_factory=dict)
+    idle: dict[str, dict[str, int]] = field(default_factory=dict)
+    start_s: float = 0.0
+
+    def memory(self) -> dict[str, dict[str, int]]:
+        return {role: memory_kib(child.pid) for role, child in self.sidecars.items()}
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def answers(port: int, host: str) -> bool:
+    """Whether one request for `host` gets 200 now."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
+        sock.sendall(f"GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        return sock.recv(12) == b"HTTP/1.1 200"
+    return False
+
+
+def start_app(children: Children, workload: Workload, pins: Pinning) -> int:
+    """Starts the app; returns its port."""
+    (port,) = free_ports(1)
+    argv = [sys.executable, "-m", "bench.upstream", str(port), str(workload.body_bytes)]
+    app = children.start("upstream", argv, cpus=pins.upstream, env=ENVIRONMENT)
+    wait_until("the app listens", lambda: listening(port), [app])
+    return port
+
+
+def start_pair(
+    children: Children, directory: Path, peer: Peer, workload: Workload, app_port: int, pins: Pinning
+) -> Pair:
+    """Starts both sidecars of `peer` and waits until a request passes; raises with their output otherwise."""
+    if peer.command is None:
+        return Pair(peer, app_port)
+    client, server, client_admin, server_admin, xds_port = free_ports(5)
+    snapshots = workload.snapshots(Ports(client, server, app_port), Authority())
+    xds_file = directory / f"{peer.name}-xds.json"
+    xds_file.write_text(json.dumps(dict(zip((CLIENT_NODE, SERVER_NODE), snapshots, strict=True))))
+    xds = children.start(
+        f"{peer.name}-xds",
+        [sys.executable, "-m", "bench.xds_server", str(xds_file), str(xds_port)],
+        cpus=pins.generator,
+        env=ENVIRONMENT,
+    )
+    wait_until("the xDS server listens", lambda: listening(xds_port), [xds])
+    pair = Pair(peer, client)
+    before = time.monotonic()
+    for role, node, admin, cpus in (
+        ("client", CLIENT_NODE, client_admin, pins.client),
+        ("server", SERVER_NODE, server_admin, pins.server),
+    ):
+        file = directory / f"{peer.name}-{role}.json"
+        file.write_text(json.dumps(bootstrap(node, peer.user_agent_name, admin, xds_port)))
+        pair.sidecars[role] = children.start(
+            f"{peer.name}-{role}", peer.command(file), cpus=cpus, env=ENVIRONMENT
+        )
+    needed = [*pair.sidecars.values(), xds]
+    wait_until(f"{peer.title} listens", lambda: listening(client) and listening(server), needed)
+    pair.start_s = time.monotonic() - before
+    pair.idle = pair.memory()
+    wait_until(f"{peer.title} answers", lambda: answers(client, workload.host), needed)
+    return pair
+
+
+def empty_log(child: Child) -> None:
+    """Forgets the access log written so far: a run writes some 100 MB of it."""
+    os.truncate(child.output, 0)
