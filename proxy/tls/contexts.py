@@ -1,0 +1,124 @@
+"""Binds an xDS TLS context to the secrets: gives the `ssl.SSLContext` for the next connection, and judges its peer.
+
+`current()` is a look-up while nothing changed; after a rotation the next call builds anew, and connections that already
+run keep their session. SSL contexts are shared between all configs that differ only in SNI and expected identities,
+since those are checked per connection. Python sets ALPN per context, so each ALPN list has one of its own.
+Reference: Envoy "TLS", envoy.extensions.transport_sockets.tls.v3; Istio's versions and ciphers, reference §4.2.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, replace
+
+from proxy.tls.peer import PeerIdentity
+from proxy.tls.sans import SanMatcher
+from proxy.tls.secrets import SecretError, SecretStore, load_cert_chain
+
+_VERSIONS = {
+    "TLS_AUTO": None,
+    # OpenSSL's default security level refuses 1.0 and 1.1, as Istio's minimum does.
+    "TLSv1_0": ssl.TLSVersion.TLSv1_2,
+    "TLSv1_1": ssl.TLSVersion.TLSv1_2,
+    "TLSv1_2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1_3": ssl.TLSVersion.TLSv1_3,
+}
+
+
+class SecretsNotReady(SecretError):
+    """A secret that this context needs has not arrived yet. Envoy: `TLS error: Secret is not supplied by SDS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """All that makes one `ssl.SSLContext` differ from another. Secrets by name; PEM texts where the config holds them."""
+
+    server: bool
+    alpn: tuple[str, ...] = ()
+    minimum: str = "TLSv1_2"
+    maximum: str = "TLSv1_3"
+    ciphers: tuple[str, ...] = ()
+    certificate_secret: str | None = None
+    certificate_pem: tuple[str, str] | None = None  # chain, private key
+    validation_secret: str | None = None
+    trusted_ca_pem: str | None = None
+    require_peer: bool = True
+
+
+class TlsContext:
+    """One transport socket's TLS. `sni` is what an upstream connection sends; both None for downstream."""
+
+    def __init__(
+        self, parameters: Parameters, secrets: SecretStore, sans: SanMatcher, sni: str | None = None
+    ) -> None:
+        self.parameters = parameters
+        self.sni = sni
+        self._secrets = secrets
+        self._sans = sans
+
+    def current(self, alpn: tuple[str, ...] | None = None) -> ssl.SSLContext:
+        """The context to wrap the next connection with; `alpn` overrides the configured list.
+
+        Raises `SecretsNotReady` while a secret is missing.
+        """
+        key = self.parameters if alpn is None else replace(self.parameters, alpn=alpn)
+        found = self._secrets.derived.get(key)
+        if found is None:
+            found = self._secrets.derived[key] = build(key, self._secrets)
+        return found
+
+    @property
+    def ready(self) -> bool:
+        """Whether every secret this context needs is there."""
+        needed = (self.parameters.certificate_secret, self.parameters.validation_secret)
+        return all(name is None or name in self._secrets for name in needed)
+
+    def refusal(self, peer: PeerIdentity | None) -> str | None:
+        """None if the peer of a finished handshake is one of those expected, else why not."""
+        return self._sans.refusal(peer)
+
+    def __repr__(self) -> str:
+        side = "downstream" if self.parameters.server else f"upstream sni={self.sni}"
+        return f"<TlsContext {side} {'ready' if self.ready else 'waits for secrets'}>"
+
+
+def build(parameters: Parameters, secrets: SecretStore) -> ssl.SSLContext:
+    """A fresh `ssl.SSLContext` from the secrets as they are now."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if parameters.server else ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # identities are SANs of SPIFFE, checked by SanMatcher
+    context.minimum_version = _VERSIONS[parameters.minimum] or ssl.TLSVersion.TLSv1_2
+    context.maximum_version = _VERSIONS[parameters.maximum] or ssl.TLSVersion.TLSv1_3
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if parameters.ciphers:
+        context.set_ciphers(":".join(parameters.ciphers))
+    if parameters.alpn:
+        context.set_alpn_protocols(list(parameters.alpn))
+    _load_certificate(context, parameters, secrets)
+    _load_roots(context, parameters, secrets)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, parameters: Parameters, secrets: SecretStore) -> None:
+    pair = parameters.certificate_pem
+    if parameters.certificate_secret is not None:
+        secret = secrets.certificate(parameters.certificate_secret)
+        if secret is None:
+            raise SecretsNotReady(f"secret {parameters.certificate_secret} has not arrived")
+        pair = secret.chain_pem, secret.private_key_pem
+    if pair is not None:
+        load_cert_chain(context, *pair)
+
+
+def _load_roots(context: ssl.SSLContext, parameters: Parameters, secrets: SecretStore) -> None:
+    roots = parameters.trusted_ca_pem
+    if parameters.validation_secret is not None:
+        secret = secrets.validation(parameters.validation_secret)
+        if secret is None:
+            raise SecretsNotReady(f"secret {parameters.validation_secret} has not arrived")
+        roots = secret.trusted_ca_pem
+    if roots is None:
+        context.verify_mode = ssl.CERT_NONE  # as Envoy: without a CA nothing is verified
+        return
+    context.load_verify_locations(cadata=roots)
+    needed = parameters.require_peer or not parameters.server
+    context.verify_mode = ssl.CERT_REQUIRED if needed else ssl.CERT_OPTIONAL
