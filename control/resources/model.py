@@ -1,0 +1,289 @@
+"""From a pydantic model to a Kind's schema, defaults and validation, in Kubernetes' paths and words.
+
+Decides how a pydantic error reads to a user of kubectl, and how a model becomes an OpenAPI schema. Must not know any kind.
+Field names are the JSON names. Invariant: every error of a document is reported at once, each with its path; unknown
+fields are errors; a field marked `INERT` is accepted with a warning.
+Reference: k8s.io/apimachinery/pkg/util/validation/field/errors.go (wording).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from control.resources.kind import FieldError, Object, Verdict, unknown_field
+
+
+class _Inert:
+    """Marks a field Glassmesh stores but does not act on."""
+
+
+class MergeKey:
+    """Marks a list merged item by item: by `key` in a strategic merge patch, by all `keys` in server-side apply."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys = keys
+
+
+INERT = _Inert()
+
+
+class Problems(ValueError):
+    """Several errors found by one validator, with paths relative to what it validates."""
+
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = errors
+
+
+class Model(BaseModel):
+    """Base of every Kubernetes type: strict about types, forbids unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+
+    def found(self, *errors: FieldError | None) -> Self:
+        """End of an `after` validator: raise what was found, or return the model itself."""
+        real = [error for error in errors if error is not None]
+        if real:
+            raise Problems(real)
+        return self
+
+
+def _int_or_string(value: object) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"Invalid value: {json.dumps(value)}: must be an integer or a string")
+    return value
+
+
+def _quantity(value: object) -> int | float | str:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"Invalid value: {json.dumps(value)}: must be a quantity")
+    return value
+
+
+IntOrString = Annotated[
+    int | str, PlainValidator(_int_or_string), WithJsonSchema({"x-kubernetes-int-or-string": True})
+]
+Quantity = Annotated[int | float | str, PlainValidator(_quantity), WithJsonSchema({"type": "string"})]
+AnyObject = Annotated[dict[str, Any], WithJsonSchema({"type": "object"})]
+StringMap = dict[str, str]
+
+
+def field_path(parts: tuple[int | str, ...]) -> str:
+    """`("spec", "ports", 0, "port")` as `spec.ports[0].port`."""
+    text = ""
+    for part in parts:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def join_path(parent: str, child: str) -> str:
+    return f"{parent}.{child}" if parent and child and not child.startswith("[") else parent + child
+
+
+def required(path: str) -> FieldError:
+    return FieldError(path, "Required value", "FieldValueRequired")
+
+
+def invalid(path: str, value: object, why: str) -> FieldError:
+    return FieldError(path, f"Invalid value: {json.dumps(value)}: {why}", "FieldValueInvalid")
+
+
+def duplicate(path: str, value: object) -> FieldError:
+    return FieldError(path, f"Duplicate value: {json.dumps(value)}", "FieldValueDuplicate")
+
+
+def unsupported(path: str, value: object, allowed: tuple[Any, ...]) -> FieldError:
+    words = ", ".join(json.dumps(word) for word in sorted(allowed))
+    return FieldError(
+        path, f"Unsupported value: {json.dumps(value)}: supported values: {words}", "FieldValueNotSupported"
+    )
+
+
+def _translate(error: ErrorDetails) -> list[FieldError]:
+    path, kind, value = field_path(error["loc"]), error["type"], error["input"]
+    context: Mapping[str, Any] = error.get("ctx", {})
+    if kind == "extra_forbidden":
+        return [unknown_field(path)]
+    if kind == "missing":
+        return [required(path)]
+    if kind == "literal_error":
+        allowed = tuple(
+            word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")
+        )
+        return [unsupported(path, value, allowed)]
+    if kind == "value_error":
+        cause = context["error"]
+        if isinstance(cause, Problems):
+            return [FieldError(join_path(path, e.path), e.message, e.reason) for e in cause.errors]
+        return [FieldError(path, str(cause))]
+    shown = value if isinstance(value, str | int | float | bool) or value is None else type(value).__name__
+    why = error["msg"][0].lower() + error["msg"][1:]
+    return [FieldError(path, f"Invalid value: {json.dumps(shown)}: {why}", "FieldValueTypeInvalid")]
+
+
+def validator(model: type[Model]) -> Callable[[Object], Verdict]:
+    """A `Kind.validate`: errors of the model, and one warning that names the fields without effect."""
+
+    def validate(obj: Object) -> Verdict:
+        inert = sorted(_inert_paths(model, obj, ()))
+        warnings = (f"no effect in Glassmesh: {', '.join(inert)}",) if inert else ()
+        try:
+            model.model_validate(obj)
+        except ValidationError as exc:
+            errors = [e for detail in exc.errors(include_url=False) for e in _translate(detail)]
+            return Verdict(tuple(errors), warnings)
+        return Verdict((), warnings)
+
+    return validate
+
+
+def defaulter(model: type[Model]) -> Callable[[Object], Object]:
+    """A `Kind.default`: the model's defaults. An object the model refuses is returned as it is."""
+
+    def default(obj: Object) -> Object:
+        try:
+            return model.model_validate(obj).model_dump(exclude_none=True)
+        except ValidationError:
+            return obj
+
+    return default
+
+
+def _nested(annotation: Any) -> tuple[type[Model] | None, bool]:
+    """The model inside `X | None`, `list[X] | None`, and whether it sits in a list."""
+    if get_origin(annotation) is Annotated:
+        return _nested(get_args(annotation)[0])
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return annotation, False
+    if get_origin(annotation) is list:
+        return _nested(get_args(annotation)[0])[0], True
+    for option in get_args(annotation) if get_origin(annotation) is not dict else ():
+        found, in_list = _nested(option)
+        if found is not None:
+            return found, in_list
+    return None, False
+
+
+def _inert_paths(model: type[Model], value: object, path: tuple[int | str, ...]) -> set[str]:
+    found: set[str] = set()
+    if not isinstance(value, dict):
+        return found
+    for name, info in model.model_fields.items():
+        if name not in value or value[name] == info.default:
+            continue
+        if any(isinstance(mark, _Inert) for mark in info.metadata):
+            found.add(field_path((*path, name)))
+            continue
+        nested, in_list = _nested(info.annotation)
+        if nested is None:
+            continue
+        if in_list and isinstance(value[name], list):
+            for index, item in enumerate(value[name]):
+                found |= _inert_paths(nested, item, (*path, name, index))
+        else:
+            found |= _inert_paths(nested, value[name], (*path, name))
+    return found
+
+
+def list_keys(model: type[Model]) -> dict[str, tuple[str, ...]]:
+    """Every list marked with `MergeKey`, as dotted path to its keys."""
+
+    def walk(model: type[Model], path: str, seen: tuple[type[Model], ...]) -> None:
+        for name, info in model.model_fields.items():
+            here = f"{path}.{name}" if path else name
+            for mark in info.metadata:
+                if isinstance(mark, MergeKey):
+                    found[here] = mark.keys
+            nested, _ = _nested(info.annotation)
+            if nested is not None and nested not in seen:
+                walk(nested, here, (*seen, nested))
+
+    found: dict[str, tuple[str, ...]] = {}
+    walk(model, "", (model,))
+    return found
+
+
+def merge_keys(keys: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """The single merge key of a strategic merge patch; sets of scalars have none and merge as sets (`""`)."""
+    return {path: names[0] if names else "" for path, names in keys.items()}
+
+
+def schema(model: type[Model]) -> dict[str, Any]:
+    """The model as an OpenAPI v3 schema, nested types in place (no references)."""
+    return _inline(model, ())
+
+
+def _inline(model: type[Model], seen: tuple[type[Model], ...]) -> dict[str, Any]:
+    text = (model.__doc__ or "").strip()
+    result: dict[str, Any] = {"type": "object"}
+    if text and model.__doc__ != Model.__doc__:
+        result["description"] = text
+    if model in seen:
+        return result
+    result["properties"] = {
+        name: _field_schema(info, (*seen, model)) for name, info in model.model_fields.items()
+    }
+    needed = [name for name, info in model.model_fields.items() if info.is_required()]
+    if needed:
+        result["required"] = needed
+    return result
+
+
+def _field_schema(info: FieldInfo, seen: tuple[type[Model], ...]) -> dict[str, Any]:
+    result = _type_schema(info.annotation, seen)
+    for mark in info.metadata:
+        if isinstance(mark, MergeKey):
+            result["x-kubernetes-patch-strategy"] = "merge"
+            result["x-kubernetes-list-type"] = "map" if mark.keys else "set"
+            if mark.keys:
+                result["x-kubernetes-patch-merge-key"] = mark.keys[0]
+                result["x-kubernetes-list-map-keys"] = list(mark.keys)
+        elif isinstance(mark, WithJsonSchema) and mark.json_schema is not None:
+            result = dict(mark.json_schema)
+    if info.description:
+        result["description"] = info.description
+    if info.default is not None and not info.is_required():
+        result["default"] = {} if isinstance(info.default, Model) else info.default
+    return result
+
+
+_SCALARS: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+}
+
+
+def _type_schema(annotation: Any, seen: tuple[type[Model], ...]) -> dict[str, Any]:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        for mark in args[1:]:
+            if isinstance(mark, WithJsonSchema) and mark.json_schema is not None:
+                return dict(mark.json_schema)
+        return _type_schema(args[0], seen)
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return _inline(annotation, seen)
+    if origin is list:
+        return {"type": "array", "items": _type_schema(args[0], seen)}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _type_schema(args[1], seen)}
+    if origin is Literal:
+        return {"type": "string", "enum": list(args)}
+    options = [option for option in args if option is not type(None)]
+    if options:
+        return _type_schema(options[0], seen)
+    return dict(_SCALARS.get(annotation, {}))
+
+
+__all__ = [
+    "INERT", "AnyObject", "IntOrString", "MergeKey", "Model", "Problems", "Quantity", "StringMap",
+    "defaulter", "duplicate", "field_path", "invalid", "join_path", "list_keys", "merge_keys", "required", "schema",
+    "unsupported", "validator",
+]  # fmt: skip
