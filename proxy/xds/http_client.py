@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 MAX_BODY = 256 * 1024 * 1024  # bytes; a full push of a large mesh is tens of MB
@@ -36,9 +36,11 @@ class HttpClient:
         port: int,
         tls: Callable[[], ssl.SSLContext] | None = None,
         token: Callable[[], str | None] | None = None,
+        source_address: str | None = None,
     ) -> None:
         self.host, self.port = host, port
         self._tls, self._token = tls, token
+        self._local = (source_address, 0) if source_address else None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -49,12 +51,12 @@ class HttpClient:
         body: bytes = b"",
         *,
         within: float,
-        content_type: str = "application/json",
+        headers: Sequence[tuple[str, str]] = (),
     ) -> Response:
         """One exchange in at most `within` seconds, connecting included."""
         try:
             async with asyncio.timeout(within):
-                return await self._exchange(self._head(method, path, body, content_type) + body)
+                return await self._exchange(self._head(method, path, body, headers) + body)
         except TimeoutError:
             self.close()
             raise HttpError(f"{self}: no answer within {within:g} s") from None
@@ -79,7 +81,7 @@ class HttpClient:
         if self._writer is None or self._reader is None:
             context = self._tls() if self._tls else None
             self._reader, self._writer = await asyncio.open_connection(
-                self.host, self.port, ssl=context, limit=_MAX_HEAD
+                self.host, self.port, ssl=context, limit=_MAX_HEAD, local_addr=self._local
             )
         self._writer.write(request)
         await self._writer.drain()
@@ -88,10 +90,13 @@ class HttpClient:
             self.close()
         return response
 
-    def _head(self, method: str, path: str, body: bytes, content_type: str) -> bytes:
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}"]
+    def _head(self, method: str, path: str, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
+        lines = [f"{method} {path} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        if not any(name.lower() == "host" for name, _ in headers):
+            lines.append(f"Host: {self.host}:{self.port}")
         if body:
-            lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         token = self._token() if self._token else None
         if token:
             lines.append(f"Authorization: Bearer {token}")
