@@ -1,0 +1,79 @@
+"""The resources a proxy was given, by type and name, each still the JSON it came as.
+
+Compact (bytes, not objects), and `/config_dump` prints them as they came. Values are never changed in place: an update makes
+a new mapping that shares what did not change, so a refused push leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+_PREFIX = "type.googleapis.com/"
+CLUSTER = _PREFIX + "envoy.config.cluster.v3.Cluster"
+ENDPOINT = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
+LISTENER = _PREFIX + "envoy.config.listener.v3.Listener"
+ROUTE = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
+SECRET = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+
+# Make before break: clusters and their endpoints exist before the listeners and routes that name them.
+TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET)
+# The last part of each type's REST path.
+PATHS = {
+    CLUSTER: "clusters",
+    ENDPOINT: "endpoints",
+    LISTENER: "listeners",
+    ROUTE: "routes",
+    SECRET: "secrets",
+}
+
+Resources = Mapping[str, Mapping[str, msgspec.Raw]]
+
+EMPTY: Resources = {type_url: {} for type_url in TYPES}
+
+
+class ResourceError(ValueError):
+    """An answer that cannot be read as resources; the text is one line."""
+
+
+class _Named(msgspec.Struct):
+    name: str = ""
+    cluster_name: str = ""
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+def by_name(type_url: str, raws: Iterable[msgspec.Raw]) -> dict[str, msgspec.Raw]:
+    """Index resources by their name; a nameless or repeated one raises `ResourceError`."""
+    found: dict[str, msgspec.Raw] = {}
+    for i, raw in enumerate(raws):
+        try:
+            named = _named.decode(raw)
+        except msgspec.DecodeError as error:
+            raise ResourceError(f"{PATHS.get(type_url, type_url)}[{i}]: {error}") from error
+        name = named.cluster_name if type_url == ENDPOINT else named.name
+        if not name:
+            raise ResourceError(f"{PATHS.get(type_url, type_url)}[{i}]: a resource without a name")
+        if name in found:
+            raise ResourceError(f"duplicate {PATHS.get(type_url, type_url)} {name} found")
+        # A Raw shares the whole answer's buffer; a copy lets that one go.
+        found[name] = raw.copy()
+    return found
+
+
+def merged(
+    base: Resources, changed: Mapping[str, Iterable[msgspec.Raw]], removed: Mapping[str, Iterable[str]]
+) -> Resources:
+    """`base` with resources replaced and taken away; types not mentioned are shared."""
+    result = dict(base)
+    for type_url in {*changed, *removed}:
+        if type_url not in PATHS:
+            raise ResourceError(f"resource type {type_url} is not supported")
+        now = dict(base.get(type_url, {}))
+        for name in removed.get(type_url, ()):
+            now.pop(name, None)
+        now.update(by_name(type_url, changed.get(type_url, ())))
+        result[type_url] = now
+    return result
