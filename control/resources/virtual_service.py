@@ -1,0 +1,134 @@
+"""VirtualService: where requests for a host go.
+
+The types of rules are in `http_rule` and `tcp_rule`; here is what holds for the whole object.
+Reference: istio.io/api networking/v1alpha3/virtual_service.proto; validation as istio's ValidateVirtualService.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from pydantic import model_validator
+
+from control.resources.http_rule import HTTPRoute
+from control.resources.istio_types import (
+    MESH_GATEWAY,
+    IstioObject,
+    below,
+    check_export_to,
+    fqdn_problem,
+    host_matches,
+    istio_kind,
+    wildcard_domain_problem,
+)
+from control.resources.kind import Column, FieldError, Object
+from control.resources.model import Model
+from control.resources.tcp_rule import TCPRoute, TLSRoute
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _gateway_problem(name: str) -> str | None:
+    if name == MESH_GATEWAY:
+        return None
+    namespace, slash, short = name.rpartition("/")
+    if slash and (not namespace or not short or "/" in namespace):
+        return f"config namespace and gateway name cannot be empty: {json.dumps(name)}"
+    return fqdn_problem(short)
+
+
+class VirtualServiceSpec(Model):
+    """Hosts, where they are bound (sidecars, gateways), and the rules, first match wins."""
+
+    hosts: list[str] | None = None
+    gateways: list[str] | None = None
+    http: list[HTTPRoute] | None = None
+    tls: list[TLSRoute] | None = None
+    tcp: list[TCPRoute] | None = None
+    exportTo: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> VirtualServiceSpec:
+        delegate = not self.hosts
+        problems = list(self._delegate_problems()) if delegate else list(self._host_problems())
+        if not (self.http or self.tls or self.tcp):
+            problems.append(FieldError("", "http, tcp or tls must be provided in virtual service"))
+        for index, gateway in enumerate(self.gateways or []):
+            problem = _gateway_problem(gateway)
+            if problem:
+                problems.append(FieldError(f"gateways[{index}]", problem))
+        for index, rule in enumerate(self.http or []):
+            problems += [below(error, f"http[{index}]") for error in rule.conflicts(delegate)]
+        problems += self._sni_problems()
+        return self.found(*problems, *check_export_to(self.exportTo))
+
+    def applies_to_mesh(self) -> bool:
+        return MESH_GATEWAY in (self.gateways or [MESH_GATEWAY])
+
+    def _delegate_problems(self) -> Iterator[FieldError]:
+        if self.gateways:
+            yield FieldError("gateways", "delegate virtual service must have no gateways specified")
+        if self.tls:
+            yield FieldError("tls", "delegate virtual service must have no tls specified")
+        if self.tcp:
+            yield FieldError("tcp", "delegate virtual service must have no tcp specified")
+
+    def _host_problems(self) -> Iterator[FieldError]:
+        hosts = self.hosts or []
+        bad = False
+        for index, host in enumerate(hosts):
+            problem = None if _is_ip(host) else wildcard_domain_problem(host)
+            if problem is None and host == "*" and self.applies_to_mesh():
+                problem = "wildcard host * is not allowed for virtual services bound to the mesh gateway"
+            if problem:
+                bad = True
+                yield FieldError(f"hosts[{index}]", problem)
+        if bad:
+            return
+        for index, host in enumerate(hosts):
+            for other in hosts[index + 1 :]:
+                if host_matches(host, other) or host_matches(other, host):
+                    yield FieldError("hosts", f"duplicate hosts in virtual service: {host} & {other}")
+
+    def _sni_problems(self) -> Iterator[FieldError]:
+        hosts = self.hosts or []
+        for i, rule in enumerate(self.tls or []):
+            for j, match in enumerate(rule.match):
+                for k, sni in enumerate(match.sniHosts):
+                    if not any(host_matches(host, sni) for host in hosts):
+                        yield FieldError(
+                            f"tls[{i}].match[{j}].sniHosts[{k}]",
+                            f"SNI host {json.dumps(sni)} is not a compatible subset of any of the virtual service hosts: "
+                            f"[{', '.join(hosts)}]",
+                        )
+
+
+class VirtualService(IstioObject):
+    """Configuration affecting traffic routing."""
+
+    spec: VirtualServiceSpec
+
+
+def _names(field: str) -> Column:
+    def cell(obj: Object) -> str:
+        values = (obj.get("spec") or {}).get(field)
+        return json.dumps(values, separators=(",", ":")) if values else ""
+
+    return Column(field.capitalize(), cell)
+
+
+KIND = istio_kind(
+    VirtualService,
+    "virtualservices",
+    "networking.istio.io",
+    short_names=("vs",),
+    columns=(_names("gateways"), _names("hosts")),
+)
