@@ -1,0 +1,100 @@
+"""Becomes a container: joins the pod's network, mounts what the container sees, drops to its user, runs its program.
+
+Started by the node as a process of its own, with the container's description as JSON on descriptor 3; a failure is written
+to descriptor 4, which closes by itself when the program starts. It decides nothing: the order of the steps is the content. Imports
+little, because it runs once per container start. Reference: the runtime's part of starting a container (runc's init).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - pathlib is slow to import
+
+from node import namespaces
+
+SPEC_FD = 3
+ERROR_FD = 4
+ORIGINALS = "/run/glassmesh/originals"
+START_ERROR = 128  # the exit code Kubernetes reports when a container could not be started
+
+
+def main() -> None:
+    os.set_inheritable(ERROR_FD, False)
+    try:
+        with os.fdopen(SPEC_FD) as file:
+            spec = json.load(file)
+        become(spec)
+    except OSError as error:
+        text = f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror or error)
+        os.write(ERROR_FD, text.encode())
+        os._exit(START_ERROR)
+
+
+def become(spec: dict[str, Any]) -> None:
+    """Runs the program of `spec`; raises OSError when a step fails, and never returns otherwise."""
+    enter_pod(spec["network"], spec["hostname"])
+    if "mounts" in spec:
+        mount_view(spec["mounts"])
+    drop_to(spec["uid"], spec["gid"], spec["groups"])
+    os.chdir(spec["directory"])
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, programs expect it
+    os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - the whole purpose
+
+
+def enter_pod(network: str, hostname: str) -> None:
+    fd = os.open(network, os.O_RDONLY)
+    namespaces.setns(fd, namespaces.NEWNET)
+    os.close(fd)
+    # Container runtimes let every user bind low ports in the pod's own network.
+    write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+    namespaces.unshare(namespaces.NEWNS | namespaces.NEWUTS)
+    namespaces.set_hostname(hostname)
+
+
+def mount_view(mounts: list[dict[str, Any]]) -> None:
+    """The host's files read-only, a private /run and /tmp, and the container's volumes on top."""
+    sources = [os.open(mount["source"], os.O_PATH) for mount in mounts]  # the private /run hides them
+    originals = os.open(ORIGINALS, os.O_PATH)
+    try:
+        namespaces.make_read_only("/")
+    except OSError:
+        pass  # before Linux 5.12: user and group ids alone protect the host's files
+    flags = namespaces.MS_NOSUID | namespaces.MS_NODEV
+    namespaces.mount("tmpfs", "/run", "tmpfs", flags, "mode=755")
+    os.makedirs(ORIGINALS)  # noqa: PTH103
+    namespaces.bind(f"/proc/self/fd/{originals}", ORIGINALS)
+    namespaces.mount("tmpfs", "/tmp", "tmpfs", flags, "mode=1777")  # noqa: S108
+    for mount, source in zip(mounts, sources, strict=True):
+        make_mount_point(mount["target"], mount["directory"])
+        namespaces.bind(f"/proc/self/fd/{source}", mount["target"], mount["readOnly"])
+        os.close(source)
+    os.close(originals)
+
+
+def make_mount_point(target: str, directory: bool) -> None:
+    """Below /run and /tmp, which are new; elsewhere the node has made it."""
+    if os.path.lexists(target):
+        return
+    os.makedirs(target if directory else os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
+    if not directory:
+        write(target, "")
+
+
+def drop_to(uid: int, gid: int, groups: list[int]) -> None:
+    os.setgroups(groups)
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:  # noqa: PTH123
+        file.write(text)
+
+
+if __name__ == "__main__":
+    main()
