@@ -1,0 +1,32 @@
+# Two images. `apps` holds the demo apps alone: no dependency, nothing of the mesh. `mesh` holds control plane, sidecar and
+# node, with the locked packages and iptables.
+ARG BASE=python:3.13-slim
+
+FROM ${BASE} AS apps
+WORKDIR /srv
+COPY demo_apps demo_apps
+# Compiled here: the processes may not write, and starting is quicker.
+RUN python3 -m compileall -q demo_apps
+USER 10001:10001
+
+FROM ${BASE} AS mesh
+RUN apt-get update -qq \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends iptables >/dev/null \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /srv
+# A package index other than pip's own is handed in from the environment; unset arguments are not defined in RUN.
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_TRUSTED_HOST
+COPY requirements.lock .
+RUN python3 -m pip install -q --no-cache-dir --root-user-action=ignore --require-hashes -r requirements.lock
+COPY proxy proxy
+COPY control control
+COPY node node
+COPY cli cli
+COPY demo_apps/manifests demo_apps/manifests
+RUN python3 -m compileall -q proxy control node cli \
+ # Named volumes take owner and mode from here: the control plane's state, and the tokens only sidecars may read.
+ && install -d -o 1338 -g 1338 -m 0700 /var/lib/glassmesh \
+ && install -d -o 1338 -g 1337 -m 0750 /tokens/productpage /tokens/details /tokens/ratings /tokens/reviews /tokens/gateway \
+ && install -d -o 1338 -g 1337 -m 0755 /root-cert
