@@ -1,0 +1,40 @@
+"""Endpoints of a cluster. Reference: envoy/config/endpoint/v3."""
+
+from __future__ import annotations
+
+from proxy.config.values import Address, Message, Metadata, UInt32
+
+
+class Locality(Message):
+    region: str = ""
+    zone: str = ""
+    sub_zone: str = ""
+
+
+class Endpoint(Message):
+    address: Address
+    hostname: str = ""
+
+
+class LbEndpoint(Message):
+    endpoint: Endpoint
+    health_status: str = "UNKNOWN"  # UNKNOWN and HEALTHY take traffic
+    metadata: Metadata | None = None
+    load_balancing_weight: UInt32 = 1
+
+
+class LocalityLbEndpoints(Message):
+    locality: Locality = Locality()
+    lb_endpoints: list[LbEndpoint] = []
+    load_balancing_weight: UInt32 | None = None
+    priority: UInt32 = 0
+
+
+class Policy(Message):
+    overprovisioning_factor: UInt32 = 140
+
+
+class ClusterLoadAssignment(Message):
+    cluster_name: str
+    endpoints: list[LocalityLbEndpoints] = []
+    policy: Policy | None = None

@@ -1,0 +1,209 @@
+"""Route tables. Reference: envoy/config/route/v3/{route,route_components}.proto."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.config.values import (
+    DataSource,
+    Duration,
+    HeaderValueOption,
+    HttpStatus,
+    Int64Range,
+    Message,
+    Metadata,
+    RegexMatchAndSubstitute,
+    RegexMatcher,
+    RuntimeFractionalPercent,
+    StringMatcher,
+    UInt32,
+    require_one,
+)
+
+
+class HeaderMatcher(Message):
+    """Without a pattern it matches when the header is present."""
+
+    name: str
+    exact_match: str | None = None
+    prefix_match: str | None = None
+    suffix_match: str | None = None
+    contains_match: str | None = None
+    safe_regex_match: RegexMatcher | None = None
+    range_match: Int64Range | None = None
+    present_match: bool | None = None
+    string_match: StringMatcher | None = None
+    invert_match: bool = False
+    treat_missing_header_as_empty: bool = False
+
+
+class QueryParameterMatcher(Message):
+    name: str
+    string_match: StringMatcher | None = None
+    present_match: bool | None = None
+
+
+class TlsContextMatch(Message):
+    presented: bool | None = None
+    validated: bool | None = None
+
+
+class RouteMatch(Message):
+    prefix: str | None = None
+    path: str | None = None
+    safe_regex: RegexMatcher | None = None
+    path_separated_prefix: str | None = None
+    case_sensitive: bool = True
+    headers: list[HeaderMatcher] = []
+    query_parameters: list[QueryParameterMatcher] = []
+    runtime_fraction: RuntimeFractionalPercent | None = None
+
+    def __post_init__(self) -> None:
+        require_one(self, "prefix", "path", "safe_regex", "path_separated_prefix")
+
+
+class ClusterWeight(Message):
+    name: str
+    weight: UInt32 = 0
+    request_headers_to_add: list[HeaderValueOption] = []
+    request_headers_to_remove: list[str] = []
+    response_headers_to_add: list[HeaderValueOption] = []
+    response_headers_to_remove: list[str] = []
+    host_rewrite_literal: str | None = None
+
+
+class WeightedCluster(Message):
+    clusters: list[ClusterWeight]
+    total_weight: UInt32 | None = None
+
+    def __post_init__(self) -> None:
+        if not sum(cluster.weight for cluster in self.clusters):
+            raise ValueError("the weights of weighted_clusters add up to 0")
+
+
+class NoConfig(Message, forbid_unknown_fields=False):
+    """An extension known by its name alone."""
+
+
+class RetryPlugin(Message):
+    name: str
+    typed_config: NoConfig | None = None
+
+
+class RetryBackOff(Message):
+    base_interval: Duration
+    max_interval: Duration | None = None
+
+
+class RetryPolicy(Message):
+    retry_on: str = ""
+    num_retries: UInt32 = 1
+    per_try_timeout: Duration | None = None
+    retry_host_predicate: list[RetryPlugin] = []
+    host_selection_retry_max_attempts: Any = 1
+    retriable_status_codes: list[HttpStatus] = []
+    retry_back_off: RetryBackOff | None = None
+
+    def __post_init__(self) -> None:
+        for plugin in self.retry_host_predicate:
+            if plugin.name != "envoy.retry_host_predicates.previous_hosts":
+                raise ValueError(f"retry_host_predicate {plugin.name!r} is not implemented")
+
+
+class MaxStreamDuration(Message):
+    """Only 0, unlimited, is implemented: what Istio sends for a route without a timeout."""
+
+    max_stream_duration: Duration | None = None
+    grpc_timeout_header_max: Duration | None = None
+    grpc_timeout_header_offset: Duration | None = None
+
+
+class UpgradeConfig(Message):
+    upgrade_type: str
+    enabled: bool = True
+
+
+class RouteAction(Message):
+    cluster: str | None = None
+    weighted_clusters: WeightedCluster | None = None
+    cluster_not_found_response_code: str = "SERVICE_UNAVAILABLE"
+    timeout: Duration = Duration(15.0)
+    retry_policy: RetryPolicy | None = None
+    prefix_rewrite: str = ""
+    regex_rewrite: RegexMatchAndSubstitute | None = None
+    host_rewrite_literal: str | None = None
+    auto_host_rewrite: bool = False
+    append_x_forwarded_host: bool = False
+    max_stream_duration: MaxStreamDuration | None = None
+    upgrade_configs: list[UpgradeConfig] = []
+
+    def __post_init__(self) -> None:
+        require_one(self, "cluster", "weighted_clusters")
+
+
+class RedirectAction(Message):
+    https_redirect: bool = False
+    scheme_redirect: str = ""
+    host_redirect: str = ""
+    port_redirect: UInt32 = 0
+    path_redirect: str = ""
+    prefix_rewrite: str = ""
+    regex_rewrite: RegexMatchAndSubstitute | None = None
+    response_code: str = "MOVED_PERMANENTLY"
+    strip_query: bool = False
+
+
+class DirectResponseAction(Message):
+    status: HttpStatus
+    body: DataSource | None = None
+
+
+class Decorator(Message):
+    operation: str
+    propagate: bool = True
+
+
+class Route(Message):
+    match: RouteMatch
+    name: str = ""
+    route: RouteAction | None = None
+    redirect: RedirectAction | None = None
+    direct_response: DirectResponseAction | None = None
+    decorator: Decorator | None = None
+    metadata: Metadata | None = None
+    stat_prefix: str = ""
+    request_headers_to_add: list[HeaderValueOption] = []
+    request_headers_to_remove: list[str] = []
+    response_headers_to_add: list[HeaderValueOption] = []
+    response_headers_to_remove: list[str] = []
+
+    def __post_init__(self) -> None:
+        require_one(self, "route", "redirect", "direct_response")
+
+
+class VirtualHost(Message):
+    name: str
+    domains: list[str]
+    routes: list[Route] = []
+    include_request_attempt_count: bool = False
+    include_attempt_count_in_response: bool = False
+    require_tls: str = "NONE"
+    retry_policy: RetryPolicy | None = None
+    request_headers_to_add: list[HeaderValueOption] = []
+    request_headers_to_remove: list[str] = []
+    response_headers_to_add: list[HeaderValueOption] = []
+    response_headers_to_remove: list[str] = []
+
+
+class RouteConfiguration(Message):
+    name: str = ""
+    virtual_hosts: list[VirtualHost] = []
+    validate_clusters: bool | None = None
+    ignore_port_in_host_matching: bool = False
+    max_direct_response_body_size_bytes: UInt32 = 4096
+    internal_only_headers: list[str] = []
+    request_headers_to_add: list[HeaderValueOption] = []
+    request_headers_to_remove: list[str] = []
+    response_headers_to_add: list[HeaderValueOption] = []
+    response_headers_to_remove: list[str] = []
+    most_specific_header_mutations_wins: bool = False

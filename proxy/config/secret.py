@@ -1,0 +1,103 @@
+"""Secrets and TLS contexts. Reference: envoy/extensions/transport_sockets/tls/v3/{common,secret,tls}.proto."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.config.values import (
+    ConfigSource,
+    DataSource,
+    Message,
+    StringMatcher,
+    UInt32,
+)
+
+T = "type.googleapis.com/"
+_TLS = T + "envoy.extensions.transport_sockets.tls.v3."
+
+
+class TlsParameters(Message):
+    tls_minimum_protocol_version: str = "TLS_AUTO"
+    tls_maximum_protocol_version: str = "TLS_AUTO"
+    cipher_suites: list[str] = []
+    ecdh_curves: list[str] = []
+
+
+class TlsCertificate(Message):
+    certificate_chain: DataSource
+    private_key: DataSource
+
+
+class SubjectAltNameMatcher(Message):
+    san_type: str  # EMAIL, DNS, URI, IP_ADDRESS
+    matcher: StringMatcher
+
+
+class CertificateValidationContext(Message):
+    trusted_ca: DataSource | None = None
+    match_typed_subject_alt_names: list[SubjectAltNameMatcher] = []
+    trust_chain_verification: str = "VERIFY_TRUST_CHAIN"
+
+
+class SdsSecretConfig(Message):
+    name: str
+    sds_config: ConfigSource | None = None
+
+
+class CombinedCertificateValidationContext(Message):
+    default_validation_context: CertificateValidationContext
+    validation_context_sds_secret_config: SdsSecretConfig
+
+
+class CommonTlsContext(Message):
+    tls_params: TlsParameters = TlsParameters()
+    alpn_protocols: list[str] = []
+    tls_certificates: list[TlsCertificate] = []
+    tls_certificate_sds_secret_configs: list[SdsSecretConfig] = []
+    validation_context: CertificateValidationContext | None = None
+    validation_context_sds_secret_config: SdsSecretConfig | None = None
+    combined_validation_context: CombinedCertificateValidationContext | None = None
+
+
+class DownstreamTlsContext(Message, tag_field="@type", tag=_TLS + "DownstreamTlsContext"):
+    common_tls_context: CommonTlsContext
+    require_client_certificate: bool = False
+    disable_stateless_session_resumption: bool = False
+
+
+class UpstreamTlsContext(Message, tag_field="@type", tag=_TLS + "UpstreamTlsContext"):
+    common_tls_context: CommonTlsContext
+    sni: str = ""
+    auto_host_sni: bool = False
+    auto_sni_san_validation: bool = False
+    max_session_keys: UInt32 | None = None
+
+
+class RawBuffer(
+    Message, tag_field="@type", tag=T + "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+):
+    pass
+
+
+class UpstreamTransportSocket(Message):
+    name: str
+    typed_config: UpstreamTlsContext | RawBuffer
+
+
+class DownstreamTransportSocket(Message):
+    name: str
+    typed_config: DownstreamTlsContext | RawBuffer
+
+
+class TransportSocketMatch(Message):
+    """Used for an endpoint whose `envoy.transport_socket_match` metadata has all pairs of `match`."""
+
+    name: str
+    transport_socket: UpstreamTransportSocket
+    match: dict[str, Any] = {}
+
+
+class Secret(Message):
+    name: str
+    tls_certificate: TlsCertificate | None = None
+    validation_context: CertificateValidationContext | None = None

@@ -1,0 +1,72 @@
+"""One push, decoded: every resource of one version, by name. Immutable; unchanged resources keep their object.
+
+Keeping the object is what lets the listener and cluster managers see by identity what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from proxy.config.cluster import Cluster
+from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, ConfigError, decode
+from proxy.config.endpoint import ClusterLoadAssignment
+from proxy.config.listener import Listener
+from proxy.config.route import RouteConfiguration
+from proxy.config.secret import Secret
+
+Raws = Mapping[str, Mapping[str, msgspec.Raw]]  # type URL, then name
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a sidecar routes by. `raw` holds each resource as it came, for `/config_dump`."""
+
+    version: str = ""
+    clusters: Mapping[str, Cluster] = field(default_factory=dict)
+    endpoints: Mapping[str, ClusterLoadAssignment] = field(default_factory=dict)
+    listeners: Mapping[str, Listener] = field(default_factory=dict)
+    routes: Mapping[str, RouteConfiguration] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    raw: Raws = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Snapshot {self.version or 'empty'}: {len(self.listeners)} listeners, {len(self.routes)} routes, "
+            f"{len(self.clusters)} clusters, {len(self.endpoints)} endpoints>"
+        )
+
+
+def build(version: str, raw: Raws, previous: Snapshot) -> Snapshot:
+    """Decode what differs from `previous`. Raises `ConfigError` listing every resource that is wrong."""
+    errors: list[str] = []
+
+    def typed(type_url: str, before: Mapping[str, Any]) -> dict[str, Any]:
+        old = previous.raw.get(type_url, {})
+        result: dict[str, Any] = {}
+        for name, text in raw.get(type_url, {}).items():
+            kept = old.get(name)
+            if kept is not None and (kept is text or bytes(kept) == bytes(text)):
+                result[name] = before[name]
+                continue
+            try:
+                result[name] = decode(type_url, name, text)
+            except ConfigError as error:
+                errors.append(str(error))
+        return result
+
+    snapshot = Snapshot(
+        version=version,
+        clusters=typed(CLUSTER, previous.clusters),
+        endpoints=typed(ENDPOINT, previous.endpoints),
+        listeners=typed(LISTENER, previous.listeners),
+        routes=typed(ROUTE, previous.routes),
+        secrets=typed(SECRET, previous.secrets),
+        raw=raw,
+    )
+    if errors:
+        raise ConfigError("; ".join(errors))
+    return snapshot
