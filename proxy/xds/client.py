@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from proxy import clock
 from proxy.observability import logging
 from proxy.observability.stats import StatsStore
 from proxy.xds.backoff import Backoff
@@ -104,8 +105,14 @@ class XdsClient:
             answer = _answers.decode(body)
             self._nonce = answer.nonce
             touched = {*answer.resources, *answer.removed_resources}
-            base = EMPTY if answer.full else self.resources
-            candidate = merged(base, answer.resources, answer.removed_resources)
+            candidate = merged(
+                self.resources,
+                answer.resources,
+                answer.removed_resources,
+                version=answer.version_info,
+                now=clock.wall(),
+                full=answer.full,
+            )
             self._apply(candidate, answer.version_info)
         except (msgspec.DecodeError, ResourceError, ValueError) as error:
             self._error = str(error)

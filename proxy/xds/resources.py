@@ -7,6 +7,7 @@ a new mapping that shares what did not change, so a refused push leaves nothing 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import msgspec
 
@@ -28,7 +29,18 @@ PATHS = {
     SECRET: "secrets",
 }
 
-Resources = Mapping[str, Mapping[str, msgspec.Raw]]
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource as it came: its JSON, the version it came with, and when (seconds since the epoch)."""
+
+    name: str
+    raw: msgspec.Raw
+    version: str
+    updated: float
+
+
+Resources = Mapping[str, Mapping[str, Resource]]
 
 EMPTY: Resources = {type_url: {} for type_url in TYPES}
 
@@ -45,9 +57,9 @@ class _Named(msgspec.Struct):
 _named = msgspec.json.Decoder(_Named)
 
 
-def by_name(type_url: str, raws: Iterable[msgspec.Raw]) -> dict[str, msgspec.Raw]:
+def by_name(type_url: str, raws: Iterable[msgspec.Raw], version: str, now: float) -> dict[str, Resource]:
     """Index resources by their name; a nameless or repeated one raises `ResourceError`."""
-    found: dict[str, msgspec.Raw] = {}
+    found: dict[str, Resource] = {}
     for i, raw in enumerate(raws):
         try:
             named = _named.decode(raw)
@@ -59,21 +71,33 @@ def by_name(type_url: str, raws: Iterable[msgspec.Raw]) -> dict[str, msgspec.Raw
         if name in found:
             raise ResourceError(f"duplicate {PATHS.get(type_url, type_url)} {name} found")
         # A Raw shares the whole answer's buffer; a copy lets that one go.
-        found[name] = raw.copy()
+        found[name] = Resource(name, raw.copy(), version, now)
     return found
 
 
 def merged(
-    base: Resources, changed: Mapping[str, Iterable[msgspec.Raw]], removed: Mapping[str, Iterable[str]]
+    base: Resources,
+    changed: Mapping[str, Iterable[msgspec.Raw]],
+    removed: Mapping[str, Iterable[str]],
+    *,
+    version: str,
+    now: float,
+    full: bool = False,
 ) -> Resources:
-    """`base` with resources replaced and taken away; types not mentioned are shared."""
+    """`base` with resources replaced and taken away; with `full`, only what `changed` holds.
+
+    A resource sent again unchanged stays the same object, so that comparing by identity tells what changed.
+    """
+    unknown = sorted({*changed, *removed} - PATHS.keys())
+    if unknown:
+        raise ResourceError(f"resource type {unknown[0]} is not supported")
     result = dict(base)
-    for type_url in {*changed, *removed}:
-        if type_url not in PATHS:
-            raise ResourceError(f"resource type {type_url} is not supported")
-        now = dict(base.get(type_url, {}))
-        for name in removed.get(type_url, ()):
-            now.pop(name, None)
-        now.update(by_name(type_url, changed.get(type_url, ())))
-        result[type_url] = now
+    for type_url in TYPES if full else {*changed, *removed}:
+        before = base.get(type_url, {})
+        gone = removed.get(type_url, ())
+        kept = {} if full else {name: r for name, r in before.items() if name not in gone}
+        for name, resource in by_name(type_url, changed.get(type_url, ()), version, now).items():
+            old = before.get(name)
+            kept[name] = old if old is not None and bytes(old.raw) == bytes(resource.raw) else resource
+        result[type_url] = kept
     return result
