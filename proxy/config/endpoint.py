@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from proxy.config.values import Address, Message, Metadata, UInt32
 
 
@@ -24,7 +26,7 @@ class LbEndpoint(Message):
 
 
 class LocalityLbEndpoints(Message):
-    locality: Locality = Locality()
+    locality: Locality = msgspec.field(default_factory=Locality)
     lb_endpoints: list[LbEndpoint] = []
     load_balancing_weight: UInt32 | None = None
     priority: UInt32 = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from proxy.config.access_log import AccessLog
 from proxy.config.network_filters import NetworkFilter
 from proxy.config.secret import DownstreamTransportSocket
@@ -62,7 +64,7 @@ class FilterChainMatch(Message):
 class FilterChain(Message):
     filters: list[NetworkFilter] = []
     name: str = ""
-    filter_chain_match: FilterChainMatch = FilterChainMatch()
+    filter_chain_match: FilterChainMatch = msgspec.field(default_factory=FilterChainMatch)
     transport_socket: DownstreamTransportSocket | None = None
     transport_socket_connect_timeout: Duration | None = None
     metadata: Metadata | None = None

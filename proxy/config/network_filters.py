@@ -5,6 +5,8 @@ Reference: envoy/extensions/filters/network/{http_connection_manager,tcp_proxy}/
 
 from __future__ import annotations
 
+import msgspec
+
 from proxy.config.access_log import AccessLog
 from proxy.config.http_filters import HttpFilter, TypedStruct
 from proxy.config.route import RouteConfiguration, UpgradeConfig
@@ -63,7 +65,7 @@ class HttpConnectionManager(
     xff_num_trusted_hops: UInt32 = 0
     skip_xff_append: bool = False
     forward_client_cert_details: str = "SANITIZE"
-    set_current_client_cert_details: ClientCertDetails = ClientCertDetails()
+    set_current_client_cert_details: ClientCertDetails = msgspec.field(default_factory=ClientCertDetails)
     normalize_path: bool = False
     merge_slashes: bool = False
     path_with_escaped_slashes_action: str = "KEEP_UNCHANGED"
@@ -73,8 +75,10 @@ class HttpConnectionManager(
     generate_request_id: bool = True
     preserve_external_request_id: bool = False
     always_set_request_id_in_response: bool = False
-    http_protocol_options: Http1Options = Http1Options()
-    common_http_protocol_options: CommonHttpProtocolOptions = CommonHttpProtocolOptions()
+    http_protocol_options: Http1Options = msgspec.field(default_factory=Http1Options)
+    common_http_protocol_options: CommonHttpProtocolOptions = msgspec.field(
+        default_factory=CommonHttpProtocolOptions
+    )
     max_request_headers_kb: UInt32 = 60
     stream_idle_timeout: Duration = Duration(300.0)
     request_timeout: Duration = Duration(0.0)

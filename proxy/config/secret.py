@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from proxy.config.values import (
     ConfigSource,
     DataSource,
@@ -50,7 +52,7 @@ class CombinedCertificateValidationContext(Message):
 
 
 class CommonTlsContext(Message):
-    tls_params: TlsParameters = TlsParameters()
+    tls_params: TlsParameters = msgspec.field(default_factory=TlsParameters)
     alpn_protocols: list[str] = []
     tls_certificates: list[TlsCertificate] = []
     tls_certificate_sds_secret_configs: list[SdsSecretConfig] = []

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import msgspec
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """Base of every typed resource."""
+class Message(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """Base of every typed resource. Shared once decoded: nobody changes one."""
 
 
 UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
