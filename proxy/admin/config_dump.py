@@ -14,8 +14,9 @@ from typing import Any
 
 from proxy.admin.http_server import JSON, Response
 from proxy.admin.regex import RegexError, compile_regex
+from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from proxy.tls.secrets import CertificateSecret, SecretStore
-from proxy.xds.resources import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Resources
+from proxy.xds.resources import Resource, Resources
 
 _ADMIN = "type.googleapis.com/envoy.admin.v3."
 

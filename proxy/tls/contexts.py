@@ -11,6 +11,12 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, replace
 
+from proxy.config.secret import (
+    CertificateValidationContext,
+    CommonTlsContext,
+    DownstreamTlsContext,
+    UpstreamTlsContext,
+)
 from proxy.tls.peer import PeerIdentity
 from proxy.tls.sans import SanMatcher
 from proxy.tls.secrets import SecretError, SecretStore, load_cert_chain
@@ -80,6 +86,70 @@ class TlsContext:
     def __repr__(self) -> str:
         side = "downstream" if self.parameters.server else f"upstream sni={self.sni}"
         return f"<TlsContext {side} {'ready' if self.ready else 'waits for secrets'}>"
+
+
+def downstream_context(config: DownstreamTlsContext, secrets: SecretStore) -> TlsContext:
+    """The TLS of a filter chain. Raises `SecretError` for a config that can never work."""
+    parameters, sans = _read(
+        config.common_tls_context, server=True, require=config.require_client_certificate
+    )
+    if parameters.certificate_secret is None and parameters.certificate_pem is None:
+        raise SecretError("no TLS certificates found for server context")
+    return TlsContext(parameters, secrets, sans)
+
+
+def upstream_context(config: UpstreamTlsContext, secrets: SecretStore) -> TlsContext:
+    """The TLS of a cluster's transport socket."""
+    parameters, sans = _read(config.common_tls_context, server=False, require=True)
+    return TlsContext(parameters, secrets, sans, config.sni or None)
+
+
+def _read(common: CommonTlsContext, *, server: bool, require: bool) -> tuple[Parameters, SanMatcher]:
+    certificates, combined = common.tls_certificate_sds_secret_configs, common.combined_validation_context
+    validation = combined.default_validation_context if combined else common.validation_context
+    sds = (
+        combined.validation_context_sds_secret_config
+        if combined
+        else common.validation_context_sds_secret_config
+    )
+    for version in (
+        common.tls_params.tls_minimum_protocol_version,
+        common.tls_params.tls_maximum_protocol_version,
+    ):
+        if version not in _VERSIONS:
+            raise SecretError(f"unknown TLS version {version!r}")
+    parameters = Parameters(
+        server=server,
+        alpn=tuple(common.alpn_protocols),
+        minimum=common.tls_params.tls_minimum_protocol_version,
+        maximum=common.tls_params.tls_maximum_protocol_version,
+        ciphers=tuple(common.tls_params.cipher_suites),
+        certificate_secret=certificates[0].name if certificates else None,
+        certificate_pem=_inline_pair(common),
+        validation_secret=sds.name if sds else None,
+        trusted_ca_pem=_inline_roots(validation),
+        require_peer=require,
+    )
+    return parameters, SanMatcher(validation.match_typed_subject_alt_names if validation else [])
+
+
+def _inline_pair(common: CommonTlsContext) -> tuple[str, str] | None:
+    if not common.tls_certificates:
+        return None
+    pair = common.tls_certificates[0]
+    try:
+        return pair.certificate_chain.read().decode(), pair.private_key.read().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(f"tls_certificates[0]: {error}") from error
+
+
+def _inline_roots(validation: CertificateValidationContext | None) -> str | None:
+    if validation is None or validation.trusted_ca is None:
+        return None
+    try:
+        return validation.trusted_ca.read().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(f"validation_context.trusted_ca: {error}") from error
 
 
 def build(parameters: Parameters, secrets: SecretStore) -> ssl.SSLContext:

@@ -6,33 +6,35 @@ Reference: Envoy source/common/tls/cert_validator/san_matcher.cc.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from proxy.config.secret import SubjectAltNameMatcher
+from proxy.config.values import StringMatcher
 from proxy.tls.peer import PeerIdentity
 
 StringMatch = Callable[[str], bool]
 
 
 class SanMatcher:
-    """Any one of `expected` suffices; each is a SAN type (`URI`, `DNS`, `IP_ADDRESS`) and a test of its text."""
+    """Any one of `expected` suffices."""
 
-    __slots__ = ("_expected", "_uris")
+    __slots__ = ("_exact_uris", "_others")
 
-    def __init__(
-        self, expected: list[tuple[str, StringMatch]], exact_uris: frozenset[str] = frozenset()
-    ) -> None:
-        self._expected = expected
-        self._uris = exact_uris  # Istio's usual form, found without calling a matcher
+    def __init__(self, expected: Sequence[SubjectAltNameMatcher]) -> None:
+        # Istio's usual form, found without calling a matcher.
+        exact = [e for e in expected if e.san_type == "URI" and e.matcher.exact and not e.matcher.ignore_case]
+        self._exact_uris = frozenset(e.matcher.exact for e in exact)
+        self._others = [(e.san_type, _compiled(e.matcher)) for e in expected if e not in exact]
 
     def refusal(self, peer: PeerIdentity | None) -> str | None:
         """None if the peer is acceptable, else Envoy's words for why it is not."""
-        if not self._expected and not self._uris:
+        if not self._others and not self._exact_uris:
             return None
         if peer is None:
             return "verify cert failed: no peer certificate"
-        if not self._uris.isdisjoint(peer.uri_sans):
+        if not self._exact_uris.isdisjoint(peer.uri_sans):
             return None
-        for kind, matches in self._expected:
+        for kind, matches in self._others:
             if any(matches(name) for name in _names(peer, kind)):
                 return None
         names = ", ".join((*peer.dns_sans, *peer.uri_sans, *peer.ip_sans))
@@ -43,3 +45,30 @@ def _names(peer: PeerIdentity, kind: str) -> tuple[str, ...]:
     if kind == "URI":
         return peer.uri_sans
     return peer.dns_sans if kind == "DNS" else peer.ip_sans
+
+
+def _compiled(matcher: StringMatcher) -> StringMatch:
+    if matcher.safe_regex is not None:
+        import re2  # 2.5 MB, and no config of Istio's has such a matcher here
+
+        full = re2.compile(matcher.safe_regex.regex).fullmatch
+        return lambda name: full(name) is not None
+    plain = _plain(matcher)
+    return (lambda name: plain(name.lower())) if matcher.ignore_case else plain
+
+
+def _plain(matcher: StringMatcher) -> StringMatch:
+    def wanted(text: str) -> str:
+        return text.lower() if matcher.ignore_case else text
+
+    if matcher.exact is not None:
+        exact = wanted(matcher.exact)
+        return lambda name: name == exact
+    if matcher.prefix is not None:
+        prefix = wanted(matcher.prefix)
+        return lambda name: name.startswith(prefix)
+    if matcher.suffix is not None:
+        suffix = wanted(matcher.suffix)
+        return lambda name: name.endswith(suffix)
+    part = wanted(matcher.contains or "")
+    return lambda name: part in name

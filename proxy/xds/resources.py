@@ -11,12 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-_PREFIX = "type.googleapis.com/"
-CLUSTER = _PREFIX + "envoy.config.cluster.v3.Cluster"
-ENDPOINT = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
-LISTENER = _PREFIX + "envoy.config.listener.v3.Listener"
-ROUTE = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
-SECRET = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 # Make before break: clusters and their endpoints exist before the listeners and routes that name them.
 TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET)
