@@ -5,13 +5,17 @@ from __future__ import annotations
 from control.resources import (
     config_map,
     deployment,
+    destination_rule,
     endpoints,
     event,
+    gateway,
     namespace,
     node,
+    peer_authentication,
     pod,
     service,
     service_account,
+    virtual_service,
 )
 from control.resources.kind import Kind
 
@@ -28,4 +32,8 @@ KINDS: tuple[Kind, ...] = (
     endpoints.SLICE,
     deployment.KIND,
     deployment.REPLICA_SET,
+    virtual_service.KIND,
+    destination_rule.KIND,
+    gateway.KIND,
+    peer_authentication.KIND,
 )

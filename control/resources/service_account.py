@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from control.resources.kind import Column, Kind
+from control.resources.kind import Column, Kind, Object
 from control.resources.metadata import META_LIST_KEYS, TopLevel
 from control.resources.model import (
     INERT,
@@ -25,6 +25,12 @@ class ServiceAccount(TopLevel):
     automountServiceAccountToken: bool | None = None
     imagePullSecrets: Annotated[list[LocalReference] | None, INERT] = None
     secrets: Annotated[list[AnyObject] | None, MergeKey("name")] = None
+
+
+def default_of(namespace: str) -> Object:
+    """The account of Pods that name none; every Namespace has it from the start."""
+    meta = {"name": "default", "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
 
 
 _KEYS = META_LIST_KEYS | list_keys(ServiceAccount)
