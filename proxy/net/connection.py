@@ -1,7 +1,7 @@
 """One non-blocking socket, plain or TLS: reads when readable, writes at once, keeps only what the kernel would not take.
 
 Decides nothing about protocols. Its owner is told of bytes (`on_data`), of the peer's end (`on_eof`), of failure
-(`on_error`) and of a drained write buffer (`on_drain`). Above HIGH_WATER unsent bytes `congested` is true until the
+(`on_error`) and of an emptied write buffer (`on_drain`). Above HIGH_WATER unsent bytes `congested` is true until the
 buffer is empty again; whoever feeds it pauses the other side's reading meanwhile.
 Invariant: once `closed`, no callback runs and the descriptor is released; `close` may be called at any time, also from
 a callback. At most one `send` per `write`; the reader stays registered while nothing is paused, so an idle keep-alive
@@ -35,7 +35,7 @@ class ConnectionOwner(Protocol):
         """The connection broke; it is closed already."""
 
     def on_drain(self) -> None:
-        """The write buffer was congested and is empty now."""
+        """Bytes had to be kept, and now all are sent."""
 
 
 class Connection:
@@ -182,9 +182,8 @@ class Connection:
         self._loop.remove_writer(self.fd)
         if self._finishing:
             self._shut_down_writing()
-        if self.congested:
-            self.congested = False
-            self.owner.on_drain()
+        self.congested = False
+        self.owner.on_drain()
 
     @property
     def unsent(self) -> int:

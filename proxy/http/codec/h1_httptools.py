@@ -236,8 +236,9 @@ class HttptoolsResponseDecoder:
         status = parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             return  # on_message_complete follows at once
+        response.fields = fields = dict(self._fields)
         response.reusable = parser.should_keep_alive()
-        response.framed_by_eof = not response.reusable and h1_rules.body_until_eof(status, response.headers)
+        response.framed_by_eof = not response.reusable and h1_rules.body_until_eof(status, fields)
         self._fields = []
         response.status = status
         if self._method == b"HEAD" and status != 101:

@@ -90,14 +90,11 @@ def check_authority(authority: bytes) -> None:
         raise CodecError(400, "http.invalid_authority")
 
 
-def body_until_eof(status: int, headers: Headers) -> bool:
+def body_until_eof(status: int, fields: dict[bytes, bytes]) -> bool:
     """Whether a response that ends its connection is also delimited by that end (RFC 9112 §6.3)."""
-    if status in (204, 304):
+    if status in (204, 304) or b"content-length" in fields:
         return False
-    return not any(
-        name == b"content-length" or (name == b"transfer-encoding" and value.lower().endswith(b"chunked"))
-        for name, value in headers
-    )
+    return not fields.get(b"transfer-encoding", b"").lower().endswith(b"chunked")
 
 
 def keeps_alive(version: str, headers: Headers) -> bool:

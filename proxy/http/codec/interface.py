@@ -34,12 +34,17 @@ class CodecError(Exception):
 
 
 class Message:
-    """One message as far as it has arrived."""
+    """One message as far as it has arrived.
 
-    __slots__ = ("chunks", "complete", "headers", "trailers")
+    `fields` indexes the headers as received by name, for single-valued look-ups; of a repeated name it holds the last
+    value.
+    """
+
+    __slots__ = ("chunks", "complete", "fields", "headers", "trailers")
 
     def __init__(self) -> None:
         self.headers: Headers = []
+        self.fields: dict[bytes, bytes] = {}
         self.chunks: list[bytes] = []
         self.complete = False
         self.trailers: Headers | None = None  # set only when there are some, before `complete`
@@ -56,15 +61,13 @@ class Request(Message):
 
     `keep_alive` is what the client asked for. `upgrade`: it carries both `Upgrade` and `Connection: upgrade`, or is
     CONNECT; the decoder then stops behind the head until `accept_upgrade` or `refuse_upgrade` says what follows.
-    `framed` tells whether a body was announced (Content-Length above 0, or chunked). `fields` indexes the headers as
-    received by name, for single-valued look-ups; of a repeated name it holds the last value.
+    `framed` tells whether a body was announced (Content-Length above 0, or chunked).
     """
 
-    __slots__ = ("chunked", "fields", "framed", "keep_alive", "method", "target", "upgrade", "version")
+    __slots__ = ("chunked", "framed", "keep_alive", "method", "target", "upgrade", "version")
 
     def __init__(self) -> None:
         super().__init__()
-        self.fields: dict[bytes, bytes] = {}
         self.method = b""
         self.target = b""
         self.version = "HTTP/1.1"

@@ -1,0 +1,172 @@
+"""An HTTP/1.1 connection to an upstream: one exchange at a time, idle in its pool between them.
+
+Turns what the socket and the decoder say into a growing Response and a wake of whoever waits for it. Decides nothing
+about retries or routes. Invariant: an exchange ends once, by `finish` or by `abandon`, and gives the connection back.
+Reference: Envoy source/common/http/http1/conn_pool.cc, source/common/http/codec_client.cc.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol
+
+from proxy.deadlines import Deadline, Deadlines
+from proxy.http.codec import CodecError, Response
+from proxy.http.codec.h1_httptools import HttptoolsResponseDecoder
+from proxy.net.connection import Connection
+from proxy.upstream.failure import ResetReason, UpstreamReset
+from proxy.upstream.pool import ConnectionPool
+
+
+class Exchange(Protocol):
+    """Whoever sent the request."""
+
+    def on_response_progress(self) -> None:
+        """The response grew, or the connection takes more of the request again."""
+
+    def on_upstream_reset(self, failure: UpstreamReset) -> None:
+        """The connection is gone before the response was complete."""
+
+
+class ClientConnection:
+    """Belongs to `pool` from its creation to its end."""
+
+    __slots__ = (
+        "_deadline",
+        "_deadlines",
+        "_decoder",
+        "_exchange",
+        "_idle_since",
+        "_idle_timeout",
+        "_now",
+        "connection",
+        "local_address",
+        "pool",
+        "requests",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
+        sock: socket.socket,
+        pool: ConnectionPool,
+    ) -> None:
+        self.pool = pool
+        self.requests = 0
+        self.connection = Connection(loop, sock, self)
+        host, port = sock.getsockname()[:2]
+        self.local_address = f"{host}:{port}"
+        self._decoder = HttptoolsResponseDecoder()
+        self._exchange: Exchange | None = None
+        self._deadlines = deadlines
+        self._now = loop.time
+        self._idle_timeout = pool.cluster.idle_timeout
+        self._idle_since = loop.time()
+        self._deadline: Deadline | None = None
+        if self._idle_timeout:
+            self._deadline = deadlines.after(self._idle_timeout, self._check_idle)
+        self.connection.start()
+
+    # The exchange.
+
+    def begin(self, method: bytes, exchange: Exchange) -> Response:
+        """The request goes out now; the response it will get."""
+        self._exchange = exchange
+        return self._decoder.expect(method)
+
+    @property
+    def informational(self) -> list[tuple[int, list[tuple[bytes, bytes]]]]:
+        """1xx responses received and not yet passed on."""
+        return self._decoder.informational
+
+    def finish(self, *, reusable: bool) -> None:
+        """The response is complete. `reusable`: the request is, too, and neither side wants to close."""
+        self._exchange = None
+        if reusable and not self.connection.closed:
+            self._idle_since = self._now()
+            self.pool.release(self)
+        else:
+            self.pool.discard(self)
+
+    def abandon(self) -> None:
+        """The exchange is given up: HTTP/1.1 can only close."""
+        if self._exchange is not None:
+            self._exchange = None
+            self.pool.discard(self)
+
+    def close(self) -> None:
+        if self._deadline is not None:
+            self._deadlines.disarm(self._deadline)
+            self._deadline = None
+        stats = self.pool.cluster.stats
+        stats.upstream_cx_rx_bytes_total.value += self.connection.bytes_in
+        stats.upstream_cx_tx_bytes_total.value += self.connection.bytes_out
+        self.connection.close()
+
+    # What the connection says.
+
+    def on_data(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self._idle_closed()  # nobody asked: an answer nobody waits for must not meet the next request
+            return
+        try:
+            self._decoder.feed(data)
+        except CodecError:
+            self.pool.cluster.stats.upstream_cx_protocol_error.value += 1
+            self._reset(UpstreamReset(ResetReason.PROTOCOL_ERROR))
+            return
+        exchange.on_response_progress()
+
+    def on_eof(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self._idle_closed()
+            return
+        try:
+            self._decoder.feed_eof()
+        except CodecError:
+            started = self._decoder.response.status != 0
+            reason = ResetReason.PROTOCOL_ERROR if started else ResetReason.CONNECTION_TERMINATION
+            self._reset(UpstreamReset(reason))
+            return
+        exchange.on_response_progress()
+
+    def on_error(self, error: OSError) -> None:
+        if self._exchange is None:
+            self._idle_closed()
+        else:
+            self._reset(UpstreamReset(ResetReason.CONNECTION_TERMINATION))
+
+    def on_drain(self) -> None:
+        if self._exchange is not None:
+            self._exchange.on_response_progress()
+
+    def _reset(self, failure: UpstreamReset) -> None:
+        exchange, self._exchange = self._exchange, None
+        assert exchange is not None
+        self.pool.cluster.stats.upstream_cx_destroy_remote_with_active_rq.value += 1
+        self.pool.discard(self)
+        exchange.on_upstream_reset(failure)
+
+    def _idle_closed(self) -> None:
+        self.pool.on_idle_closed(self)
+        self.close()
+
+    def _check_idle(self) -> None:
+        due = self._idle_since + self._idle_timeout
+        if self._exchange is None and self._now() >= due:
+            self._deadline = None
+            self.pool.cluster.stats.upstream_cx_idle_timeout.value += 1
+            self._idle_closed()
+            return
+        again = due if self._exchange is None else self._now() + self._idle_timeout
+        self._deadline = self._deadlines.arm(again, self._check_idle)
+
+    def __repr__(self) -> str:
+        state = "idle" if self._exchange is None else "busy"
+        return (
+            f"<ClientConnection {self.pool.host.name} {state} requests={self.requests} {self.connection!r}>"
+        )

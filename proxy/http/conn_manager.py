@@ -1,0 +1,536 @@
+"""The life of a downstream HTTP/1.1 connection: requests one after another, each from its head to its log line.
+
+`_serve` reads top to bottom: wait for a request, admit it (checks and header mutation), run the filters, let the terminal
+filter answer, log it, decide whether the connection stays. Pipelined requests wait in the decoder, so answers keep
+their order. Decides nothing about routes and hosts.
+Invariants: every request that was begun ends in exactly one `_complete`; a malformed request reaches no filter.
+Reference: Envoy source/common/http/conn_manager_impl.cc; reference §3.4, §8, §9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+
+from proxy import clock
+from proxy.deadlines import Deadline, Deadlines
+from proxy.http import request_headers, request_id
+from proxy.http.codec import CodecError, Request, h1_encode, h1_rules
+from proxy.http.codec.h1_httptools import HttptoolsRequestDecoder
+from proxy.http.local_reply import LocalReply
+from proxy.http.path_normalization import PathRedirect, PathRefused, normalize
+from proxy.http.request_headers import ClientFacts
+from proxy.http.settings import HcmSettings
+from proxy.http.stream import Stream
+from proxy.net.connection import Connection
+from proxy.net.flow import Flow, pause
+from proxy.observability import response_flags as flags
+from proxy.observability.stream_info import StreamInfo
+from proxy.tls.peer import PeerIdentity
+
+log = logging.getLogger(__name__)
+
+Terminal = Callable[[Stream], Awaitable[None]]
+_NOTHING: frozenset[bytes] = frozenset()
+_EXPECT = frozenset({b"expect"})
+
+
+class Disconnected(Exception):
+    """The client is gone."""
+
+
+class DownstreamFacts:
+    """What the listener knows of an accepted connection when it hands it over. Addresses are `ip:port`."""
+
+    __slots__ = ("local_address", "local_uri_san", "original_destination", "peer", "remote_address", "sni", "tls")
+
+    def __init__(
+        self,
+        local_address: str,
+        remote_address: str,
+        *,
+        original_destination: tuple[str, int] | None = None,
+        tls: bool = False,
+        sni: str | None = None,
+        peer: PeerIdentity | None = None,
+        local_uri_san: str | None = None,
+    ) -> None:
+        self.local_address = local_address
+        self.remote_address = remote_address
+        self.original_destination = original_destination
+        self.tls = tls
+        self.sni = sni
+        self.peer = peer
+        self.local_uri_san = local_uri_san
+
+
+class HttpConnection:
+    """Serves one connection. `on_closed(connection)` is called once it is over."""
+
+    __slots__ = (
+        "_close_deadline",
+        "_closing",
+        "_codec_error",
+        "_deadlines",
+        "_decoder",
+        "_idle_deadline",
+        "_idle_since",
+        "_on_closed",
+        "_out_mark",
+        "_in_mark",
+        "_stream",
+        "_terminal",
+        "client",
+        "connection",
+        "draining",
+        "facts",
+        "flow",
+        "now",
+        "original_destination",
+        "settings",
+        "wall",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
+        sock: socket.socket,
+        facts: DownstreamFacts,
+        settings: HcmSettings,
+        terminal: Terminal,
+        on_closed: Callable[[HttpConnection], None],
+    ) -> None:
+        self.settings = settings
+        self.facts = facts
+        self.connection = Connection(loop, sock, self)
+        self.flow = Flow(self._on_flow_end)
+        self.now = clock.monotonic
+        self.wall = clock.wall
+        self.original_destination = facts.original_destination
+        self.client = self._client_facts()
+        self.draining = False
+        self._terminal = terminal
+        self._deadlines = deadlines
+        self._on_closed = on_closed
+        self._decoder = HttptoolsRequestDecoder(settings.max_headers_bytes, settings.max_headers_count)
+        self._codec_error: CodecError | None = None
+        self._stream: Stream | None = None
+        self._closing = False
+        self._close_deadline: Deadline | None = None
+        self._idle_deadline: Deadline | None = None
+        self._idle_since = 0.0
+        self._in_mark = self._out_mark = 0
+
+    def _client_facts(self) -> ClientFacts:
+        facts = self.facts
+        element = None
+        if facts.peer is not None:
+            details = self.settings.client_cert
+            element = request_headers.xfcc_element(facts.local_uri_san, facts.peer, details)
+        return ClientFacts(facts.remote_address.rpartition(":")[0].strip("[]").encode(), facts.tls, element)
+
+    def start(self) -> None:
+        """Begin to read and serve."""
+        stats = self.settings.stats
+        stats.downstream_cx_total.value += 1
+        stats.downstream_cx_active.value += 1
+        stats.downstream_cx_http1_total.value += 1
+        stats.downstream_cx_http1_active.value += 1
+        if self.facts.tls:
+            stats.downstream_cx_ssl_total.value += 1
+            stats.downstream_cx_ssl_active.value += 1
+        self._idle_since = self.now()
+        if self.settings.idle_timeout:
+            self._idle_deadline = self._deadlines.after(self.settings.idle_timeout, self._check_idle)
+        self.connection.start()
+        self.flow.start(self._serve())
+
+    # The life of the connection.
+
+    async def _serve(self) -> None:
+        decoder, connection = self._decoder, self.connection
+        requests = decoder.requests
+        while True:
+            while not requests:
+                if self._codec_error is not None:
+                    self._refuse(self._codec_error)
+                    return
+                if self.draining and decoder.idle:
+                    self.settings.stats.downstream_cx_drain_close.value += 1
+                    return
+                if not connection.reading and not connection.closed:
+                    connection.resume_reading()
+                await pause()
+            request = requests[0]
+            stays = await self._serve_request(request)
+            requests.popleft()
+            if not stays:
+                return
+
+    async def _serve_request(self, request: Request) -> bool:
+        """Answer one request; returns whether the connection can carry another."""
+        stream = self._open_stream(request)
+        try:
+            reply = self._admit(stream, request)
+            if reply is None:
+                await self._run(stream)
+            else:
+                stream.reply(reply)
+            if stream.upgrade is not None and stream.info.response_code == 101:
+                return False
+            return self._stays_open(stream)
+        except CodecError as error:
+            self._break_off(stream, error)
+            return False
+        except Disconnected:
+            stream.info.response_flags |= flags.DC
+            stream.info.response_code_details = "downstream_remote_disconnect"
+            self.settings.stats.downstream_cx_destroy_remote_active_rq.value += 1
+            self.settings.stats.downstream_rq_rx_reset.value += 1
+            return False
+        finally:
+            self._complete(stream)
+
+    async def _run(self, stream: Stream) -> None:
+        """Filters in order, then the terminal one; the first local reply ends it."""
+        settings = self.settings
+        stream.route = self._find_route(stream)
+        self._apply_decorator(stream)
+        for hook in settings.chain.request_hooks:
+            result = hook(stream)
+            if result is not None:
+                reply = result if isinstance(result, LocalReply) else await result
+                if reply is not None:
+                    stream.reply(reply)
+                    return
+        await self._terminal(stream)
+
+    # A request begins.
+
+    def _open_stream(self, request: Request) -> Stream:
+        stats, facts = self.settings.stats, self.facts
+        stats.downstream_rq_total.value += 1
+        stats.downstream_rq_active.value += 1
+        stats.downstream_rq_http1_total.value += 1
+        info = StreamInfo()
+        info.start_time = self.wall()
+        info.start = self.now()
+        info.protocol = request.version
+        info.method = request.method
+        info.path = request.target
+        info.downstream_local_address = facts.local_address
+        info.downstream_remote_address = facts.remote_address
+        info.requested_server_name = facts.sni
+        if facts.peer is not None:
+            info.downstream_peer_uri_san = facts.peer.uri_san
+            info.downstream_local_uri_san = facts.local_uri_san
+        self._stream = stream = Stream(self, request, info)
+        return stream
+
+    def _admit(self, stream: Stream, request: Request) -> LocalReply | None:
+        """Check and mutate the head; a reply if the request goes no further. Raises CodecError."""
+        settings, fields = self.settings, request.fields
+        if request.version != "HTTP/1.1":
+            stream.method = b""
+            raise CodecError(426, "low_version")
+        authority = fields.get(b"host")
+        if authority is None:
+            if not request.target.startswith((b"http://", b"https://")):
+                request.keep_alive = False
+                return LocalReply(400, details="missing_host_header")
+            authority = b""
+        h1_rules.check_authority(authority)
+        stream.authority = stream.info.authority = authority
+        if request.target[:1] != b"/":
+            refused = self._admit_special_target(stream, request)
+            if refused is not None:
+                return refused
+        try:
+            path = normalize(
+                stream.path,
+                normalize_path=settings.normalize_path,
+                merge_slashes=settings.merge_slashes,
+                escaped=settings.escaped_slashes,
+            )
+        except PathRefused:
+            request.keep_alive = False
+            return LocalReply(400, details="path_normalization_failed")
+        except PathRedirect as redirect:
+            location = ((b"location", redirect.path),)
+            return LocalReply(307, details="path_normalization_failed", headers=location)
+        stream.path = stream.info.path = path
+        if request.upgrade:
+            refused = self._admit_upgrade(stream, request)
+            if refused is not None:
+                return refused
+        self._mutate(stream, request)
+        stream.info.request_headers = stream.headers
+        return None
+
+    def _admit_special_target(self, stream: Stream, request: Request) -> LocalReply | None:
+        """`*`, authority form and absolute form."""
+        target = request.target
+        if request.method == b"CONNECT":
+            request.keep_alive = False
+            self._decoder.refuse_upgrade()
+            request.upgrade = False
+            return LocalReply(404, flags=flags.NR, details="route_not_found")
+        if target == b"*":
+            return LocalReply(404, details="absolute_path_rejected")
+        rest = target.partition(b"://")[2]
+        authority, slash, path = rest.partition(b"/")
+        stream.path = slash + path if slash else b"/"
+        h1_rules.check_authority(authority)
+        stream.authority = stream.info.authority = authority
+        stream.headers[:] = [(b"host", authority), *[pair for pair in stream.headers if pair[0] != b"host"]]
+        return None
+
+    def _admit_upgrade(self, stream: Stream, request: Request) -> LocalReply | None:
+        """Accept a configured upgrade, ignore h2c, refuse others."""
+        wanted = request.fields[b"upgrade"].lower()
+        if wanted in self.settings.upgrades:
+            self._decoder.accept_upgrade()
+            stream.upgrade = wanted
+            return None
+        self._decoder.refuse_upgrade()
+        if wanted == b"h2c":
+            return None
+        request.keep_alive = False
+        return LocalReply(403, details="upgrade_failed")
+
+    def _mutate(self, stream: Stream, request: Request) -> None:
+        settings, fields, client = self.settings, request.fields, self.client
+        extra = _NOTHING
+        expects = fields.get(b"expect")
+        if expects is not None and expects.lower() == b"100-continue" and not settings.proxy_100_continue:
+            extra = _EXPECT
+            self.connection.write(h1_encode.CONTINUE)
+        edge = settings.use_remote_address
+        headers = request_headers.strip(
+            stream.headers, fields, keep_upgrade=stream.upgrade is not None, edge=edge, extra=extra
+        )
+        if edge:
+            headers = self._mutate_at_edge(headers, fields)
+        scheme = fields.get(b"x-forwarded-proto")
+        if scheme is None or (edge and not settings.xff_trusted_hops):
+            if scheme is not None:
+                headers = [pair for pair in headers if pair[0] != b"x-forwarded-proto"]
+            scheme = b"https" if client.tls else b"http"
+            headers.append((b"x-forwarded-proto", scheme))
+        stream.scheme = scheme
+        headers = request_headers.forward_client_cert(headers, fields, settings.client_cert.mode, client)
+        if settings.generate_request_id and b"x-request-id" not in fields:
+            headers.append((b"x-request-id", request_id.generate()))
+        stream.headers = headers
+
+    def _mutate_at_edge(
+        self, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
+    ) -> list[tuple[bytes, bytes]]:
+        """A gateway trusts nothing the client says of itself (use_remote_address)."""
+        settings, address = self.settings, self.client.address
+        if not settings.skip_xff_append:
+            headers = request_headers.append_forwarded_for(headers, fields, address)
+        headers = [pair for pair in headers if pair[0] != b"x-envoy-external-address"]
+        headers.append((b"x-envoy-external-address", address))
+        if b"x-request-id" in fields and not settings.preserve_external_request_id:
+            headers = [pair for pair in headers if pair[0] != b"x-request-id"]
+            headers.append((b"x-request-id", request_id.generate()))
+        return headers
+
+    def _find_route(self, stream: Stream):  # type: ignore[no-untyped-def]
+        table = self.settings.routes.table
+        if table is None:
+            return None
+        return table.route(stream)
+
+    def _apply_decorator(self, stream: Stream) -> None:
+        """`x-envoy-decorator-operation` names the span: set by the client side, consumed by the server side."""
+        operation = self.settings.tracing_operation
+        if operation is None:
+            return
+        name = b"x-envoy-decorator-operation"
+        if name in stream.body.fields:
+            stream.headers[:] = [pair for pair in stream.headers if pair[0] != name]
+        if operation == "EGRESS" and stream.route is not None and stream.route.decorator_operation:
+            stream.headers.append((name, stream.route.decorator_operation))
+
+    # A request ends.
+
+    def closes_after(self, stream: Stream) -> bool:
+        """Whether the response must say `connection: close`."""
+        return self.draining or not stream.body.keep_alive or not stream.body.complete or stream.upgrade is not None
+
+    def _stays_open(self, stream: Stream) -> bool:
+        if stream.ended and not stream.body.complete:
+            self.settings.stats.downstream_rq_response_before_rq_complete.value += 1
+        return stream.ended and not self.closes_after(stream)
+
+    def _complete(self, stream: Stream) -> None:
+        self._stream = None
+        settings, info, connection = self.settings, stream.info, self.connection
+        info.end = self._idle_since = self.now()
+        info.wire_bytes_received = connection.bytes_in - self._in_mark
+        info.wire_bytes_sent = connection.bytes_out - self._out_mark
+        self._in_mark, self._out_mark = connection.bytes_in, connection.bytes_out
+        stats = settings.stats
+        stats.downstream_rq_active.value -= 1
+        stats.count_response(info.response_code)
+        stats.downstream_rq_time.record((info.end - info.start) * 1000)
+        for hook in settings.chain.complete_hooks:
+            hook(stream)
+        for logger in settings.loggers:
+            logger(info)
+
+    def _break_off(self, stream: Stream, error: CodecError) -> None:
+        """The client broke the protocol inside a request."""
+        self.settings.stats.downstream_cx_protocol_error.value += 1
+        stream.body.keep_alive = False
+        if stream.response_started:
+            stream.info.response_flags |= flags.DPE
+            stream.info.response_code_details = error.details
+        else:
+            stream.reply(_codec_reply(error))
+
+    def _refuse(self, error: CodecError) -> None:
+        """The client broke the protocol before there was a request: answer in its stead, and log it."""
+        request = Request()
+        request.keep_alive = False
+        request.complete = True
+        request.target = b""
+        stream = self._open_stream(request)
+        self.settings.stats.downstream_cx_protocol_error.value += 1
+        stream.reply(_codec_reply(error))
+        self._complete(stream)
+
+    # What the connection says.
+
+    def on_data(self, data: bytes) -> None:
+        if self._closing or self._codec_error is not None:
+            return  # answered already; what still comes is thrown away
+        decoder = self._decoder
+        try:
+            decoder.feed(data)
+        except CodecError as error:
+            stream = self._stream
+            if stream is not None and not stream.body.complete and decoder.requests[-1] is stream.body:
+                self.flow.throw(error)
+                return
+            self._codec_error = error
+        self.flow.wake()
+        requests = decoder.requests
+        if requests and (len(requests) > 1 or requests[0].chunks):
+            self.connection.pause_reading()  # until the request at hand is done, or its body taken
+
+    def resume_upload(self) -> None:
+        """The body that had arrived was taken."""
+        connection = self.connection
+        if not connection.reading and not connection.closed and len(self._decoder.requests) <= 1:
+            connection.resume_reading()
+
+    def on_eof(self) -> None:
+        if self._closing:
+            self._close()
+        elif self.flow.done:
+            return
+        else:
+            self.flow.throw(Disconnected())
+
+    def on_error(self, error: OSError) -> None:
+        if self._closing:
+            self._close()
+        elif not self.flow.done:
+            self.flow.throw(Disconnected())
+
+    def on_drain(self) -> None:
+        if self._closing and self._close_deadline is None:
+            self._close()
+        else:
+            self.flow.wake()
+
+    def drain(self) -> None:
+        """Finish what runs, then close; an idle connection closes at once."""
+        self.draining = True
+        self.flow.wake()
+
+    def _check_idle(self) -> None:
+        self._idle_deadline = None
+        due = self._idle_since + self.settings.idle_timeout
+        if self._stream is None and self.now() >= due:
+            self.settings.stats.downstream_cx_idle_timeout.value += 1
+            self.flow.throw(Disconnected())
+            return
+        again = due if self._stream is None else self.now() + self.settings.idle_timeout
+        self._idle_deadline = self._deadlines.arm(again, self._check_idle)
+
+    # The end of the connection.
+
+    def abort(self) -> None:
+        """Close at once, without the rest of a response; what was written is still sent."""
+        self._decoder.requests[0].keep_alive = False
+
+    def _on_flow_end(self, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, Disconnected):
+            log.error("a request failed unexpectedly", exc_info=error)
+        connection = self.connection
+        self._closing = True
+        if connection.closed or isinstance(error, Disconnected):
+            self._close()
+        elif self._codec_error is not None or not self._decoder.idle or self._decoder.requests:
+            self._close_later()
+        elif connection.unsent:
+            pass  # on_drain closes
+        else:
+            self._close()
+
+    def _close_later(self) -> None:
+        """The client may still be sending: give it time to read the answer before the socket goes away."""
+        if not self.settings.delayed_close_timeout:
+            self._close()
+            return
+        self._close_deadline = self._deadlines.after(self.settings.delayed_close_timeout, self._close)
+        self.connection.resume_reading()
+
+    def _close(self) -> None:
+        connection = self.connection
+        for deadline in (self._close_deadline, self._idle_deadline):
+            if deadline is not None:
+                self._deadlines.disarm(deadline)
+        self._close_deadline = self._idle_deadline = None
+        connection.close()
+        on_closed, self._on_closed = self._on_closed, _ignore
+        if on_closed is _ignore:
+            return
+        stats = self.settings.stats
+        stats.downstream_cx_active.value -= 1
+        stats.downstream_cx_http1_active.value -= 1
+        stats.downstream_cx_destroy.value += 1
+        stats.downstream_cx_rx_bytes_total.value += connection.bytes_in
+        stats.downstream_cx_tx_bytes_total.value += connection.bytes_out
+        if self.facts.tls:
+            stats.downstream_cx_ssl_active.value -= 1
+        on_closed(self)
+
+    def close(self) -> None:
+        """Break off whatever runs."""
+        if not self.flow.done:
+            self.flow.throw(Disconnected())
+        self._close()
+
+    def __repr__(self) -> str:
+        return f"<HttpConnection {self.facts.remote_address} {self._stream or 'idle'} {self.connection!r}>"
+
+
+def _ignore(connection: HttpConnection) -> None:
+    """The end was reported already."""
+
+
+def _codec_reply(error: CodecError) -> LocalReply:
+    body = h1_encode.reason_phrase(error.status).encode()
+    return LocalReply(error.status, body, flags.DPE, error.details)
+
+
+_ = inspect

@@ -1,0 +1,84 @@
+"""One spelling per path, before any rule looks at it.
+
+RFC 3986 dot segments and percent-encoded unreserved characters, optionally repeated and escaped slashes; the query is
+left alone. A path that cannot be normalized safely is refused. Pure.
+Reference: Envoy source/common/http/path_utility.cc, HCM `normalize_path`, `merge_slashes`,
+`path_with_escaped_slashes_action`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_ESCAPED_SLASH = re.compile(rb"%(?:2[Ff]|5[Cc])")
+_SLASHES = re.compile(rb"/{2,}")
+# A path without any of these is normal already.
+_SUSPECT = re.compile(rb"%|/\.|\\|#")
+_FORBIDDEN = re.compile(rb"#|%00")
+
+
+class EscapedSlashes(Enum):
+    """`path_with_escaped_slashes_action`."""
+
+    KEEP_UNCHANGED = "KEEP_UNCHANGED"
+    REJECT_REQUEST = "REJECT_REQUEST"
+    UNESCAPE_AND_REDIRECT = "UNESCAPE_AND_REDIRECT"
+    UNESCAPE_AND_FORWARD = "UNESCAPE_AND_FORWARD"
+
+
+class PathRefused(Exception):
+    """The path is unacceptable: 400 with code details `path_normalization_failed`."""
+
+
+class PathRedirect(Exception):
+    """The client shall ask again with `path` (307)."""
+
+    def __init__(self, path: bytes) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+def normalize(target: bytes, *, normalize_path: bool, merge_slashes: bool, escaped: EscapedSlashes) -> bytes:
+    """The path and query to use for `target` (origin form); raises PathRefused or PathRedirect."""
+    path, mark, query = target.partition(b"?")
+    unescaped = path
+    if escaped is not EscapedSlashes.KEEP_UNCHANGED and _ESCAPED_SLASH.search(path):
+        if escaped is EscapedSlashes.REJECT_REQUEST:
+            raise PathRefused
+        unescaped = re.sub(rb"%2[Ff]", b"/", re.sub(rb"%5[Cc]", b"\\\\", path))
+    result = _canonical(unescaped) if normalize_path and _SUSPECT.search(unescaped) else unescaped
+    if merge_slashes and b"//" in result:
+        result = _SLASHES.sub(b"/", result)
+    if unescaped is not path and escaped is EscapedSlashes.UNESCAPE_AND_REDIRECT:
+        raise PathRedirect(result + mark + query)
+    return result + mark + query
+
+
+def _canonical(path: bytes) -> bytes:
+    if _FORBIDDEN.search(path):
+        raise PathRefused
+    path = _ESCAPE.sub(_decode_unreserved, path.replace(b"\\", b"/"))
+    return _remove_dot_segments(path) if b"/." in path else path
+
+
+def _decode_unreserved(escape: re.Match[bytes]) -> bytes:
+    code = int(escape[1], 16)
+    return bytes((code,)) if code in _UNRESERVED else escape[0]
+
+
+def _remove_dot_segments(path: bytes) -> bytes:
+    """RFC 3986 §5.2.4."""
+    segments = path.split(b"/")[1:]
+    kept: list[bytes] = []
+    for segment in segments:
+        if segment == b"..":
+            if kept:
+                kept.pop()
+        elif segment != b".":
+            kept.append(segment)
+    if segments[-1] in (b".", b".."):
+        kept.append(b"")
+    return b"/" + b"/".join(kept)

@@ -1,0 +1,129 @@
+"""What the connection manager does to a request's headers before filters and router see them, and to a response's.
+
+Pure functions over header lists. The usual request needs no removal at all, which one set operation finds out.
+Reference: Envoy source/common/http/conn_manager_utility.cc; reference §8.1, §8.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.http.settings import ForwardClientCert
+from proxy.tls.peer import PeerIdentity
+
+Headers = list[tuple[bytes, bytes]]
+Fields = dict[bytes, bytes]
+
+_HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+# Only an internal client may steer the router by header, and Istio's default is that nobody is internal.
+_OVERRIDES = frozenset(
+    {
+        b"x-envoy-internal",
+        b"x-envoy-retry-on",
+        b"x-envoy-retry-grpc-on",
+        b"x-envoy-max-retries",
+        b"x-envoy-retriable-status-codes",
+        b"x-envoy-retriable-header-names",
+        b"x-envoy-upstream-alt-stat-name",
+        b"x-envoy-upstream-rq-timeout-ms",
+        b"x-envoy-upstream-rq-per-try-timeout-ms",
+        b"x-envoy-upstream-rq-timeout-alt-response",
+        b"x-envoy-expected-rq-timeout-ms",
+        b"x-envoy-force-trace",
+        b"x-envoy-ip-tags",
+        b"x-envoy-original-url",
+        b"x-envoy-hedge-on-per-try-timeout",
+    }
+)
+_EDGE = frozenset(
+    {
+        b"x-envoy-decorator-operation",
+        b"x-envoy-downstream-service-cluster",
+        b"x-envoy-downstream-service-node",
+    }
+)
+_REMOVED = _HOP_BY_HOP | _OVERRIDES
+_NOMINATING = frozenset({b"connection", b"te"})
+RESPONSE_REMOVED = _HOP_BY_HOP
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFacts:
+    """What the connection says of the client. `xfcc` is this hop's element, None without a client certificate."""
+
+    address: bytes
+    tls: bool
+    xfcc: bytes | None
+
+
+def strip(
+    headers: Headers, fields: Fields, *, keep_upgrade: bool, edge: bool, extra: frozenset[bytes]
+) -> Headers:
+    """The headers without hop-by-hop ones, override headers and `extra`; the same list if nothing goes."""
+    removed = _REMOVED | extra if extra else _REMOVED
+    if edge:
+        removed = removed | _EDGE
+    if removed.isdisjoint(fields) and b"te" not in fields:
+        return headers
+    nominated: set[bytes] = set()
+    if b"connection" in fields:
+        options = b",".join(value for name, value in headers if name == b"connection").lower()
+        nominated = {option.strip() for option in options.split(b",")} - {b"te", b"host"}
+    if keep_upgrade:
+        removed = removed - {b"connection", b"upgrade"}
+        nominated.discard(b"upgrade")
+    kept = [pair for pair in headers if pair[0] not in removed and pair[0] not in nominated]
+    return _only_te_trailers(kept) if b"te" in fields else kept
+
+
+def _only_te_trailers(headers: Headers) -> Headers:
+    """RFC 9110 §10.1.4: of `te` only `trailers` may be passed on."""
+    result: Headers = []
+    for name, value in headers:
+        if name != b"te":
+            result.append((name, value))
+        elif b"trailers" in {option.strip().lower() for option in value.split(b",")}:
+            result.append((name, b"trailers"))
+    return result
+
+
+def xfcc_element(local_uri_san: str | None, peer: PeerIdentity, details: ForwardClientCert) -> bytes:
+    """This hop's element of x-forwarded-client-cert: `By=…;Hash=…;Subject="…";URI=…;DNS=…`."""
+    parts = []
+    if local_uri_san:
+        parts.append(f"By={local_uri_san}")
+    parts.append(f"Hash={peer.hash}")
+    if details.subject:
+        parts.append(f'Subject="{peer.subject}"')
+    if details.uri:
+        parts.append(f"URI={','.join(peer.uri_sans)}")
+    if details.dns:
+        parts += [f"DNS={name}" for name in peer.dns_sans]
+    return ";".join(parts).encode()
+
+
+def forward_client_cert(headers: Headers, fields: Fields, mode: str, client: ClientFacts) -> Headers:
+    """Apply ForwardClientCertDetails `mode`."""
+    name = b"x-forwarded-client-cert"
+    if mode == "ALWAYS_FORWARD_ONLY":
+        return headers
+    if not client.tls or client.xfcc is None or mode == "SANITIZE":
+        return [pair for pair in headers if pair[0] != name] if name in fields else headers
+    if mode == "FORWARD_ONLY":
+        return headers
+    before = [value for field, value in headers if field == name] if mode == "APPEND_FORWARD" else []
+    kept = [pair for pair in headers if pair[0] != name] if name in fields else headers
+    kept.append((name, b",".join([*before, client.xfcc])))
+    return kept
+
+
+def append_forwarded_for(headers: Headers, fields: Fields, address: bytes) -> Headers:
+    """`x-forwarded-for` with the client's address at its end."""
+    name = b"x-forwarded-for"
+    if name not in fields:
+        headers.append((name, address))
+        return headers
+    before = [value for field, value in headers if field == name]
+    kept = [pair for pair in headers if pair[0] != name]
+    kept.append((name, b",".join([*before, address])))
+    return kept

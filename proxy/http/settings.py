@@ -1,0 +1,79 @@
+"""An HTTP connection manager's settings as the data path uses them: resolved, typed, constant.
+
+Values only; `proxy.http.hcm_builder` makes them from the typed configuration.
+Reference: envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager; reference §3.4, §8.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from proxy.http.filter_chain import FilterChain
+from proxy.http.hcm_stats import HcmStats
+from proxy.http.path_normalization import EscapedSlashes
+from proxy.observability.stream_info import StreamInfo
+from proxy.router.header_ops import Headers
+from proxy.router.route import Route
+
+
+class RouteTable(Protocol):
+    """Finds the route of a request."""
+
+    def route(
+        self, headers: Headers, *, authority: bytes, path: bytes, method: bytes, scheme: bytes, draw: float
+    ) -> Route | None:
+        """None: no virtual host or no route matches."""
+
+
+class RouteSource(Protocol):
+    """Where the current route table is; RDS replaces it between requests."""
+
+    table: RouteTable | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardClientCert:
+    """What becomes of `x-forwarded-client-cert`; `mode` is ForwardClientCertDetails' name."""
+
+    mode: str = "SANITIZE"
+    subject: bool = False
+    uri: bool = False
+    dns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HcmSettings:
+    """Times in s, 0 meaning none. `upgrades` are lower-case upgrade types. `drain_timeout` is unused by HTTP/1.1."""
+
+    stat_prefix: str
+    stats: HcmStats
+    routes: RouteSource
+    chain: FilterChain
+    loggers: tuple[Callable[[StreamInfo], None], ...] = ()
+    server_name: bytes = b"envoy"
+    server_transformation: str = "OVERWRITE"
+    normalize_path: bool = False
+    merge_slashes: bool = False
+    escaped_slashes: EscapedSlashes = EscapedSlashes.KEEP_UNCHANGED
+    use_remote_address: bool = False
+    xff_trusted_hops: int = 0
+    skip_xff_append: bool = False
+    generate_request_id: bool = True
+    preserve_external_request_id: bool = False
+    proxy_100_continue: bool = False
+    idle_timeout: float = 3600.0
+    stream_idle_timeout: float = 300.0
+    request_timeout: float = 0.0
+    request_headers_timeout: float = 0.0
+    delayed_close_timeout: float = 1.0
+    max_headers_bytes: int = 60 * 1024
+    max_headers_count: int = 100
+    accept_http_10: bool = False
+    enable_trailers: bool = False
+    upgrades: frozenset[bytes] = frozenset()
+    client_cert: ForwardClientCert = field(default_factory=ForwardClientCert)
+    tracing_operation: str | None = None  # "EGRESS" or "INGRESS" when tracing is configured
+    x_forwarded_port: bool = False
+    is_inbound: bool = False

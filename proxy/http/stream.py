@@ -1,0 +1,220 @@
+"""One request and its response on an HTTP/1.1 connection: what filters and router work with.
+
+Implements `proxy.router.stream.DownstreamStream`: writes the response with the framing RFC 9112 and Envoy ask for, and
+runs the response hooks. Decides no route and no retry. Invariant: at most one response head, and after `ended` nothing
+is written. Head and body that are there together leave in one write.
+Reference: Envoy source/common/http/http1/codec_impl.cc `StreamEncoderImpl::encodeHeadersBase`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from proxy.clock import http_date
+from proxy.http import local_reply
+from proxy.http.codec import Request, h1_encode
+from proxy.http.local_reply import LocalReply
+from proxy.http.request_headers import RESPONSE_REMOVED
+from proxy.observability.stream_info import StreamInfo
+from proxy.router.route import Route
+
+if TYPE_CHECKING:
+    from proxy.http.conn_manager import HttpConnection
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Stream:
+    """`headers` are the request's, as mutated so far. `filter_state` is for filters to leave word for each other."""
+
+    __slots__ = (
+        "_chunking",
+        "_connection",
+        "_settings",
+        "alpn_override",
+        "authority",
+        "body",
+        "body_chunked",
+        "body_framed",
+        "ended",
+        "filter_state",
+        "flow",
+        "headers",
+        "info",
+        "method",
+        "original_destination",
+        "path",
+        "response_started",
+        "route",
+        "scheme",
+        "upgrade",
+    )
+
+    def __init__(self, connection: HttpConnection, request: Request, info: StreamInfo) -> None:
+        self._connection = connection
+        self._settings = connection.settings
+        self.flow = connection.flow
+        self.body = request
+        self.body_framed = request.framed
+        self.body_chunked = request.chunked
+        self.headers: Headers = request.headers
+        self.method = request.method
+        self.path = request.target
+        self.authority = b""
+        self.scheme = b"http"
+        self.info = info
+        self.upgrade: bytes | None = None
+        self.route: Route | None = None
+        self.original_destination = connection.original_destination
+        self.alpn_override: tuple[str, ...] | None = None
+        self.filter_state: dict[str, Any] | None = None
+        self.response_started = False
+        self.ended = False
+        self._chunking = False
+
+    # The request body.
+
+    def take_body(self) -> list[bytes]:
+        chunks = self.body.take()
+        for chunk in chunks:
+            self.info.bytes_received += len(chunk)
+        self._connection.resume_upload()
+        return chunks
+
+    def hold_upload(self) -> None:
+        self._connection.connection.pause_reading()
+
+    # The response.
+
+    @property
+    def congested(self) -> bool:
+        return self._connection.connection.congested
+
+    def send_informational(self, status: int, headers: Headers) -> None:
+        if status == 100 and self._settings.proxy_100_continue:
+            self._connection.connection.write(h1_encode.response_head(status, headers))
+
+    def send_response(
+        self,
+        status: int,
+        headers: Headers,
+        fields: dict[bytes, bytes],
+        chunks: list[bytes],
+        end: bool,
+        trailers: Headers | None,
+    ) -> None:
+        """See DownstreamStream; `fields` indexes the upstream's headers as received."""
+        switching = status == 101 and self.upgrade is not None
+        if not RESPONSE_REMOVED.isdisjoint(fields):
+            kept = (b"connection", b"upgrade") if switching else ()
+            headers = [pair for pair in headers if pair[0] in kept or pair[0] not in RESPONSE_REMOVED]
+        if self._settings.server_transformation == "OVERWRITE" and b"server" in fields:
+            headers = [pair for pair in headers if pair[0] != b"server"]
+        if b"date" not in fields:
+            headers.append((b"date", http_date.value(self._connection.wall())))
+        if self._settings.server_transformation == "OVERWRITE" or b"server" not in fields:
+            headers.append((b"server", self._settings.server_name))
+        if switching:
+            self._start(status, headers)
+            self._connection.connection.write(h1_encode.response_head(status, headers) + b"".join(chunks))
+            self._count_sent(chunks)
+            self._finish_if(end)
+            return
+        self._begin(status, headers, b"content-length" in fields, end and not chunks, chunks, end, trailers)
+
+    def send_local_reply(
+        self,
+        status: int,
+        body: bytes,
+        flags: int,
+        details: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        self.reply(LocalReply(status, body, flags, details, headers))
+
+    def reply(self, reply: LocalReply) -> None:
+        """Answer here, in the shape the request's content type asks for."""
+        info = self.info
+        info.response_flags |= reply.flags
+        info.response_code_details = reply.details
+        grpc = local_reply.is_grpc(self.body.fields.get(b"content-type"))
+        status, headers, body, info.grpc_status = local_reply.render(reply, grpc=grpc)
+        headers.append((b"date", http_date.value(self._connection.wall())))
+        headers.append((b"server", self._settings.server_name))
+        chunks = [body] if body and self.method != b"HEAD" else []
+        self._begin(status, headers, bool(body), not chunks, chunks, True, None)
+
+    def _begin(
+        self,
+        status: int,
+        headers: Headers,
+        has_length: bool,
+        bodiless: bool,
+        chunks: list[bytes],
+        end: bool,
+        trailers: Headers | None,
+    ) -> None:
+        if self._connection.closes_after(self):
+            headers.append((b"connection", b"close"))
+        self._start(status, headers)
+        if has_length or status == 204:
+            pass
+        elif bodiless and (self.method == b"HEAD" or status == 304 or self._is_local_or_empty(end)):
+            if self.method == b"HEAD":
+                headers.append((b"transfer-encoding", b"chunked"))
+            else:
+                headers.append((b"content-length", b"0"))
+        else:
+            headers.append((b"transfer-encoding", b"chunked"))
+            self._chunking = True
+        head = h1_encode.response_head(status, headers)
+        body = self._framed(chunks, end, trailers)
+        self._connection.connection.write(head + body if body else head)
+        self._count_sent(chunks)
+        self._finish_if(end)
+
+    def _is_local_or_empty(self, end: bool) -> bool:
+        return end
+
+    def _start(self, status: int, headers: Headers) -> None:
+        """Run the response hooks over the head and note it."""
+        for hook in self._settings.chain.response_hooks:
+            hook(self, status, headers)
+        info = self.info
+        info.response_code = status
+        info.response_headers = headers
+        self.response_started = True
+
+    def send_body(self, chunks: list[bytes], end: bool, trailers: Headers | None) -> None:
+        data = self._framed(chunks, end, trailers)
+        if data:
+            self._connection.connection.write(data)
+        self._count_sent(chunks)
+        self._finish_if(end)
+
+    def _framed(self, chunks: list[bytes], end: bool, trailers: Headers | None) -> bytes:
+        if not self._chunking:
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        parts = [h1_encode.chunk(chunk) for chunk in chunks]
+        if end:
+            parts.append(h1_encode.last_chunk(trailers if self._settings.enable_trailers else None))
+        return b"".join(parts)
+
+    def _count_sent(self, chunks: list[bytes]) -> None:
+        info = self.info
+        for chunk in chunks:
+            info.bytes_sent += len(chunk)
+
+    def _finish_if(self, end: bool) -> None:
+        if end:
+            self.ended = True
+
+    def reset(self, flags: int, details: str) -> None:
+        """Break the response off: HTTP/1.1 can only close the connection."""
+        self.info.response_flags |= flags
+        self.info.response_code_details = details
+        self._connection.abort()
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.method.decode('latin-1')} {self.authority!r}{self.path!r} {self.info.response_code}>"

@@ -1,0 +1,201 @@
+"""Opens upstream connections: TCP connect, then the TLS handshake, under one timeout.
+
+Implements `proxy.upstream.connector.Connector`. Decides nothing but the words of a failure, which are Envoy's.
+Invariant: exactly one callback per connection, always from the event loop, never from inside `connect`.
+Reference: Envoy source/common/network/connection_impl.cc, source/common/tls/ssl_socket.cc (failure reasons).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable
+
+from proxy.deadlines import Deadline, Deadlines
+from proxy.tls.peer import peer_identity
+from proxy.tls.secrets import SecretError
+from proxy.upstream.connector import Address
+from proxy.upstream.failure import ResetReason, UpstreamReset
+from proxy.upstream.transport import Transport
+
+OnConnected = Callable[[socket.socket], None]
+OnFailed = Callable[[UpstreamReset], None]
+
+
+class SocketConnector:
+    """See `Connector`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
+        self._loop = loop
+        self._deadlines = deadlines
+
+    def connect(
+        self,
+        address: Address,
+        transport: Transport,
+        alpn: tuple[str, ...] | None,
+        timeout: float,
+        source: Address | None,
+        on_connected: OnConnected,
+        on_failed: OnFailed,
+    ) -> SocketConnecting:
+        connecting = SocketConnecting(self._loop, self._deadlines, transport, alpn, on_connected, on_failed)
+        connecting.start(address, source, timeout)
+        return connecting
+
+
+class SocketConnecting:
+    """One connection on its way."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
+        transport: Transport,
+        alpn: tuple[str, ...] | None,
+        on_connected: OnConnected,
+        on_failed: OnFailed,
+    ) -> None:
+        self._loop = loop
+        self._deadlines = deadlines
+        self._transport = transport
+        self._alpn = alpn
+        self._on_connected = on_connected
+        self._on_failed = on_failed
+        self._deadline: Deadline | None = None
+        self._sock: socket.socket | None = None
+        self._done = False
+
+    def start(self, address: Address, source: Address | None, timeout: float) -> None:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        try:
+            self._sock = sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if source is not None:
+                _bind(sock, source)
+            error = sock.connect_ex(address)
+        except OSError as failure:
+            self._fail_soon(_local_failure(failure))
+            return
+        self._deadline = self._deadlines.after(timeout, self._timed_out)
+        if error in (0, errno.EINPROGRESS):
+            self._loop.add_writer(sock.fileno(), self._tcp_connected)
+        else:
+            self._fail_soon(_connect_error(error))
+
+    def _tcp_connected(self) -> None:
+        sock = self._sock
+        assert sock is not None
+        self._loop.remove_writer(sock.fileno())
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._fail(_connect_error(error))
+            return
+        tls = self._transport.tls
+        if tls is None:
+            self._succeed(sock)
+            return
+        try:
+            context = tls.current(self._alpn)
+            self._sock = context.wrap_socket(
+                sock, do_handshake_on_connect=False, server_hostname=tls.sni or None
+            )
+        except SecretError:
+            text = "TLS error: Secret is not supplied by SDS"
+            self._fail(UpstreamReset(ResetReason.LOCAL_CONNECTION_FAILURE, text))
+            return
+        except (OSError, ValueError) as failure:
+            self._fail(_tls_failure(failure))
+            return
+        self._handshake()
+
+    def _handshake(self) -> None:
+        sock, tls = self._sock, self._transport.tls
+        assert isinstance(sock, ssl.SSLSocket)
+        assert tls is not None
+        fd = sock.fileno()
+        try:
+            sock.do_handshake()
+        except ssl.SSLWantReadError:
+            self._loop.remove_writer(fd)
+            self._loop.add_reader(fd, self._handshake)
+            return
+        except ssl.SSLWantWriteError:
+            self._loop.add_writer(fd, self._handshake)
+            return
+        except OSError as failure:
+            self._fail(_tls_failure(failure))
+            return
+        self._loop.remove_reader(fd)
+        self._loop.remove_writer(fd)
+        refusal = tls.refusal(peer_identity(sock))
+        if refusal is None:
+            self._succeed(sock)
+        else:
+            text = f"TLS_error:|SSL routines:CERTIFICATE_VERIFY_FAILED:{refusal}:TLS_error_end"
+            self._fail(UpstreamReset(ResetReason.REMOTE_CONNECTION_FAILURE, text))
+
+    def _succeed(self, sock: socket.socket) -> None:
+        self._sock = None
+        self._done = True
+        self._disarm()
+        self._on_connected(sock)
+
+    def _fail_soon(self, failure: UpstreamReset) -> None:
+        self._loop.call_soon(self._fail, failure)
+
+    def _fail(self, failure: UpstreamReset) -> None:
+        if not self._done:
+            self.cancel()
+            self._on_failed(failure)
+
+    def _timed_out(self) -> None:
+        self._fail(UpstreamReset(ResetReason.CONNECTION_TIMEOUT))
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadlines.disarm(self._deadline)
+            self._deadline = None
+
+    def cancel(self) -> None:
+        self._done = True
+        self._disarm()
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            if sock.fileno() >= 0:
+                self._loop.remove_reader(sock.fileno())
+                self._loop.remove_writer(sock.fileno())
+            sock.close()
+
+
+def _bind(sock: socket.socket, source: Address) -> None:
+    if source[1] == 0:
+        # The kernel then picks the port at connect time and may share it between destinations.
+        sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
+    sock.bind(source)
+
+
+def _connect_error(error: int) -> UpstreamReset:
+    return UpstreamReset(
+        ResetReason.REMOTE_CONNECTION_FAILURE, f"delayed connect error: {os.strerror(error)}"
+    )
+
+
+def _local_failure(failure: OSError) -> UpstreamReset:
+    return UpstreamReset(ResetReason.LOCAL_CONNECTION_FAILURE, failure.strerror or str(failure))
+
+
+def _tls_failure(failure: Exception) -> UpstreamReset:
+    """Envoy's `TLS_error:|CODE:SSL routines:OPENSSL_internal:REASON:TLS_error_end`, without BoringSSL's code."""
+    if isinstance(failure, ssl.SSLError):
+        reason = failure.reason or str(failure)
+        if isinstance(failure, ssl.SSLCertVerificationError):
+            reason = f"CERTIFICATE_VERIFY_FAILED:{failure.verify_message}"
+        text = f"TLS_error:|SSL routines:{reason}:TLS_error_end"
+        return UpstreamReset(ResetReason.REMOTE_CONNECTION_FAILURE, text)
+    if isinstance(failure, ConnectionError):
+        return UpstreamReset(ResetReason.CONNECTION_TERMINATION)
+    return UpstreamReset(ResetReason.LOCAL_CONNECTION_FAILURE, str(failure))

@@ -1,0 +1,62 @@
+"""Additions to and removals from headers that routes, virtual hosts and weighted clusters ask for.
+
+Compiled once per route: the levels are merged in Envoy's order (weighted cluster, route, virtual host, table), removals
+of a level before its additions. Values are format strings; one without a command is a constant.
+Reference: Envoy source/common/router/header_parser.cc, "custom request/response headers"; reference §5.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.observability.stream_info import StreamInfo
+
+Headers = list[tuple[bytes, bytes]]
+Value = bytes | Callable[[StreamInfo], bytes]
+
+APPEND = "APPEND_IF_EXISTS_OR_ADD"
+ADD_IF_ABSENT = "ADD_IF_ABSENT"
+OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
+OVERWRITE_IF_EXISTS = "OVERWRITE_IF_EXISTS"
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderAddition:
+    """`action` is HeaderAppendAction's name; `keep_empty` adds the header even if its value came out empty."""
+
+    name: bytes
+    value: Value
+    action: str = APPEND
+    keep_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderOps:
+    """One level's operations."""
+
+    remove: frozenset[bytes] = frozenset()
+    add: tuple[HeaderAddition, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.remove or self.add)
+
+    def apply(self, headers: Headers, info: StreamInfo) -> None:
+        """Change `headers` in place."""
+        if self.remove:
+            headers[:] = [pair for pair in headers if pair[0] not in self.remove]
+        for addition in self.add:
+            _add(headers, addition, info)
+
+
+def _add(headers: Headers, addition: HeaderAddition, info: StreamInfo) -> None:
+    value = addition.value if isinstance(addition.value, bytes) else addition.value(info)
+    if not value and not addition.keep_empty:
+        return
+    name, action = addition.name, addition.action
+    present = any(pair[0] == name for pair in headers)
+    if (action == ADD_IF_ABSENT and present) or (action == OVERWRITE_IF_EXISTS and not present):
+        return
+    if present and action in (OVERWRITE, OVERWRITE_IF_EXISTS):
+        headers[:] = [pair for pair in headers if pair[0] != name]
+    headers.append((name, value))

@@ -1,0 +1,78 @@
+"""A route as the data path uses it: everything resolvable was resolved when the route table arrived.
+
+Values only. `proxy.router.route_builder` makes them from the typed configuration.
+Reference: Envoy envoy.config.route.v3.Route; source/common/router/config_impl.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.router.header_ops import HeaderOps
+from proxy.router.retry import RetryPolicy
+from proxy.router.timeouts import Timeouts
+
+PathRewrite = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTarget:
+    """A destination of a route. `upto` is its cumulative weight."""
+
+    cluster: str
+    upto: int
+    request_ops: tuple[HeaderOps, ...]
+    response_ops: tuple[HeaderOps, ...]
+    host_rewrite: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardAction:
+    """Forward to a cluster. `targets` has more than one element for weighted clusters."""
+
+    targets: tuple[ClusterTarget, ...]
+    total_weight: int
+    timeouts: Timeouts
+    retry: RetryPolicy | None
+    rewrite_path: PathRewrite | None = None
+    host_rewrite: bytes | None = None
+    auto_host_rewrite: bool = False
+    append_forwarded_host: bool = False
+    cluster_not_found_status: int = 503
+    attempt_count: bool = False
+    attempt_count_in_response: bool = False
+
+    def pick(self, draw: float) -> ClusterTarget:
+        """The destination of one request; `draw` is uniform in [0, 1)."""
+        targets = self.targets
+        if len(targets) == 1:
+            return targets[0]
+        point = draw * self.total_weight
+        for target in targets:
+            if point < target.upto:
+                return target
+        return targets[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class DirectResponse:
+    """Answer here. For a redirect `location` computes the target from scheme, authority and path."""
+
+    status: int
+    body: bytes
+    response_ops: tuple[HeaderOps, ...]
+    location: Callable[[bytes, bytes, bytes], bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One entry of a route table. `filter_config` is its typed_per_filter_config, merged with the virtual host's."""
+
+    name: str
+    action: ForwardAction | DirectResponse
+    decorator_operation: bytes | None = None
+    virtual_host: str = ""
+    filter_config: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] | None = None

@@ -1,0 +1,489 @@
+"""The life of a routed request, top to bottom: answer here, or try hosts until one answers.
+
+`route_request` is the whole story: direct answers; pick a cluster; attempt, and attempt again as the retry policy says;
+pass the response on; map every failure to Envoy's reply. Knows no codec, no socket and no filter; time and randomness
+come in through `RouterEnvironment`.
+Reference: Envoy source/common/router/router.cc; reference §5, §9.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from proxy.deadlines import Deadline, Deadlines
+from proxy.observability import response_flags as flags
+from proxy.router.retry import DEFAULT_BUFFER_LIMIT
+from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
+from proxy.router.stream import DownstreamStream, Headers, Pause
+from proxy.router.upstream_attempt import UpstreamAttempt
+from proxy.upstream.cluster import Cluster
+from proxy.upstream.failure import UpstreamReset
+from proxy.upstream.host import Host
+
+_RESET = b"upstream connect error or disconnect/reset before headers. "
+_OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
+
+
+class RouteTimeout(Exception):
+    """The route timeout passed."""
+
+
+class PerTryTimeout(Exception):
+    """One attempt took too long."""
+
+
+@dataclass(slots=True)
+class RouterEnvironment:
+    """What the router uses of the world. `clusters` is replaced as a whole when configuration changes."""
+
+    clusters: Mapping[str, Cluster]
+    deadlines: Deadlines
+    now: Callable[[], float]
+    draw: Callable[[], float]
+    pause: Pause
+
+
+async def route_request(stream: DownstreamStream, route: Route | None, world: RouterEnvironment) -> None:
+    """Answer the stream. Exceptions thrown into the coroutine (a lost client) pass through, resources released."""
+    if route is None:
+        stream.send_local_reply(404, b"", flags.NR, "route_not_found")
+        return
+    stream.info.route_name = route.name
+    action = route.action
+    if isinstance(action, DirectResponse):
+        _answer_directly(stream, action)
+        return
+    target = action.pick(world.draw())
+    stream.info.upstream_cluster = target.cluster
+    cluster = world.clusters.get(target.cluster)
+    if cluster is None:
+        stream.send_local_reply(action.cluster_not_found_status, b"", flags.NC, "cluster_not_found")
+        return
+    stream.info.upstream_metadata = cluster.upstream
+    await _Forwarding(stream, action, target, cluster, world).run()
+
+
+def _answer_directly(stream: DownstreamStream, action: DirectResponse) -> None:
+    headers: Headers = []
+    if action.location is not None:
+        headers.append((b"location", action.location(stream.scheme, stream.authority, stream.path)))
+    for ops in action.response_ops:
+        ops.apply(headers, stream.info)
+    stream.send_local_reply(action.status, action.body, 0, "direct_response", headers)
+
+
+class _Forwarding:
+    """One forwarded request and its attempts."""
+
+    __slots__ = (
+        "_action",
+        "_attempt",
+        "_cluster",
+        "_deadline",
+        "_headers",
+        "_kept",
+        "_kept_size",
+        "_replayable",
+        "_retried",
+        "_retries",
+        "_started",
+        "_stream",
+        "_target",
+        "_tried",
+        "_try_deadline",
+        "_uploaded",
+        "_uploaded_at",
+        "_world",
+    )
+
+    def __init__(
+        self,
+        stream: DownstreamStream,
+        action: ForwardAction,
+        target: ClusterTarget,
+        cluster: Cluster,
+        world: RouterEnvironment,
+    ) -> None:
+        self._stream = stream
+        self._action = action
+        self._target = target
+        self._cluster = cluster
+        self._world = world
+        self._attempt: UpstreamAttempt | None = None
+        self._retries = 0 if action.retry is None else action.retry.num_retries
+        self._retried = 0
+        self._tried: list[Host] = []
+        self._kept: list[bytes] = []  # body sent so far, for a further attempt
+        self._kept_size = 0
+        self._replayable = self._retries > 0
+        self._deadline: Deadline | None = None
+        self._try_deadline: Deadline | None = None
+        self._uploaded = False  # the whole request was received
+        self._uploaded_at = 0.0
+        self._started = 0.0
+        self._headers: Headers = stream.headers
+
+    async def run(self) -> None:
+        self._prepare_request()
+        try:
+            while True:
+                try:
+                    answered = await self._try_once()
+                except UpstreamReset as failure:
+                    answered = not self._may_try_after(failure)
+                except PerTryTimeout:
+                    answered = not self._may_try_after_timeout()
+                if answered:
+                    return
+                await self._pause_before_retry()
+        except RouteTimeout:
+            self._cluster.stats.upstream_rq_timeout.value += 1
+            self._time_out("response_timeout")
+        finally:
+            if self._attempt is not None:
+                self._attempt.abandon()
+            self._disarm()
+
+    # The request, as every attempt sends it.
+
+    def _prepare_request(self) -> None:
+        stream, action, target = self._stream, self._action, self._target
+        headers = self._headers
+        self._started = self._world.now()
+        if action.rewrite_path is not None:
+            path = action.rewrite_path(stream.path)
+            if path != stream.path:
+                stream.info.original_path = stream.path
+                headers.append((b"x-envoy-original-path", stream.path))
+                stream.path = path
+        host = target.host_rewrite or action.host_rewrite
+        if host is not None:
+            self._rewrite_host(host)
+        for ops in target.request_ops:
+            ops.apply(headers, stream.info)
+
+    def _rewrite_host(self, host: bytes) -> None:
+        headers, stream = self._headers, self._stream
+        if self._action.append_forwarded_host:
+            headers.append((b"x-forwarded-host", stream.authority))
+        stream.authority = host
+        headers[:] = [(b"host", host) if pair[0] == b"host" else pair for pair in headers]
+
+    def _attempt_headers(self) -> Headers:
+        """The request's headers with what differs from try to try."""
+        action = self._action
+        extra: Headers = []
+        if action.timeouts.route or action.timeouts.per_try:
+            expected = action.timeouts.expected_ms(self._world.now() - self._started)
+            if expected is not None:
+                extra.append((b"x-envoy-expected-rq-timeout-ms", expected))
+        if action.attempt_count:
+            extra.append((b"x-envoy-attempt-count", str(self._retried + 1).encode()))
+        return self._headers + extra if extra else self._headers
+
+    # One attempt.
+
+    async def _try_once(self) -> bool:
+        """True: the stream is answered; False: the response calls for another attempt.
+
+        Raises UpstreamReset, PerTryTimeout or RouteTimeout if the attempt ended without a response.
+        """
+        stream, world = self._stream, self._world
+        self._attempt = None
+        stream.info.upstream_attempts += 1
+        host = self._pick_host()
+        if host is None:
+            self._cluster.stats.upstream_cx_none_healthy.value += 1
+            self._reply(503, b"no healthy upstream", flags.UH, "no_healthy_upstream")
+            return True
+        self._tried.append(host)
+        stream.info.upstream_host = host.name
+        stream.info.upstream_metadata = host.upstream
+        pool = self._cluster.pool(host, stream.alpn_override)
+        attempt = self._attempt = UpstreamAttempt(stream.flow, host, pool)
+        try:
+            connection = pool.acquire(attempt)
+        except UpstreamReset as overflow:
+            attempt.failure = overflow
+            raise
+        if connection is not None:
+            attempt.connection = connection  # type: ignore[assignment]  # pools of HTTP clusters hold HTTP connections
+        else:
+            while attempt.connection is None:
+                if attempt.failure is not None:
+                    raise attempt.failure
+                await world.pause()
+        self._send_request(attempt)
+        response = attempt.response
+        assert response is not None
+        while not response.status:
+            if attempt.failure is not None:
+                raise attempt.failure
+            self._pass_informational(attempt)
+            if not self._uploaded:
+                self._upload(attempt)
+            await world.pause()
+        self._pass_informational(attempt)
+        if self._wants_another(attempt):
+            return False
+        await self._pass_response(attempt)
+        return True
+
+    def _pick_host(self) -> Host | None:
+        policy = self._action.retry
+        host = self._cluster.pick(self._stream)
+        if policy is None or not policy.avoid_previous_hosts or not self._tried:
+            return host
+        for _ in range(policy.host_selection_attempts):
+            if host is None or host not in self._tried:
+                break
+            host = self._cluster.pick(self._stream)
+        return host
+
+    def _send_request(self, attempt: UpstreamAttempt) -> None:
+        stream, connection = self._stream, attempt.connection
+        assert connection is not None
+        info = stream.info
+        info.upstream_local_address = connection.local_address
+        info.upstream_peer_uri_san = connection.peer_uri_san
+        attempt.response = connection.begin(stream.method, attempt)
+        complete = stream.body.complete
+        chunks = stream.take_body() if stream.body.chunks else []
+        if chunks and self._replayable:
+            self._keep(chunks)
+        if self._kept:
+            chunks = list(self._kept) if self._replayable else chunks
+        connection.send_request(stream, self._attempt_headers(), chunks, complete)
+        attempt.request_sent = True
+        if complete:
+            self._on_uploaded()
+
+    def _on_uploaded(self) -> None:
+        """The whole request was received: from here the timeouts count."""
+        timeouts, world = self._action.timeouts, self._world
+        now = world.now()
+        if not self._uploaded:
+            self._uploaded = True
+            self._uploaded_at = now
+            if timeouts.route and self._stream.upgrade is None:
+                self._deadline = world.deadlines.arm(now + timeouts.route, self._on_route_timeout)
+        per_try = timeouts.effective_per_try()
+        if per_try:
+            self._try_deadline = world.deadlines.arm(now + per_try, self._on_per_try_timeout)
+
+    def _on_route_timeout(self) -> None:
+        self._stream.flow.throw(RouteTimeout())
+
+    def _on_per_try_timeout(self) -> None:
+        self._stream.flow.throw(PerTryTimeout())
+
+    def _upload(self, attempt: UpstreamAttempt) -> None:
+        """Send on what has arrived of the request body, unless the upstream is slow."""
+        stream, connection = self._stream, attempt.connection
+        if connection is None:
+            return
+        if connection.congested:
+            stream.hold_upload()
+            return
+        complete = stream.body.complete
+        chunks = stream.take_body()
+        if not chunks and not complete:
+            return
+        if self._replayable and chunks:
+            self._keep(chunks)
+        connection.send_body(stream, chunks, complete)
+        if complete:
+            self._on_uploaded()
+
+    def _keep(self, chunks: list[bytes]) -> None:
+        self._kept += chunks
+        self._kept_size += sum(map(len, chunks))
+        if self._kept_size > DEFAULT_BUFFER_LIMIT:
+            self._give_up_replay()
+
+    def _give_up_replay(self) -> None:
+        """What was sent cannot be sent again: no further attempt, and no need to keep the body."""
+        self._replayable = False
+        self._retries = 0
+        self._kept = []
+
+    def _pass_informational(self, attempt: UpstreamAttempt) -> None:
+        connection = attempt.connection
+        if connection is not None and connection.informational:
+            for status, headers in connection.informational:
+                self._stream.send_informational(status, headers)
+            connection.informational.clear()
+
+    # The response.
+
+    def _wants_another(self, attempt: UpstreamAttempt) -> bool:
+        """Whether to drop this response and attempt again, as far as policy and budget go."""
+        response, policy = attempt.response, self._action.retry
+        assert response is not None
+        status = response.status
+        retry = policy is not None and policy.wants_response(status, response.fields)
+        if not retry and self._retried:
+            self._cluster.stats.upstream_rq_retry_success.value += 1
+        self._count(attempt, status)
+        if not retry or not self._may_retry():
+            return False
+        attempt.abandon()
+        return True
+
+    def _count(self, attempt: UpstreamAttempt, status: int) -> None:
+        self._cluster.stats.count_response(status)
+        if status >= 500:
+            attempt.host.rq_error += 1
+        else:
+            attempt.host.rq_success += 1
+
+    async def _pass_response(self, attempt: UpstreamAttempt) -> None:
+        stream, response, action = self._stream, attempt.response, self._action
+        assert response is not None
+        info = stream.info
+        headers = response.headers
+        info.response_code_details = "via_upstream"
+        if self._uploaded:
+            took = int((self._world.now() - self._uploaded_at) * 1000)
+            info.upstream_service_time_ms = took
+            if b"x-envoy-upstream-service-time" in response.fields:
+                headers = [pair for pair in headers if pair[0] != b"x-envoy-upstream-service-time"]
+            headers.append((b"x-envoy-upstream-service-time", b"%d" % took))
+        if action.attempt_count_in_response:
+            headers.append((b"x-envoy-attempt-count", str(self._retried + 1).encode()))
+        for ops in self._target.response_ops:
+            ops.apply(headers, info)
+        if self._try_deadline is not None:
+            self._world.deadlines.disarm(self._try_deadline)
+            self._try_deadline = None
+        end = response.complete
+        stream.send_response(
+            response.status, headers, response.fields, response.take(), end, response.trailers
+        )
+        if not end:
+            await self._pass_body(attempt)
+        attempt.end(reusable=response.reusable and stream.body.complete)
+        self._record_time()
+
+    async def _pass_body(self, attempt: UpstreamAttempt) -> None:
+        stream, response, world = self._stream, attempt.response, self._world
+        assert response is not None
+        held = False
+        while True:
+            if not stream.congested:
+                end = response.complete
+                chunks = response.take()
+                if chunks or end:
+                    stream.send_body(chunks, end, response.trailers)
+                if end:
+                    return
+            if attempt.failure is not None:
+                raise attempt.failure
+            if stream.congested != held and attempt.connection is not None:
+                held = stream.congested
+                attempt.connection.hold(held)
+            if not self._uploaded:
+                self._upload(attempt)
+            await world.pause()
+
+    def _record_time(self) -> None:
+        self._cluster.stats.rq_time.record((self._world.now() - self._started) * 1000)
+
+    # Failure, and what comes of it.
+
+    def _may_retry(self) -> bool:
+        """Take one retry if there is one left; notes the exhaustion otherwise."""
+        stats = self._cluster.stats
+        if self._retried >= self._retries or not self._replayable:
+            if self._action.retry is not None:
+                stats.upstream_rq_retry_limit_exceeded.value += 1
+                self._stream.info.response_flags |= flags.URX
+            return False
+        if not self._cluster.breaker.retries.allows():
+            stats.upstream_rq_retry_overflow.value += 1
+            self._stream.info.response_flags |= flags.UO
+            return False
+        stats.upstream_rq_retry.value += 1
+        self._retried += 1
+        return True
+
+    async def _pause_before_retry(self) -> None:
+        """Wait the back-off; the request body goes on arriving meanwhile."""
+        policy, world = self._action.retry, self._world
+        assert policy is not None
+        self._attempt = None
+        if self._try_deadline is not None:
+            world.deadlines.disarm(self._try_deadline)
+            self._try_deadline = None
+        until = world.now() + policy.pause_before(self._retried, world.draw())
+        retries = self._cluster.breaker.retries
+        retries.take()
+        deadline = world.deadlines.arm(until, self._stream.flow.wake)
+        try:
+            while world.now() < until:
+                await world.pause()
+        finally:
+            world.deadlines.disarm(deadline)
+            retries.give_back()
+
+    def _may_try_after(self, failure: UpstreamReset) -> bool:
+        """Whether to attempt again; if not, the failure was answered."""
+        attempt, stream, policy = self._attempt, self._stream, self._action.retry
+        assert attempt is not None
+        attempt.host.rq_error += 1
+        if failure.transport is not None:
+            stream.info.upstream_transport_failure_reason = failure.transport
+        if attempt.request_sent:
+            self._cluster.stats.upstream_rq_rx_reset.value += 1
+        text = failure.reason.text.replace(" ", "_")
+        if failure.transport is not None:
+            text += "|" + failure.transport.replace(" ", "_")
+        if stream.response_started:
+            stream.reset(failure.reason.flag, f"upstream_reset_after_response_started{{{text}}}")
+            return False
+        retry = policy is not None and policy.wants_reset(failure.reason, request_sent=attempt.request_sent)
+        if retry and self._may_retry():
+            return True
+        self._fail(failure, f"upstream_reset_before_response_started{{{text}}}")
+        return False
+
+    def _fail(self, failure: UpstreamReset, details: str) -> None:
+        reason = failure.reason
+        body = _RESET + (b"retried and the latest reset reason: " if self._retried else b"reset reason: ")
+        body += reason.text.encode()
+        if failure.transport is not None:
+            body += b", transport failure reason: " + failure.transport.encode("utf-8", "replace")
+        self._reply(reason.status, body, reason.flag, details, overloaded=reason.flag == flags.UO)
+
+    def _may_try_after_timeout(self) -> bool:
+        attempt, policy = self._attempt, self._action.retry
+        self._cluster.stats.upstream_rq_per_try_timeout.value += 1
+        if attempt is not None:
+            attempt.host.rq_timeout += 1
+            attempt.abandon()
+        retry = policy is not None and policy.wants_per_try_timeout() and not self._stream.response_started
+        if retry and self._may_retry():
+            return True
+        self._time_out("upstream_per_try_timeout")
+        return False
+
+    def _time_out(self, details: str) -> None:
+        if self._stream.response_started:
+            self._stream.reset(flags.UT, details)
+        else:
+            if self._attempt is not None:
+                self._attempt.host.rq_timeout += 1
+            self._reply(504, b"upstream request timeout", flags.UT, details)
+
+    def _reply(self, status: int, body: bytes, flag: int, details: str, *, overloaded: bool = False) -> None:
+        headers: Headers = list(_OVERLOADED) if overloaded else []
+        for ops in self._target.response_ops:
+            ops.apply(headers, self._stream.info)
+        self._cluster.stats.count_response(status)
+        self._stream.send_local_reply(status, body, flag, details, headers)
+
+    def _disarm(self) -> None:
+        for deadline in (self._deadline, self._try_deadline):
+            if deadline is not None:
+                self._world.deadlines.disarm(deadline)

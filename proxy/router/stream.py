@@ -1,0 +1,98 @@
+"""What the router needs of a downstream stream, whatever carries it.
+
+The HTTP layer implements it; the router never sees codecs, sockets or filters. Response methods keep this order:
+`send_continue`*, then one `send_response`, then `send_body` until one call had `end` set; or one `send_local_reply`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from proxy.observability.stream_info import StreamInfo
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class RequestBody(Protocol):
+    """The request as far as it has arrived."""
+
+    chunks: list[bytes]
+    complete: bool
+    trailers: Headers | None
+
+
+class Wakeable(Protocol):
+    """Who drives the coroutine of this stream."""
+
+    def wake(self) -> None: ...
+
+    def throw(self, fault: BaseException) -> None: ...
+
+
+class DownstreamStream(Protocol):
+    """One request and the way back. Header lists are the router's to change."""
+
+    method: bytes
+    path: bytes
+    authority: bytes
+    scheme: bytes
+    headers: Headers
+    body: RequestBody
+    body_framed: bool
+    """The request announced a body."""
+    body_chunked: bool
+    upgrade: bytes | None
+    """Value of the accepted Upgrade; then the body is opaque both ways."""
+    info: StreamInfo
+    flow: Wakeable
+    original_destination: tuple[str, int] | None
+    alpn_override: tuple[str, ...] | None
+    """ALPN list for the upstream connection, set by a filter."""
+    response_started: bool
+
+    def take_body(self) -> list[bytes]:
+        """Take the request body that has arrived; lets more arrive."""
+
+    @property
+    def congested(self) -> bool:
+        """The client reads slower than the upstream sends."""
+
+    def hold_upload(self) -> None:
+        """The upstream reads slower than the client sends: stop reading until `take_body`."""
+
+    def send_informational(self, status: int, headers: Headers) -> None:
+        """Pass a 1xx response on."""
+
+    def send_response(
+        self,
+        status: int,
+        headers: Headers,
+        fields: dict[bytes, bytes],
+        chunks: list[bytes],
+        end: bool,
+        trailers: Headers | None,
+    ) -> None:
+        """The response head, with the body that came along; `end`: nothing follows."""
+
+    def send_body(self, chunks: list[bytes], end: bool, trailers: Headers | None) -> None:
+        """More of the body."""
+
+    def send_local_reply(
+        self,
+        status: int,
+        body: bytes,
+        flags: int,
+        details: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """A response made here."""
+
+    def reset(self, flags: int, details: str) -> None:
+        """Break off a response that has begun."""
+
+
+class Pause(Protocol):
+    """`await pause()` waits for the next wake."""
+
+    def __call__(self) -> Any: ...

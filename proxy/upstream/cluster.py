@@ -1,0 +1,132 @@
+"""One cluster: its hosts, how to reach them, and how much at once.
+
+A cluster object lives until its definition changes; endpoint updates change its hosts in place, so pools and counters of
+hosts that stay survive. Knows no sockets (a Connector opens them) and no HTTP (`wrap` makes pooled connections).
+Reference: Envoy source/common/upstream/upstream_impl.cc; reference §3.5, §6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, cast
+
+from proxy.observability.workload import Upstream
+from proxy.upstream.circuit_breaker import CircuitBreaker
+from proxy.upstream.cluster_stats import ClusterStats
+from proxy.upstream.connector import Address, Connector
+from proxy.upstream.host import Host
+from proxy.upstream.lb.interface import Draw, Policy
+from proxy.upstream.pool import ConnectionPool, Wrap
+from proxy.upstream.transport import Transport
+
+
+class PickContext(Protocol):
+    """What a load balancer may look at."""
+
+    original_destination: Address | None
+
+
+class Cluster:
+    """`hosts` holds all of them, healthy or not. Times in s; `idle_timeout` 0: none.
+
+    `policy` None: the cluster provides its hosts itself. `upstream` names its service for metrics.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        stats: ClusterStats,
+        breaker: CircuitBreaker,
+        connector: Connector,
+        wrap: Wrap,
+        policy: Policy | None,
+        draw: Draw,
+        connect_timeout: float = 5.0,
+        idle_timeout: float = 3600.0,
+        max_requests_per_connection: int = 0,
+        source_address: Address | None = None,
+        upstream: Upstream | None = None,
+    ) -> None:
+        self.name = name
+        self.stats = stats
+        self.breaker = breaker
+        self.connector = connector
+        self.connect_timeout = connect_timeout
+        self.idle_timeout = idle_timeout
+        self.max_requests_per_connection = max_requests_per_connection
+        self.source_address = source_address
+        self.upstream = upstream
+        self.hosts: tuple[Host, ...] = ()
+        self._wrap = wrap
+        self._policy = policy
+        self._draw = draw
+        self._eligible: tuple[Host, ...] = ()
+
+    def pick(self, context: PickContext) -> Host | None:
+        """The host for one request or connection; None: no healthy upstream."""
+        if not self._eligible or self._policy is None:
+            return None
+        return cast(Host, self._policy.pick(self._draw))
+
+    def pool(self, host: Host, alpn: tuple[str, ...] | None) -> ConnectionPool:
+        """The pool of a host; `alpn` overrides what a TLS transport offers."""
+        if host.transport.tls is None:
+            alpn = None
+        pool = host.pools.get(alpn)
+        if pool is None:
+            pool = host.pools[alpn] = ConnectionPool(self, host, host.transport, alpn, self._wrap)
+        return pool
+
+    def set_hosts(self, wanted: Iterable[Host]) -> None:
+        """The cluster's endpoints from now on. A host whose address and transport stay is updated, not replaced."""
+        before = {(host.address, host.transport.name): host for host in self.hosts}
+        hosts: list[Host] = []
+        for host in wanted:
+            kept = before.pop((host.address, host.transport.name), None)
+            if kept is None:
+                hosts.append(host)
+            else:
+                kept.update_from(host)
+                hosts.append(kept)
+        self.hosts = tuple(hosts)
+        self._eligible = tuple(host for host in hosts if host.healthy)
+        if self._policy is not None:
+            self._policy.update(self._eligible)
+        for gone in before.values():
+            gone.drain()
+
+    def drain(self) -> None:
+        """The cluster left the configuration: idle connections close, active requests finish."""
+        for host in self.hosts:
+            host.drain()
+
+    def close(self) -> None:
+        """Give every connection up."""
+        for host in self.hosts:
+            for pool in host.pools.values():
+                pool.close()
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.name} hosts={len(self.hosts)} {self.breaker!r}>"
+
+
+class OriginalDstCluster(Cluster):
+    """ORIGINAL_DST: the host is where the client wanted to go; hosts come into being as they are asked for."""
+
+    transport: Transport
+
+    def pick(self, context: PickContext) -> Host | None:
+        address = context.original_destination
+        if address is None:
+            return None
+        for host in self.hosts:
+            if host.address == address:
+                return host
+        host = Host(address, self.transport, upstream=self.upstream)
+        self.hosts = (*self.hosts, host)
+        return host
+
+    def forget_unused(self) -> None:
+        """Drop hosts nobody is connected to (Envoy's cleanup_interval)."""
+        self.hosts = tuple(host for host in self.hosts if any(not pool.empty for pool in host.pools.values()))

@@ -1,0 +1,148 @@
+"""Makes runtime clusters and hosts from the typed configuration.
+
+Decides which transport each endpoint gets and which numbers apply where the configuration is silent. Knows no sockets.
+Reference: envoy.config.cluster.v3.Cluster; Envoy source/common/upstream/upstream_impl.cc; reference §3.7, §6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.config import cluster as config
+from proxy.config.decode import ConfigError
+from proxy.config.endpoint import ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints
+from proxy.config.secret import UpstreamTlsContext, UpstreamTransportSocket
+from proxy.observability.stats import StatsStore
+from proxy.observability.workload import Service, Upstream, service_of_cluster, workload_of_endpoint
+from proxy.tls.contexts import TlsContext
+from proxy.upstream.circuit_breaker import CircuitBreaker, Resource
+from proxy.upstream.cluster import Cluster, OriginalDstCluster
+from proxy.upstream.cluster_stats import ClusterStats
+from proxy.upstream.connector import Connector
+from proxy.upstream.host import Host
+from proxy.upstream.lb import POLICIES
+from proxy.upstream.lb.interface import Draw
+from proxy.upstream.pool import Wrap
+from proxy.upstream.transport import RAW, Transport
+
+DEFAULT_IDLE_TIMEOUT = 3600.0  # s; Envoy's default for upstream HTTP connections
+_MATCH_METADATA = "envoy.transport_socket_match"
+_DEFAULT_BREAKERS = config.Thresholds()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterParts:
+    """What every cluster is built with."""
+
+    stats: StatsStore
+    connector: Connector
+    wrap: Wrap
+    upstream_tls: Callable[[UpstreamTlsContext], TlsContext]
+    draw: Draw
+
+
+def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, TransportChoice]:
+    """A cluster without hosts, and the transports its hosts get."""
+    transports = TransportChoice(wanted, parts.upstream_tls)
+    common = None
+    if wanted.typed_extension_protocol_options is not None and wanted.typed_extension_protocol_options.http:
+        common = wanted.typed_extension_protocol_options.http.common_http_protocol_options
+    bind = wanted.upstream_bind_config
+    metadata = wanted.metadata.filter_metadata if wanted.metadata is not None else {}
+    service = service_of_cluster({"filter_metadata": metadata})
+    arguments: dict[str, Any] = {
+        "stats": ClusterStats(parts.stats, wanted.alt_stat_name or wanted.name),
+        "breaker": _breaker(wanted, parts.stats),
+        "connector": parts.connector,
+        "wrap": parts.wrap,
+        "policy": POLICIES[wanted.lb_policy](wanted) if wanted.lb_policy in POLICIES else None,
+        "draw": parts.draw,
+        "connect_timeout": float(wanted.connect_timeout),
+        "source_address": None
+        if bind is None
+        else (bind.source_address.address, bind.source_address.port_value),
+        "upstream": Upstream(service),
+    }
+    if common is not None and common.idle_timeout is not None:
+        arguments["idle_timeout"] = float(common.idle_timeout)
+    if common is not None and common.max_requests_per_connection:
+        arguments["max_requests_per_connection"] = common.max_requests_per_connection
+    if wanted.type != "ORIGINAL_DST":
+        return Cluster(wanted.name, **arguments), transports
+    cluster = OriginalDstCluster(wanted.name, **arguments)
+    cluster.transport = transports.for_metadata({})
+    return cluster, transports
+
+
+def _breaker(wanted: config.Cluster, store: StatsStore) -> CircuitBreaker:
+    thresholds = wanted.circuit_breakers.thresholds if wanted.circuit_breakers is not None else []
+    limits = next((one for one in thresholds if one.priority == "DEFAULT"), _DEFAULT_BREAKERS)
+    prefix = f"cluster.{wanted.alt_stat_name or wanted.name}.circuit_breakers.default."
+    return CircuitBreaker(
+        Resource(limits.max_connections, store.gauge(prefix + "cx_open")),
+        Resource(limits.max_pending_requests, store.gauge(prefix + "rq_pending_open")),
+        Resource(limits.max_requests, store.gauge(prefix + "rq_open")),
+        Resource(limits.max_retries, store.gauge(prefix + "rq_retry_open")),
+    )
+
+
+class TransportChoice:
+    """Which transport socket an endpoint gets: the first whose match labels it has all, else the cluster's own."""
+
+    def __init__(
+        self, wanted: config.Cluster, upstream_tls: Callable[[UpstreamTlsContext], TlsContext]
+    ) -> None:
+        def transport(name: str, socket: UpstreamTransportSocket) -> Transport:
+            typed = socket.typed_config
+            return Transport(name, upstream_tls(typed)) if isinstance(typed, UpstreamTlsContext) else RAW
+
+        own = wanted.transport_socket
+        self._default = RAW if own is None else transport(own.name, own)
+        self._matches = [
+            (one.match, transport(one.name, one.transport_socket)) for one in wanted.transport_socket_matches
+        ]
+
+    def for_metadata(self, metadata: Mapping[str, Any]) -> Transport:
+        labels = metadata.get(_MATCH_METADATA, {})
+        for match, transport in self._matches:
+            if all(labels.get(key) == value for key, value in match.items()):
+                return transport
+        return self._default
+
+
+def hosts(
+    assignment: ClusterLoadAssignment | None, transports: TransportChoice, service: Service | None
+) -> Iterator[Host]:
+    """The hosts an assignment names. Raises ConfigError for an address that is none."""
+    if assignment is None:
+        return
+    for locality in assignment.endpoints:
+        for endpoint in locality.lb_endpoints:
+            yield _host(assignment, locality, endpoint, transports, service)
+
+
+def _host(
+    assignment: ClusterLoadAssignment,
+    locality: LocalityLbEndpoints,
+    endpoint: LbEndpoint,
+    transports: TransportChoice,
+    service: Service | None,
+) -> Host:
+    address = endpoint.endpoint.address.socket_address
+    if address is None:
+        raise ConfigError(f'endpoints["{assignment.cluster_name}"]: only socket addresses are implemented')
+    metadata = endpoint.metadata.filter_metadata if endpoint.metadata is not None else {}
+    where = locality.locality
+    workload = metadata.get("istio", {}).get("workload")
+    return Host(
+        (address.address, address.port_value),
+        transports.for_metadata(metadata),
+        weight=endpoint.load_balancing_weight,
+        healthy=endpoint.health_status in ("UNKNOWN", "HEALTHY", "DEGRADED"),
+        metadata=metadata,
+        locality=(where.region, where.zone, where.sub_zone),
+        priority=locality.priority,
+        upstream=Upstream(service, workload_of_endpoint(workload) if workload else None),
+    )

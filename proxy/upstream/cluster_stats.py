@@ -1,0 +1,65 @@
+"""The stat handles of one cluster, by Envoy's names, resolved once when the cluster arrives.
+
+Reference: Envoy "cluster statistics"; reference §10.4.
+"""
+
+from __future__ import annotations
+
+from proxy.observability.stats import Counter, Gauge, StatsStore
+
+
+class ClusterStats:
+    """Counters and gauges as attributes of their own names; response codes by `count_response`."""
+
+    upstream_cx_total: Counter
+    upstream_cx_http1_total: Counter
+    upstream_cx_connect_fail: Counter
+    upstream_cx_connect_timeout: Counter
+    upstream_cx_destroy: Counter
+    upstream_cx_destroy_remote_with_active_rq: Counter
+    upstream_cx_idle_timeout: Counter
+    upstream_cx_max_requests: Counter
+    upstream_cx_none_healthy: Counter
+    upstream_cx_overflow: Counter
+    upstream_cx_protocol_error: Counter
+    upstream_cx_rx_bytes_total: Counter
+    upstream_cx_tx_bytes_total: Counter
+    upstream_rq_total: Counter
+    upstream_rq_completed: Counter
+    upstream_rq_cancelled: Counter
+    upstream_rq_pending_total: Counter
+    upstream_rq_pending_overflow: Counter
+    upstream_rq_pending_failure_eject: Counter
+    upstream_rq_per_try_timeout: Counter
+    upstream_rq_retry: Counter
+    upstream_rq_retry_limit_exceeded: Counter
+    upstream_rq_retry_overflow: Counter
+    upstream_rq_retry_success: Counter
+    upstream_rq_rx_reset: Counter
+    upstream_rq_timeout: Counter
+    upstream_rq_tx_reset: Counter
+    upstream_cx_active: Gauge
+    upstream_rq_active: Gauge
+    upstream_rq_pending_active: Gauge
+
+    def __init__(self, store: StatsStore, name: str) -> None:
+        self._store = store
+        self._prefix = f"cluster.{name}."
+        for stat, kind in ClusterStats.__annotations__.items():
+            make = store.counter if kind == "Counter" else store.gauge
+            setattr(self, stat, make(self._prefix + stat))
+        self.rq_time = store.histogram(self._prefix + "upstream_rq_time")
+        self._by_code: dict[int, tuple[Counter, Counter]] = {}
+
+    def count_response(self, status: int) -> None:
+        """One response, from the upstream or made here in its stead: `upstream_rq_{completed,2xx,200}`."""
+        found = self._by_code.get(status)
+        if found is None:
+            counter = self._store.counter
+            found = self._by_code[status] = (
+                counter(f"{self._prefix}upstream_rq_{status}"),
+                counter(f"{self._prefix}upstream_rq_{status // 100}xx"),
+            )
+        self.upstream_rq_completed.value += 1
+        found[0].value += 1
+        found[1].value += 1

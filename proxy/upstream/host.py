@@ -1,0 +1,88 @@
+"""One endpoint of a cluster: its address, what the mesh says of it, and its connection pools.
+
+A host lives as long as its address stays in the cluster, whatever else of the endpoint changes; so its counters and
+pools survive an update. Reference: Envoy source/common/upstream/upstream_impl.h (HostImpl).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from proxy.observability.workload import Upstream
+from proxy.upstream.connector import Address
+from proxy.upstream.transport import Transport
+
+if TYPE_CHECKING:
+    from proxy.upstream.pool import ConnectionPool
+
+Metadata = Mapping[str, Any]
+
+
+class Host:
+    """`name` is `ip:port`. `upstream` names service and workload for metrics. `pools` are keyed by the ALPN override (None: the transport's own)."""
+
+    __slots__ = (
+        "address",
+        "cx_active",
+        "cx_connect_fail",
+        "cx_total",
+        "healthy",
+        "locality",
+        "metadata",
+        "name",
+        "pools",
+        "priority",
+        "rq_active",
+        "rq_error",
+        "rq_success",
+        "rq_timeout",
+        "rq_total",
+        "transport",
+        "upstream",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        address: Address,
+        transport: Transport,
+        *,
+        weight: int = 1,
+        healthy: bool = True,
+        metadata: Metadata | None = None,
+        locality: tuple[str, str, str] = ("", "", ""),
+        priority: int = 0,
+        upstream: Upstream | None = None,
+    ) -> None:
+        self.address = address
+        self.name = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+        self.transport = transport
+        self.weight = weight
+        self.healthy = healthy
+        self.metadata: Metadata = metadata or {}
+        self.locality = locality
+        self.priority = priority
+        self.upstream = upstream
+        self.pools: dict[tuple[str, ...] | None, ConnectionPool] = {}
+        self.cx_active = self.cx_total = self.cx_connect_fail = 0
+        self.rq_active = self.rq_total = self.rq_error = self.rq_success = self.rq_timeout = 0
+
+    def update_from(self, other: Host) -> None:
+        """Take over what may change while the address stays."""
+        self.weight = other.weight
+        self.healthy = other.healthy
+        self.metadata = other.metadata
+        self.locality = other.locality
+        self.priority = other.priority
+        self.upstream = other.upstream
+        self.transport = other.transport
+
+    def drain(self) -> None:
+        """The host left its cluster: idle connections close, active requests finish."""
+        for pool in self.pools.values():
+            pool.drain()
+
+    def __repr__(self) -> str:
+        health = "healthy" if self.healthy else "unhealthy"
+        return f"<Host {self.name} {health} weight={self.weight} rq_active={self.rq_active}>"

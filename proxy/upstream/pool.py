@@ -1,0 +1,261 @@
+"""HTTP/1.1 connections to one host with one transport: who may use which, and who waits.
+
+One request per connection at a time. A request takes the connection that became idle last (its state is warmest),
+else it waits for the first that is connected or released; one connection is opened per waiting request. When a
+connection cannot be made, every waiting request fails with it, and its owner decides what to do.
+Knows no sockets and no HTTP: connections are opened by a Connector and wrapped by `wrap`.
+Invariant: every taken circuit-breaker unit is given back exactly once.
+Reference: Envoy source/common/conn_pool/conn_pool_base.cc.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from proxy.upstream.connector import Connecting
+from proxy.upstream.failure import ResetReason, UpstreamReset
+
+if TYPE_CHECKING:
+    from proxy.upstream.cluster import Cluster
+    from proxy.upstream.host import Host
+    from proxy.upstream.transport import Transport
+
+
+class PooledConnection(Protocol):
+    """A connection a pool keeps. It reports its end with `pool.on_closed`, busy or idle."""
+
+    requests: int
+    """How many requests it has carried, the current one included."""
+
+    def close(self) -> None:
+        """Close; the pool has forgotten it already."""
+
+
+class Waiter(Protocol):
+    """A request that waits for a connection."""
+
+    def on_pool_ready(self, connection: PooledConnection) -> None: ...
+
+    def on_pool_failure(self, failure: UpstreamReset) -> None: ...
+
+
+Wrap = Callable[[socket.socket, "ConnectionPool"], PooledConnection]
+
+
+class ConnectionPool:
+    """The pool of one (host, transport, ALPN)."""
+
+    def __init__(
+        self, cluster: Cluster, host: Host, transport: Transport, alpn: tuple[str, ...] | None, wrap: Wrap
+    ) -> None:
+        self.cluster = cluster
+        self.host = host
+        self.transport = transport
+        self._alpn = alpn
+        self._wrap = wrap
+        self._idle: list[PooledConnection] = []
+        self._busy = 0
+        self._connecting: set[_Opening] = set()
+        self._waiting: deque[Waiter] = deque()
+        self._draining = False
+
+    def acquire(self, waiter: Waiter) -> PooledConnection | None:
+        """A connection now, or None and a later call of the waiter. Raises UpstreamReset on overflow."""
+        cluster = self.cluster
+        breaker = cluster.breaker
+        stats = cluster.stats
+        if self._idle:
+            if not breaker.requests.allows():
+                stats.upstream_rq_pending_overflow.value += 1
+                raise UpstreamReset(ResetReason.OVERFLOW)
+            connection = self._idle.pop()
+            self._attach(connection)
+            return connection
+        if not breaker.pending.allows():
+            stats.upstream_rq_pending_overflow.value += 1
+            raise UpstreamReset(ResetReason.OVERFLOW)
+        breaker.pending.take()
+        stats.upstream_rq_pending_total.value += 1
+        stats.upstream_rq_pending_active.value += 1
+        self._waiting.append(waiter)
+        self._open_if_needed()
+        return None
+
+    def cancel(self, waiter: Waiter) -> None:
+        """The waiter does not want a connection any more. A connection being made for it is kept for others."""
+        try:
+            self._waiting.remove(waiter)
+        except ValueError:
+            return
+        self.cluster.stats.upstream_rq_cancelled.value += 1
+        self._stop_waiting()
+
+    def release(self, connection: PooledConnection) -> None:
+        """The request on a reusable connection is over."""
+        self._detach()
+        limit = self.cluster.max_requests_per_connection
+        if self._draining or (limit and connection.requests >= limit):
+            if limit and connection.requests >= limit:
+                self.cluster.stats.upstream_cx_max_requests.value += 1
+            self._forget_connection()
+            connection.close()
+        elif self._waiting:
+            self._hand_over(connection)
+        else:
+            self._idle.append(connection)
+
+    def discard(self, connection: PooledConnection) -> None:
+        """The request is over and the connection cannot be reused."""
+        self._detach()
+        self._forget_connection()
+        connection.close()
+        self._open_if_needed()
+
+    def on_idle_closed(self, connection: PooledConnection) -> None:
+        """An idle connection ended (peer, error or idle timeout)."""
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self._forget_connection()
+
+    def drain(self) -> None:
+        """Close what is idle; what is busy finishes and is closed then. Waiting requests are still served."""
+        self._draining = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            self._forget_connection()
+            connection.close()
+
+    @property
+    def empty(self) -> bool:
+        return not (self._idle or self._busy or self._connecting or self._waiting)
+
+    # A waiter gets a connection.
+
+    def _attach(self, connection: PooledConnection) -> None:
+        cluster, host = self.cluster, self.host
+        cluster.breaker.requests.take()
+        stats = cluster.stats
+        stats.upstream_rq_total.value += 1
+        stats.upstream_rq_active.value += 1
+        host.rq_total += 1
+        host.rq_active += 1
+        connection.requests += 1
+        self._busy += 1
+
+    def _detach(self) -> None:
+        cluster = self.cluster
+        cluster.breaker.requests.give_back()
+        cluster.stats.upstream_rq_active.value -= 1
+        self.host.rq_active -= 1
+        self._busy -= 1
+
+    def _stop_waiting(self) -> None:
+        self.cluster.breaker.pending.give_back()
+        self.cluster.stats.upstream_rq_pending_active.value -= 1
+
+    def _hand_over(self, connection: PooledConnection) -> None:
+        waiter = self._waiting.popleft()
+        self._stop_waiting()
+        if not self.cluster.breaker.requests.allows():
+            self.cluster.stats.upstream_rq_pending_overflow.value += 1
+            self._idle.append(connection)
+            waiter.on_pool_failure(UpstreamReset(ResetReason.OVERFLOW))
+            return
+        self._attach(connection)
+        waiter.on_pool_ready(connection)
+
+    # Connections come and go.
+
+    def _open_if_needed(self) -> None:
+        if len(self._waiting) <= len(self._connecting):
+            return
+        cluster = self.cluster
+        stats = cluster.stats
+        if not cluster.breaker.connections.allows():
+            stats.upstream_cx_overflow.value += 1
+            # A pool without any connection may always open one, or its requests would wait for ever.
+            if self._busy or self._connecting or self._idle:
+                return
+        cluster.breaker.connections.take()
+        stats.upstream_cx_total.value += 1
+        stats.upstream_cx_active.value += 1
+        self.host.cx_total += 1
+        self.host.cx_active += 1
+        opening = _Opening(self)
+        self._connecting.add(opening)
+        opening.handle = cluster.connector.connect(
+            self.host.address,
+            self.transport,
+            self._alpn,
+            cluster.connect_timeout,
+            cluster.source_address,
+            opening.on_connected,
+            opening.on_failed,
+        )
+
+    def _forget_connection(self) -> None:
+        cluster = self.cluster
+        cluster.breaker.connections.give_back()
+        cluster.stats.upstream_cx_active.value -= 1
+        cluster.stats.upstream_cx_destroy.value += 1
+        self.host.cx_active -= 1
+
+    def on_connected(self, opening: _Opening, sock: socket.socket) -> None:
+        self._connecting.discard(opening)
+        self.cluster.stats.upstream_cx_http1_total.value += 1
+        connection = self._wrap(sock, self)
+        if self._waiting:
+            self._hand_over(connection)
+        elif self._draining:
+            self._forget_connection()
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def on_failed(self, opening: _Opening, failure: UpstreamReset) -> None:
+        self._connecting.discard(opening)
+        stats = self.cluster.stats
+        stats.upstream_cx_connect_fail.value += 1
+        if failure.reason is ResetReason.CONNECTION_TIMEOUT:
+            stats.upstream_cx_connect_timeout.value += 1
+        self.host.cx_connect_fail += 1
+        self._forget_connection()
+        waiting, self._waiting = self._waiting, deque()
+        for waiter in waiting:
+            self._stop_waiting()
+            stats.upstream_rq_pending_failure_eject.value += 1
+            waiter.on_pool_failure(failure)
+
+    def close(self) -> None:
+        """Give everything up, for the end of the process and of tests."""
+        for opening in list(self._connecting):
+            if opening.handle is not None:
+                opening.handle.cancel()
+            self._forget_connection()
+        self._connecting.clear()
+        self.drain()
+
+    def __repr__(self) -> str:
+        return (
+            f"<ConnectionPool {self.host.name} idle={len(self._idle)} busy={self._busy}"
+            f" connecting={len(self._connecting)} waiting={len(self._waiting)}>"
+        )
+
+
+class _Opening:
+    """A connection being made for a pool."""
+
+    __slots__ = ("handle", "pool")
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self.pool = pool
+        self.handle: Connecting | None = None
+
+    def on_connected(self, sock: socket.socket) -> None:
+        self.pool.on_connected(self, sock)
+
+    def on_failed(self, failure: UpstreamReset) -> None:
+        self.pool.on_failed(self, failure)
