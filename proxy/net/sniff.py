@@ -89,7 +89,8 @@ def client_hello(data: bytes) -> ClientHello | Verdict:
 
 def _handshake_bytes(data: bytes) -> bytes | Verdict:
     """The handshake stream inside the TLS records, as far as it has arrived."""
-    parts, at = [], 0
+    parts: list[bytes] = []
+    at = 0
     while at < len(data):
         if data[at] != _HANDSHAKE or (len(data) > at + 1 and data[at + 1] != 3):
             return b"".join(parts) if parts else NO
@@ -106,7 +107,8 @@ def _parse_hello(hello: _Reader) -> ClientHello:
     hello.vector(1)  # session id
     hello.vector(2)  # cipher suites
     hello.vector(1)  # compression methods
-    server_name, alpn = "", ()
+    server_name = ""
+    alpn: tuple[str, ...] = ()
     extensions = hello.vector(2) if hello else hello
     while extensions:
         kind = extensions.number(2)
