@@ -26,7 +26,13 @@ MAX_REQUEST_LINE = 8 * 1024  # bytes looked at for the end of an HTTP/1 request 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN = 0, 16
 H2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+# What Envoy's parser takes for a method; the first letter alone rules most other protocols out.
+METHODS = frozenset(
+    b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH NOTIFY "
+    b"OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
+    b"UNSUBSCRIBE".split()
+)
+_FIRST_LETTERS = frozenset(method[:1] for method in METHODS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +149,12 @@ def http_protocol(data: bytes) -> str | Verdict:
         return "h2c" if len(data) >= len(H2_PREFACE) else NEED_MORE
     end = data.find(b"\n", 0, MAX_REQUEST_LINE)
     line = data[:MAX_REQUEST_LINE] if end < 0 else data[:end].removesuffix(b"\r")
-    method, space, rest = line.partition(b" ")
-    if not method or not _TOKEN.issuperset(method):
+    if line[:1] not in _FIRST_LETTERS:
         return NO
     if end < 0:
         return NEED_MORE if len(data) < MAX_REQUEST_LINE else NO
+    method, _, rest = line.partition(b" ")
     target, _, version = rest.rpartition(b" ")
-    if not space or not target or version not in (b"HTTP/1.0", b"HTTP/1.1"):
+    if method not in METHODS or not target or version not in (b"HTTP/1.0", b"HTTP/1.1"):
         return NO
     return version.decode().lower()
