@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from control.api import body as body_of
 from control.api import discovery, errors, logs, openapi, virtual
 from control.api.admission import Admission
 from control.api.cluster_ip import ClusterIPs
@@ -176,7 +177,7 @@ class ApiServer:
 
     async def review(self, request: web.Request) -> web.Response:
         user: User = request["user"]
-        body = await request.json()
+        body = await body_of.read(request)
         answers = {
             "selfsubjectaccessreviews": lambda: virtual.access_review(user, body),
             "selfsubjectrulesreviews": lambda: virtual.rules_review(user, body),
@@ -194,7 +195,7 @@ class ApiServer:
             return await logs.stream(request, await self._existing(info), self._node_socket)
         if info.subresource == "token" and "token" in info.kind.subresources and request.method == "POST":
             await self._existing(info)
-            body = await request.json()
+            body = await body_of.read(request)
             answer = virtual.token_request(self._signer, info.namespace or "", info.name or "", body)
             return web.json_response(answer, status=201)
         return await self.resources.handle(request, info)

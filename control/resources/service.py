@@ -140,7 +140,7 @@ class Service(TopLevel):
 
 def _keep_cluster_ip(old: Object, new: Object) -> Verdict:
     before, after = old["spec"].get("clusterIP"), new["spec"].get("clusterIP")
-    if not before or before == after or new["spec"]["type"] == "ExternalName":
+    if not before or not after or before == after or new["spec"]["type"] == "ExternalName":
         return Verdict()
     return Verdict((invalid("spec.clusterIPs[0]", [after], "may not change once set"),))
 
