@@ -26,7 +26,7 @@ _TAGS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("http_conn_manager_listener_prefix", re.compile(r"^listener(?=\.).*?\.http\.((.*?);?\.)")),
     (
         "http_conn_manager_prefix",
-        re.compile(r"^http\.(((?:inbound|outbound)_[0-9a-fA-F:.\[\]_]+?);?\.|(?:(?:[^.]+?);?\.))"),
+        re.compile(r"^http\.(((?:in|out)bound_\[?[0-9a-fA-F.:]+\]?_\d+|[^.;]+);?\.)"),
     ),
     ("listener_address", re.compile(r"^listener\.((\[?(?:[\d_.]+|[0-9a-fA-F:_]+)\]?(?:_\d+)?)\.)")),
     ("authz_enforce_result", re.compile(r"rbac(\.(allowed|denied))$")),
