@@ -1,0 +1,100 @@
+"""How a route changes a request's path, and where a redirect points.
+
+Compiled when the route table arrives; each function here returns a function of the request's own bytes. A query string
+is never matched and always kept. Reference: envoy.config.route.v3.{RouteAction,RedirectAction};
+source/common/router/config_impl.cc (`finalizePathHeader`, `newUri`, `processRequestHost`); reference §5.5, §5.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy.config.route import RedirectAction, RouteMatch
+from proxy.config.values import RegexMatchAndSubstitute
+from proxy.router.conditions import compile_regex
+
+PathRewrite = Callable[[bytes], bytes]
+Location = Callable[[bytes, bytes, bytes], bytes]  # scheme, authority, path with query
+
+STATUS = {
+    "MOVED_PERMANENTLY": 301,
+    "FOUND": 302,
+    "SEE_OTHER": 303,
+    "TEMPORARY_REDIRECT": 307,
+    "PERMANENT_REDIRECT": 308,
+}
+_DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+
+
+def path_rewrite(
+    match: RouteMatch, prefix_rewrite: str, regex: RegexMatchAndSubstitute | None
+) -> PathRewrite | None:
+    """The rewrite of a route; None if it has none. Raises ValueError for a pattern RE2 refuses."""
+    if regex is not None:
+        return _substitute(regex)
+    if not prefix_rewrite:
+        return None
+    replacement = prefix_rewrite.encode()
+    prefix = match.prefix if match.prefix is not None else match.path_separated_prefix
+    if prefix is None:
+        # An exact path or a full regex match covers the whole path.
+        return lambda path: replacement + path[_path_end(path) :]
+    length = len(prefix.encode())
+    return lambda path: replacement + path[length:]
+
+
+def _path_end(path: bytes) -> int:
+    ends = [at for at in (path.find(b"?"), path.find(b"#")) if at >= 0]
+    return min(ends, default=len(path))
+
+
+def _substitute(rule: RegexMatchAndSubstitute) -> PathRewrite:
+    pattern = compile_regex(rule.pattern.regex)
+    substitution = rule.substitution.encode()
+
+    def rewrite(path: bytes) -> bytes:
+        end = _path_end(path)
+        replaced: bytes = pattern.sub(substitution, path[:end])
+        return replaced + path[end:]
+
+    return rewrite
+
+
+def redirect_location(match: RouteMatch, redirect: RedirectAction) -> Location:
+    """Computes the `location` of a redirect."""
+    new_path = _redirect_path(match, redirect)
+    new_scheme = b"https" if redirect.https_redirect else redirect.scheme_redirect.encode()
+    new_host = redirect.host_redirect.encode()
+    new_port = b":%d" % redirect.port_redirect if redirect.port_redirect else b""
+
+    def location(scheme: bytes, authority: bytes, path: bytes) -> bytes:
+        to_scheme = new_scheme or scheme
+        host = new_host or _host(authority, scheme, to_scheme, new_port)
+        return b"%s://%s%s%s" % (to_scheme, host, new_port, new_path(path))
+
+    return location
+
+
+def _host(authority: bytes, scheme: bytes, to_scheme: bytes, new_port: bytes) -> bytes:
+    """The request's host; its port goes when another is set, or when it was the default of a scheme left behind."""
+    name, colon, port = authority.rpartition(b":")
+    if not colon or port.endswith(b"]"):
+        return authority
+    left_behind = scheme != to_scheme and _DEFAULT_PORTS.get(scheme) == b":" + port
+    return name if new_port or left_behind else authority
+
+
+def _redirect_path(match: RouteMatch, redirect: RedirectAction) -> PathRewrite:
+    strip = redirect.strip_query
+    if redirect.path_redirect:
+        target = redirect.path_redirect.encode()
+        if b"?" in target or strip:
+            return lambda _: target
+        return lambda path: target + path[_path_end(path) :]
+    rewrite = path_rewrite(match, redirect.prefix_rewrite, redirect.regex_rewrite)
+
+    def path_of(path: bytes) -> bytes:
+        rewritten = rewrite(path) if rewrite is not None else path
+        return rewritten[: _path_end(rewritten)] if strip else rewritten
+
+    return path_of
