@@ -10,13 +10,16 @@ import random
 import socket
 
 FIRST, LAST = 11000, 31999
+_given: set[int] = set()
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """`count` different TCP ports nobody listens on now."""
+    """`count` different TCP ports nobody listens on now, and that this process did not get before."""
     held: list[socket.socket] = []
     try:
-        for port in random.sample(range(FIRST, LAST), LAST - FIRST):
+        for port in random.sample(
+            [p for p in range(FIRST, LAST) if p not in _given], LAST - FIRST - len(_given)
+        ):
             if len(held) == count:
                 break
             sock = socket.socket()
@@ -26,7 +29,9 @@ def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
                 sock.close()
                 continue
             held.append(sock)
-        return [sock.getsockname()[1] for sock in held]
+        found = [sock.getsockname()[1] for sock in held]
+        _given.update(found)
+        return found
     finally:
         for sock in held:
             sock.close()

@@ -173,7 +173,7 @@ def listener(
     }
 
 
-def route(name: str, cluster: str, retry: Json, **fields: Any) -> Json:
+def route(name: str, cluster: str, retry: Json, /, **fields: Any) -> Json:
     """A route for every path to one cluster, without timeout, as Istio's default; `fields` go into the action."""
     action = {
         "cluster": cluster,

@@ -1,0 +1,38 @@
+"""`python -m tests.differential [--judged envoy] [NAME…]`: one line per scenario, the differences below it, a total."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tests.differential.run import compare
+from tests.differential.scenarios import SCENARIOS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
+    parser.add_argument("names", nargs="*", help="scenarios whose name contains one of these")
+    parser.add_argument("--judged", choices=("ours", "envoy"), default="ours")
+    options = parser.parse_args()
+    names = options.names or [""]
+    chosen = [scenario for scenario in SCENARIOS if any(name in scenario.name for name in names)]
+    known = {f"{s.name}.{at}": reason for s in SCENARIOS for at, reason in s.differs.items()}
+    counts = dict.fromkeys(("same", "allowed", "different"), 0)
+    unexpected = 0
+    for verdict in compare(chosen, options.judged):
+        counts[verdict.word] += 1
+        expected = "different" if options.judged == "ours" and verdict.name in known else None
+        unexpected += verdict.word != expected if expected else verdict.word == "different"
+        note = f"  (known: {known[verdict.name]})" if verdict.name in known else ""
+        print(f"{verdict.word:<10} {verdict.name}{note}")
+        for line in (*map(str, verdict.differences), *(f"allowed: {reason}" for reason in verdict.reasons)):
+            print(f"           {line}")
+    total = sum(counts.values())
+    print(
+        f"{total} scenarios: {counts['same']} same, {counts['allowed']} allowed, {counts['different']} different"
+    )
+    return 1 if unexpected else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Runs all scenarios through two implementations at once and judges every one."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench.children import Children
+from bench.peers import envoy, glassmesh
+from bench.peers.peer import Peer
+from bench.pki import Authority, spiffe_id
+from tests.differential.compare import Verdict, judge, normalised
+from tests.differential.scenario import Scenario
+from tests.differential.side import Secrets, Side, Spoil
+
+PEERS: dict[str, Peer] = {"envoy": envoy.PEER, "ours": glassmesh.PEER}
+# Envoy writes its log file once a second by default; the comparison reads it at the end.
+EXTRA_ARGUMENTS = {"envoy": ["--file-flush-interval-msec", "50"], "ours": []}
+
+
+def _command(peer: str, bootstrap: Path) -> list[str]:
+    command = PEERS[peer].command
+    assert command is not None
+    argv = command(bootstrap)
+    if peer == "envoy":
+        at = argv.index("--file-flush-interval-msec")
+        argv[at : at + 2] = EXTRA_ARGUMENTS[peer]
+    return argv
+
+
+async def _compare(
+    scenarios: list[Scenario], judged: str, directory: Path, children: Children
+) -> list[Verdict]:
+    authority = Authority()
+    secrets: Secrets = {
+        "client": authority.secrets(spiffe_id("default", "client")),
+        "server": authority.secrets(spiffe_id("default", "app")),
+    }
+    sides = []
+    for name, peer in (("reference", "envoy"), ("judged", judged)):
+        place = directory / name
+        place.mkdir()
+        agent = PEERS[peer].user_agent_name
+        side = Side(name, lambda file, peer=peer: _command(peer, file), agent, place, children)
+        await side.start(scenarios, secrets, spoil if name == "judged" else _as_it_is)
+        sides.append(side)
+    reference, other = await asyncio.gather(*(side.run(secrets) for side in sides))
+    verdicts = []
+    for placed in sides[0].placed:
+        key = f"{placed.scenario.name}.{placed.at}"
+        left = normalised(reference[key], placed.scenario, sides[0].symbols)
+        right = normalised(other[key], placed.scenario, sides[1].symbols)
+        verdicts.append(judge(key, left, right))
+    return verdicts
+
+
+def _as_it_is(snapshots: dict[str, Any]) -> None:
+    """No change to the configuration."""
+
+
+def compare(scenarios: list[Scenario], judged: str = "ours", spoil: Spoil = _as_it_is) -> list[Verdict]:
+    """Verdicts in the scenarios' order; `judged` may be `envoy`, which proves that the comparison is not chance."""
+    with tempfile.TemporaryDirectory(prefix="glassmesh-differential-") as directory:
+        place = Path(directory)
+        with Children(place) as children:
+            return asyncio.run(_compare(scenarios, judged, spoil, place, children))
