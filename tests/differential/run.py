@@ -31,7 +31,7 @@ def _command(peer: str, bootstrap: Path) -> list[str]:
 
 
 async def _compare(
-    scenarios: list[Scenario], judged: str, directory: Path, children: Children
+    scenarios: list[Scenario], judged: str, spoil: Spoil, directory: Path, children: Children
 ) -> list[Verdict]:
     authority = Authority()
     secrets: Secrets = {
