@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proxy.tls.spiffe import Identity
+
 TOKEN_FILE = "/var/run/secrets/tokens/istio-token"  # noqa: S105 - a path
 ROOT_CERT_FILE = "/var/run/secrets/istio/root-cert.pem"
 DISCOVERY_ADDRESS = "istiod.istio-system.svc:15012"
@@ -51,6 +53,11 @@ class Settings:
     @property
     def node_id(self) -> str:
         return f"{self.role}~{self.ip}~{self.pod_name}.{self.namespace}~{self.namespace}.svc.cluster.local"
+
+    @property
+    def identity(self) -> str:
+        """The SPIFFE URI this workload will be certified as."""
+        return str(Identity(self.trust_domain, self.namespace, self.service_account))
 
     @property
     def node_cluster(self) -> str:

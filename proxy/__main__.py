@@ -1,0 +1,77 @@
+"""`python -m proxy`: reads the command line and starts one of the sidecar's roles.
+
+Roles: `sidecar` and `router` from the environment, `agent` beside a real Envoy, or `-c FILE` from an Envoy bootstrap. A start
+that cannot work ends with one clear line and status 1. Imports of a role happen when it is chosen: memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from proxy.observability import logging
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m proxy",
+        description="The Glassmesh sidecar: takes Envoy's xDS and serves traffic, or runs a real Envoy.",
+    )
+    parser.add_argument(
+        "role",
+        nargs="?",
+        choices=("sidecar", "router", "agent"),
+        help="configured by environment, as Istio's: a pod's sidecar, a gateway, or the agent beside a real Envoy",
+    )
+    parser.add_argument("-c", "--config-path", metavar="FILE", type=Path, help="an Envoy bootstrap in JSON")
+    parser.add_argument(
+        "-l", "--log-level", default="info", choices=tuple(logging.LEVELS), help="default: info"
+    )
+    parser.add_argument(
+        "--http1-codec", choices=("httptools", "h11"), default="httptools", help="default: httptools"
+    )
+    parser.add_argument(
+        "--concurrency", type=int, default=1, help="accepted for Envoy's sake; one worker runs"
+    )
+    parser.add_argument(
+        "--drain-time-s", type=float, help="seconds a removed listener drains; default: 45, with -c 600"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until told to stop; the exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if (options.role is None) == (options.config_path is None):
+        parser.error("want one of: sidecar, router, agent, or -c FILE")
+    logging.start(options.log_level)
+    from proxy.agent.environment import SettingsError
+
+    try:
+        return _run(options)
+    except (SettingsError, OSError) as error:
+        print(f"glassmesh proxy: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    from proxy.agent import environment
+
+    if options.role == "agent":
+        from proxy.agent import envoy_agent
+
+        return envoy_agent.run(environment.read("sidecar", os.environ))
+    from proxy import bootstrap, server
+
+    if options.config_path is not None:
+        start = bootstrap.from_file(options.config_path)
+    else:
+        start = bootstrap.from_environment(environment.read(options.role, os.environ))
+    return server.run(start, http1_codec=options.http1_codec, drain_time=options.drain_time_s)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

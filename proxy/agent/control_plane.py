@@ -1,0 +1,36 @@
+"""How a workload reaches its control plane: TLS checked against the mounted root, its token on every request.
+
+Both files are read anew for each connection or request, because whoever mounted them renews them.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from proxy.agent.environment import Settings
+from proxy.xds.http_client import HttpClient
+
+
+def connect(settings: Settings) -> HttpClient:
+    """A client of 15012; of the plaintext port 15010, without TLS."""
+    host, port = settings.discovery_address
+    tls = None if port == 15010 else lambda: _context(settings)
+    return HttpClient(host, port, tls=tls, token=lambda: _token(settings))
+
+
+def _context(settings: Settings) -> ssl.SSLContext:
+    """A missing or broken root file raises `OSError`, which the client reports in one line."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(cafile=settings.root_cert_file)
+    except FileNotFoundError:
+        raise OSError(2, f"root certificate {settings.root_cert_file} is not there") from None
+    return context
+
+
+def _token(settings: Settings) -> str | None:
+    try:
+        return settings.token_file.read_text().strip() or None
+    except OSError:
+        return None  # the control plane's 401 says it better than we could
