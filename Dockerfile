@@ -28,5 +28,5 @@ COPY demo_apps/manifests demo_apps/manifests
 RUN python3 -m compileall -q proxy control node cli \
  # Named volumes take owner and mode from here: the control plane's state, and the tokens only sidecars may read.
  && install -d -o 1338 -g 1338 -m 0700 /var/lib/glassmesh \
- && install -d -o 1338 -g 1337 -m 0750 /tokens/productpage /tokens/details /tokens/ratings /tokens/reviews /tokens/gateway \
- && install -d -o 1338 -g 1337 -m 0755 /root-cert
+ && install -d -g 1337 -m 0750 /tokens/productpage /tokens/details /tokens/ratings /tokens/reviews /tokens/gateway \
+ && install -d /root-cert
