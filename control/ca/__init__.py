@@ -1,0 +1,1 @@
+"""The certificate authority of the mesh and the tokens workloads show it."""

@@ -1,0 +1,1 @@
+"""Pure functions from a `PushContext` and a `Proxy` to Envoy xDS v3 resources, in protobuf JSON."""

@@ -1,0 +1,144 @@
+"""What a gateway workload serves: listeners and route tables from Gateways and the VirtualServices bound to them.
+
+A server's port is found as Istio does: when it is a port of a service in front of the gateway, that service's target port is listened
+on, else the number itself. Servers of all Gateways on one such port share a listener.
+Reference: istio's pilot/pkg/networking/core/gateway.go, pilot/pkg/model/gateway.go (MergeGateways).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from control.compile.filters import http_connection_manager
+from control.compile.http_route import virtual_service_routes
+from control.compile.protobuf import CONFIG_SOURCE, LISTENER, Message, socket_address
+from control.compile.route_match import CATCH_ALL, Audience, is_catch_all
+from control.compile.route_table import route_configuration
+from control.push.config import GatewayConfig, VirtualServiceConfig
+from control.push.context import PushContext
+from control.push.proxy import Proxy
+from control.resources.gateway import HTTP_PROTOCOLS, Server
+from control.resources.istio_types import host_matches
+
+
+class Bound(NamedTuple):
+    """A server of a Gateway on the port a gateway workload listens on."""
+
+    gateway: GatewayConfig
+    server: Server
+    port: int
+
+
+def http_servers(context: PushContext, proxy: Proxy) -> dict[int, list[Bound]]:
+    """Plain HTTP servers by listener port, in the order of their Gateways' age."""
+    found: dict[int, list[Bound]] = {}
+    for gateway in context.gateways_for(proxy.labels):
+        for server in gateway.spec.servers:
+            if server.port.protocol.upper() in HTTP_PROTOCOLS:
+                port = _listener_port(context, proxy, server.port.number)
+                found.setdefault(port, []).append(Bound(gateway, server, port))
+    return found
+
+
+def _listener_port(context: PushContext, proxy: Proxy, number: int) -> int:
+    workload = context.by_ip.get(proxy.ip)
+    for service in context.services_of(proxy.namespace, proxy.labels):
+        port = service.by_number.get(number)
+        target = (workload.port(port.target) if workload else port.target) if port else None
+        if isinstance(target, int):
+            return target
+    return number
+
+
+def gateway_listeners(context: PushContext, proxy: Proxy) -> Iterator[Message]:
+    for port, bound in sorted(http_servers(context, proxy).items()):
+        route = {"rds": {"config_source": CONFIG_SOURCE, "route_config_name": f"http.{port}"}}
+        address = next((entry.server.bind for entry in bound if entry.server.bind), "0.0.0.0")
+        prefix = f"outbound_{address}_{port}"
+        manager = http_connection_manager(context.mesh, "gateway", proxy.vanilla, prefix, route)
+        yield {
+            "@type": LISTENER,
+            "name": f"{address}_{port}",
+            "address": socket_address(address, port),
+            "traffic_direction": "OUTBOUND",
+            "filter_chains": [{"filters": [manager]}],
+        }
+
+
+def gateway_routes(context: PushContext, proxy: Proxy) -> Iterator[Message]:
+    for port, bound in sorted(http_servers(context, proxy).items()):
+        hosts: dict[str, list[Message]] = {}
+        for entry in bound:
+            for config in context.virtual_services_at(entry.gateway.key, proxy.namespace):
+                for host in _bound_hosts(entry, config):
+                    routes = hosts.setdefault(host, [])
+                    routes += _routes(context, proxy, entry, config, host)
+        number = bound[0].server.port.number
+        redirects = {h for e in bound if _redirects(e.server) for h in _hosts(e.server)}
+        virtual_hosts = [
+            _virtual_host(host, number, _last_catch_all(routes), _covered(redirects, host))
+            for host, routes in hosts.items()
+        ]
+        virtual_hosts += [_virtual_host(host, number, [], True) for host in sorted(redirects - hosts.keys())]
+        yield route_configuration(f"http.{port}", virtual_hosts or [_nothing(number)])
+
+
+def _redirects(server: Server) -> bool:
+    return server.tls is not None and server.tls.httpsRedirect
+
+
+def _hosts(server: Server) -> set[str]:
+    return {host.rpartition("/")[2] for host in server.hosts}
+
+
+def _covered(wide: set[str], host: str) -> bool:
+    return any(host_matches(candidate, host) for candidate in wide)
+
+
+def _bound_hosts(entry: Bound, config: VirtualServiceConfig) -> list[str]:
+    """The hosts of a VirtualService a server takes: the narrower of both names, where they meet."""
+    found: dict[str, None] = {}
+    for written in entry.server.hosts:
+        namespace, _, server_host = written.rpartition("/")
+        wanted = {".": entry.gateway.source.namespace, "": "*"}.get(namespace, namespace)
+        if wanted not in ("*", config.source.namespace):
+            continue
+        for host in config.hosts:
+            if host_matches(server_host, host):
+                found[host] = None
+            elif host_matches(host, server_host):
+                found[server_host] = None
+    return list(found)
+
+
+def _routes(
+    context: PushContext, proxy: Proxy, entry: Bound, config: VirtualServiceConfig, host: str
+) -> list[Message]:
+    audience = Audience(
+        proxy.namespace, proxy.labels, entry.server.port.number, frozenset({entry.gateway.key})
+    )
+    return virtual_service_routes(context, config, audience, host)
+
+
+def _last_catch_all(routes: list[Message]) -> list[Message]:
+    """Routes of several VirtualServices for one host follow each other; those that take everything go last."""
+    return sorted(routes, key=lambda route: is_catch_all(route["match"]))
+
+
+def _virtual_host(host: str, number: int, routes: list[Message], redirect: bool) -> Message:
+    message: Message = {
+        "name": f"{host}:{number}",
+        "domains": [host],
+        "routes": routes,
+        "include_request_attempt_count": True,
+    }
+    if redirect:
+        message["require_tls"] = "ALL"
+        # Envoy redirects only requests that some route takes.
+        message["routes"] = routes or [{"match": CATCH_ALL, "direct_response": {"status": 404}}]
+    return message
+
+
+def _nothing(number: int) -> Message:
+    return {"name": f"blackhole:{number}", "domains": ["*"]}

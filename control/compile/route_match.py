@@ -1,0 +1,111 @@
+"""What a VirtualService's match becomes in Envoy's route table.
+
+Labels, namespace, gateway and port of a match are decided here, when configuration is made; the rest by the proxy, per request.
+Reference: istio's pilot/pkg/networking/core/route/route.go (TranslateRouteMatch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from control.compile.protobuf import Message
+from control.push.config import resolve_gateway
+from control.resources.http_rule import HTTPMatchRequest
+from control.resources.istio_types import MESH_GATEWAY, StringMatch
+
+CATCH_ALL: Message = {"prefix": "/"}
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """For whom a route table is made: a client sidecar, or one Gateway; and the port it listens on."""
+
+    namespace: str
+    labels: Mapping[str, str]
+    port: int
+    gateways: frozenset[str]  # {"mesh"}, or names `namespace/name`
+
+    def accepts(self, match: HTTPMatchRequest, config_namespace: str) -> bool:
+        """Whether a match can hold at all for this audience."""
+        if match.port is not None and match.port != self.port:
+            return False
+        if match.gateways:
+            named = {resolve_gateway(name, config_namespace) for name in match.gateways}
+            if not named & self.gateways:
+                return False
+        if MESH_GATEWAY not in self.gateways:
+            return True
+        if match.sourceNamespace and match.sourceNamespace != self.namespace:
+            return False
+        return all(self.labels.get(key) == value for key, value in (match.sourceLabels or {}).items())
+
+
+def route_match(match: HTTPMatchRequest | None) -> Message:
+    if match is None:
+        return CATCH_ALL
+    message = _path(match)
+    headers = list(_headers(match))
+    if headers:
+        message["headers"] = headers
+    if match.queryParams:
+        message["query_parameters"] = [_value(name, value) for name, value in match.queryParams.items()]
+    return message
+
+
+def is_catch_all(message: Message) -> bool:
+    return message == CATCH_ALL
+
+
+def uses_claims(match: HTTPMatchRequest) -> bool:
+    """Whether a match asks for JWT claims, which nothing provides yet: it can never hold."""
+    keys = [*(match.headers or {}), *(match.withoutHeaders or {})]
+    return any(key.startswith(("@request.auth", "[@request.auth")) for key in keys)
+
+
+def _path(match: HTTPMatchRequest) -> Message:
+    uri = match.uri
+    if uri is None or uri == StringMatch():
+        return dict(CATCH_ALL)
+    if uri.regex is not None:
+        return {"safe_regex": {"regex": ".*" if uri.regex == "*" else uri.regex}}
+    message: Message = {"path": uri.exact} if uri.exact is not None else {"prefix": uri.prefix}
+    if match.ignoreUriCase:
+        message["case_sensitive"] = False
+    return message
+
+
+def _headers(match: HTTPMatchRequest) -> Iterator[Message]:
+    for name, value in (match.headers or {}).items():
+        yield _value(name.lower(), value)
+    for name, value in (match.withoutHeaders or {}).items():
+        matcher = _value(name.lower(), value)
+        matcher["invert_match"] = True
+        if "string_match" in matcher:
+            matcher["treat_missing_header_as_empty"] = True
+        yield matcher
+    for name, pseudo in (
+        (":method", match.method),
+        (":authority", match.authority),
+        (":scheme", match.scheme),
+    ):
+        if pseudo is not None:
+            yield _value(name, pseudo)
+
+
+def _string_matcher(value: StringMatch) -> Message | None:
+    """None when the value does not matter."""
+    if value.exact is not None:
+        return {"exact": value.exact}
+    if value.prefix is not None:
+        return {"prefix": value.prefix}
+    if value.regex is None or value.regex == "*":
+        return None
+    return {"safe_regex": {"regex": value.regex}}
+
+
+def _value(name: str, value: StringMatch) -> Message:
+    matcher = _string_matcher(value)
+    return (
+        {"name": name, "present_match": True} if matcher is None else {"name": name, "string_match": matcher}
+    )

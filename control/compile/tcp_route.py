@@ -1,0 +1,116 @@
+"""Opaque connections out of a client: which filter chain, and which clusters.
+
+Reference: istio's pilot/pkg/networking/core/tls.go (buildSidecarOutboundTLSFilterChainOpts, …TCPFilterChainOpts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+
+from control.compile import names
+from control.compile.filters import tcp_filters
+from control.compile.protobuf import Message, duration
+from control.compile.route_action import destination_cluster
+from control.compile.traffic_policy import effective_policy
+from control.push.config import VirtualServiceConfig, resolve_gateway
+from control.push.context import PushContext, best_virtual_service
+from control.push.proxy import Proxy
+from control.registry.service import Port, Service
+from control.resources.destination import RouteDestination
+from control.resources.istio_types import MESH_GATEWAY
+from control.resources.tcp_rule import L4MatchAttributes, TLSMatchAttributes
+
+
+def tcp_chains(context: PushContext, proxy: Proxy, service: Service, port: Port) -> list[Message]:
+    """The chains of a TCP service port: those of VirtualService rules, then the service's own cluster."""
+    configs = context.virtual_services_at(MESH_GATEWAY, proxy.namespace)
+    found = best_virtual_service(configs, service.hostname)
+    chains: list[Message] = []
+    if found is not None:
+        chains = [*_tls_rules(context, proxy, found[0], port), *_tcp_rules(context, proxy, found[0], port)]
+    if not chains or "filter_chain_match" in chains[-1]:
+        chains.append(_chain(context, proxy, service, port, {"cluster": _own_cluster(service, port)}))
+    return chains
+
+
+def _own_cluster(service: Service, port: Port) -> str:
+    return names.outbound_cluster(port.number, "", service.hostname)
+
+
+def _chain(context: PushContext, proxy: Proxy, service: Service, port: Port, target: Message) -> Message:
+    rule = context.destination_rule(service.hostname, proxy.namespace, proxy.labels)
+    idle = effective_policy(rule.spec if rule else None, None, port.number).tcp.idleTimeout
+    options = {"idle_timeout": duration(idle)} if idle else {}
+    stat_prefix = target.get("cluster") or _own_cluster(service, port)
+    return {"filters": tcp_filters(context.mesh, proxy.vanilla, stat_prefix, **target, **options)}
+
+
+def _target(context: PushContext, routes: list[RouteDestination], namespace: str, port: int) -> Message:
+    kept = [route for route in routes if route.weight > 0] if len(routes) > 1 else routes
+    clusters = [destination_cluster(context, route.destination, namespace, port) for route in kept]
+    if len(clusters) == 1:
+        return {"cluster": clusters[0]}
+    weighted = [{"name": name, "weight": route.weight} for name, route in zip(clusters, kept, strict=True)]
+    return {"weighted_clusters": {"clusters": weighted}}
+
+
+def _accepts(match: L4MatchAttributes | TLSMatchAttributes, proxy: Proxy, port: Port, namespace: str) -> bool:
+    if match.port is not None and match.port != port.number:
+        return False
+    gateways = {resolve_gateway(name, namespace) for name in match.gateways or (MESH_GATEWAY,)}
+    if MESH_GATEWAY not in gateways or (match.sourceNamespace or proxy.namespace) != proxy.namespace:
+        return False
+    return all(proxy.labels.get(key) == value for key, value in (match.sourceLabels or {}).items())
+
+
+def _rule_chain(
+    context: PushContext, proxy: Proxy, target: Message, stat_prefix: str, match: Message
+) -> Message:
+    chain: Message = {"filters": tcp_filters(context.mesh, proxy.vanilla, stat_prefix, **target)}
+    if match:
+        chain["filter_chain_match"] = match
+    return chain
+
+
+def _tls_rules(
+    context: PushContext, proxy: Proxy, config: VirtualServiceConfig, port: Port
+) -> Iterator[Message]:
+    namespace = config.source.namespace
+    for rule in config.spec.tls or ():
+        target = _target(context, rule.route or [], namespace, port.number)
+        for match in rule.match:
+            if _accepts(match, proxy, port, namespace):
+                criteria = {"server_names": match.sniHosts, **_prefixes(match.destinationSubnets)}
+                yield _rule_chain(context, proxy, target, _stat_prefix(target, config), criteria)
+
+
+def _tcp_rules(
+    context: PushContext, proxy: Proxy, config: VirtualServiceConfig, port: Port
+) -> Iterator[Message]:
+    namespace = config.source.namespace
+    for rule in config.spec.tcp or ():
+        target = _target(context, rule.route or [], namespace, port.number)
+        for match in rule.match or [L4MatchAttributes()]:
+            if not _accepts(match, proxy, port, namespace):
+                continue
+            criteria = _prefixes(match.destinationSubnets)
+            yield _rule_chain(context, proxy, target, _stat_prefix(target, config), criteria)
+            if not criteria:
+                return
+
+
+def _stat_prefix(target: Message, config: VirtualServiceConfig) -> str:
+    return str(target.get("cluster") or f"{config.source.name}.{config.source.namespace}")
+
+
+def _prefixes(subnets: list[str] | None) -> Message:
+    networks = [ip_network(subnet, strict=False) for subnet in subnets or ()]
+    if not networks:
+        return {}
+    return {
+        "prefix_ranges": [
+            {"address_prefix": str(network.network_address), "prefix_len": network.prefixlen}
+            for network in networks
+        ]
+    }

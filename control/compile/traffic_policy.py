@@ -1,0 +1,132 @@
+"""The traffic policy of a cluster: which blocks of a DestinationRule hold, and what they become.
+
+A subset overrides block by block; settings of a port replace everything of their level, and what they lack is the default.
+Reference: istio's pilot/pkg/networking/util/util.go (MergeTrafficPolicy), core/cluster_traffic_policy.go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from control.compile.protobuf import Message, T, duration
+from control.mesh_config import MeshConfig
+from control.resources.destination_rule import DestinationRuleSpec, Subset
+from control.resources.istio_types import parse_duration
+from control.resources.traffic_policy import (
+    ClientTLSSettings,
+    ConnectionPoolSettings,
+    HTTPSettings,
+    LoadBalancer,
+    TCPSettings,
+    TrafficPolicy,
+)
+
+_UNLIMITED = 2**32 - 1
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_LB_POLICIES = {
+    "ROUND_ROBIN": "ROUND_ROBIN",
+    "RANDOM": "RANDOM",
+    "LEAST_CONN": "LEAST_REQUEST",
+    "LEAST_REQUEST": "LEAST_REQUEST",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The blocks in force for one port and subset; None is the default."""
+
+    load_balancer: LoadBalancer | None = None
+    pool: ConnectionPoolSettings | None = None
+    tls: ClientTLSSettings | None = None
+
+    @property
+    def passthrough(self) -> bool:
+        return self.load_balancer is not None and self.load_balancer.simple == "PASSTHROUGH"
+
+    @property
+    def tcp(self) -> TCPSettings:
+        return (self.pool.tcp if self.pool else None) or TCPSettings()
+
+    @property
+    def http(self) -> HTTPSettings:
+        return (self.pool.http if self.pool else None) or HTTPSettings()
+
+
+def effective_policy(rule: DestinationRuleSpec | None, subset: Subset | None, port: int) -> Policy:
+    if rule is None:
+        return Policy()
+    policy = _override(Policy(), rule.trafficPolicy, port)
+    return _override(policy, subset.trafficPolicy, port) if subset else policy
+
+
+def _override(base: Policy, policy: TrafficPolicy | None, port: int) -> Policy:
+    if policy is None:
+        return base
+    for entry in policy.portLevelSettings or ():
+        if entry.port.number == port:
+            return Policy(entry.loadBalancer, entry.connectionPool, entry.tls)
+    return replace(
+        base,
+        load_balancer=policy.loadBalancer or base.load_balancer,
+        pool=policy.connectionPool or base.pool,
+        tls=policy.tls or base.tls,
+    )
+
+
+def lb_policy(policy: Policy) -> str:
+    simple = policy.load_balancer.simple if policy.load_balancer else None
+    return _LB_POLICIES.get(simple or "", "LEAST_REQUEST")
+
+
+def pool_fields(mesh: MeshConfig, policy: Policy) -> Message:
+    """Limits and timeouts of a cluster. Istio reads 0 as unset, and unset is unlimited."""
+    tcp, http = policy.tcp, policy.http
+    fields: Message = {
+        "connect_timeout": duration(tcp.connectTimeout or mesh.connectTimeout),
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": tcp.maxConnections or _UNLIMITED,
+                    "max_pending_requests": http.http1MaxPendingRequests or _UNLIMITED,
+                    "max_requests": http.http2MaxRequests or _UNLIMITED,
+                    "max_retries": http.maxRetries or _UNLIMITED,
+                }
+            ]
+        },
+    }
+    if tcp.tcpKeepalive is not None:
+        fields["upstream_connection_options"] = {"tcp_keepalive": _keepalive(tcp)}
+    common = _common_http_options(tcp, http)
+    if common:
+        fields["typed_extension_protocol_options"] = {
+            _HTTP_OPTIONS: {
+                "@type": T + _HTTP_OPTIONS,
+                "common_http_protocol_options": common,
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        }
+    return fields
+
+
+def _keepalive(tcp: TCPSettings) -> Message:
+    settings = tcp.tcpKeepalive
+    assert settings is not None
+    fields: Message = {}
+    if settings.probes:
+        fields["keepalive_probes"] = settings.probes
+    for name, value in (("keepalive_time", settings.time), ("keepalive_interval", settings.interval)):
+        if value:
+            fields[name] = max(1, int(parse_duration(value)))
+    return fields
+
+
+def _common_http_options(tcp: TCPSettings, http: HTTPSettings) -> Message:
+    fields: Message = {}
+    idle = http.idleTimeout or tcp.idleTimeout
+    if idle:
+        fields["idle_timeout"] = duration(idle)
+    if http.maxRequestsPerConnection:
+        fields["max_requests_per_connection"] = http.maxRequestsPerConnection
+    if tcp.maxConnectionDuration:
+        fields["max_connection_duration"] = duration(tcp.maxConnectionDuration)
+    return fields

@@ -1,0 +1,1 @@
+"""What runs in the mesh: services, workloads and their identities, read from Kubernetes objects."""

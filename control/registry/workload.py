@@ -1,0 +1,98 @@
+"""A workload of the mesh, from a Kubernetes Pod; and its SPIFFE identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from control.resources.kind import Object
+
+TLS_MODE = "security.istio.io/tlsMode"
+CANONICAL_NAME = "service.istio.io/canonical-name"
+CANONICAL_REVISION = "service.istio.io/canonical-revision"
+_TEMPLATE_HASH = "pod-template-hash"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A pod with an address. `owner` is the name of its Deployment (or the pod's own); `accepts_mtls`: it has a sidecar."""
+
+    name: str
+    namespace: str
+    ip: str
+    labels: Mapping[str, str]
+    service_account: str
+    owner: str
+    ready: bool
+    named_ports: Mapping[str, int]
+
+    @property
+    def accepts_mtls(self) -> bool:
+        return self.labels.get(TLS_MODE) == "istio"
+
+    def port(self, target: int | str) -> int | None:
+        """The number of a target port given by number or by name; None when no container names it."""
+        return target if isinstance(target, int) else self.named_ports.get(target)
+
+    @property
+    def metadata(self) -> str:
+        """`workload;namespace;canonical name;revision;cluster`, as Istio writes endpoint metadata."""
+        name = canonical_name(self.labels, self.owner)
+        return f"{self.owner};{self.namespace};{name};{canonical_revision(self.labels)};Kubernetes"
+
+
+def canonical_name(labels: Mapping[str, str], owner: str) -> str:
+    for key in (CANONICAL_NAME, "app.kubernetes.io/name", "app"):
+        if labels.get(key):
+            return labels[key]
+    return owner
+
+
+def canonical_revision(labels: Mapping[str, str]) -> str:
+    for key in (CANONICAL_REVISION, "app.kubernetes.io/version", "version"):
+        if labels.get(key):
+            return labels[key]
+    return "latest"
+
+
+def spiffe_id(trust_domain: str, namespace: str, service_account: str) -> str:
+    """The identity of a service account; `@` is written `.` in a SPIFFE trust domain."""
+    return f"spiffe://{trust_domain.replace('@', '.')}/ns/{namespace}/sa/{service_account}"
+
+
+def owner_name(meta: Object) -> str:
+    """The Deployment a pod comes from, or the pod itself."""
+    labels = meta.get("labels") or {}
+    for reference in meta.get("ownerReferences") or ():
+        name = str(reference["name"])
+        if reference["kind"] == "ReplicaSet":
+            return name.removesuffix(f"-{labels.get(_TEMPLATE_HASH, '')}")
+        return name
+    return str(meta.get("name") or (meta.get("generateName") or "").rstrip("-"))
+
+
+def workload_from(pod: Object) -> Workload | None:
+    """The workload of a pod; None while it has no address, and once it has ended."""
+    meta, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    if not status.get("podIP") or status.get("phase") in ("Succeeded", "Failed") or spec.get("hostNetwork"):
+        return None
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
+    return Workload(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        ip=status["podIP"],
+        labels=meta.get("labels") or {},
+        service_account=spec.get("serviceAccountName") or "default",
+        owner=owner_name(meta),
+        ready=ready and not meta.get("deletionTimestamp"),
+        named_ports=_named_ports(spec),
+    )
+
+
+def _named_ports(spec: Object) -> Mapping[str, int]:
+    return {
+        port["name"]: port["containerPort"]
+        for container in spec.get("containers") or ()
+        for port in container.get("ports") or ()
+        if port.get("name")
+    }
