@@ -111,3 +111,65 @@ def test_two_kubeconfigs_that_follow_the_control_planes(options: argparse.Namesp
 def test_malformed_tokens_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="NAMESPACE/ACCOUNT=DIRECTORY"):
         compose.workload(text)
+
+
+FILE = yaml.safe_load(Path("docker-compose.yml").read_text())
+SERVICES = FILE["services"]
+PODS = [name.removesuffix("-init") for name in SERVICES if name.endswith("-init")]
+
+
+@pytest.mark.parametrize("pod", PODS)
+def test_a_pod_is_four_containers_in_one_network(pod: str) -> None:
+    init, proxy, app = (SERVICES[f"{pod}-{part}"] for part in ("init", "proxy", "app"))
+    assert {each["network_mode"] for each in (init, proxy, app)} == {f"service:{pod}"}
+    assert (proxy["user"], app["user"]) == ("1337:1337", "10001:10001")
+    assert [each.get("cap_add", []) for each in (SERVICES[pod], init, proxy, app)] == [
+        [],
+        ["NET_ADMIN", "NET_RAW"],
+        [],
+        [],
+    ]
+    assert proxy["depends_on"] == {f"{pod}-init": {"condition": "service_completed_successfully"}}
+    assert app["depends_on"] == {f"{pod}-proxy": {"condition": "service_healthy"}}
+
+
+@pytest.mark.parametrize("sidecar", [*(f"{pod}-proxy" for pod in PODS), "gateway"])
+def test_a_sidecar_has_the_token_of_its_account(sidecar: str) -> None:
+    environment = SERVICES[sidecar]["environment"]
+    mounted = [text.split(":")[0] for text in SERVICES[sidecar]["volumes"] if text.endswith("/tokens:ro")]
+    identity = f"{environment['POD_NAMESPACE']}/{environment['SERVICE_ACCOUNT']}"
+    tokens = [
+        compose.workload(text.removeprefix("--token="))
+        for text in SERVICES["node"]["command"]
+        if "--token=" in text
+    ]
+    (directory,) = [
+        each.directory for each in tokens if f"{each.namespace}/{each.service_account}" == identity
+    ]
+    assert f"{mounted[0]}:{directory}" in SERVICES["node"]["volumes"]
+
+
+def test_the_accounts_and_services_are_in_the_manifests() -> None:
+    manifests = [Path(text) for text in SERVICES["node"]["command"] if text.endswith(".yaml")]
+    names = {(obj["kind"], obj["metadata"]["name"]) for obj in compose.objects(manifests)}
+    for sidecar in [*(f"{pod}-proxy" for pod in PODS), "gateway"]:
+        assert ("ServiceAccount", SERVICES[sidecar]["environment"]["SERVICE_ACCOUNT"]) in names
+    assert {("Service", "reviews"), ("Gateway", "bookinfo-gateway"), ("VirtualService", "bookinfo")} <= names
+
+
+def test_prometheus_scrapes_every_sidecar() -> None:
+    jobs = {
+        job["job_name"]: job
+        for job in yaml.safe_load(Path("demo_apps/prometheus.yml").read_text())["scrape_configs"]
+    }
+    targets = jobs["sidecars"]["static_configs"][0]["targets"]
+    assert sorted(targets) == sorted(f"{name}:15020" for name in [*PODS, "gateway"])
+    assert SERVICES["prometheus"]["profiles"] == ["metrics"]
+
+
+def test_no_container_has_a_fixed_name_or_runs_with_more_than_it_needs() -> None:
+    for name, service in SERVICES.items():
+        assert "container_name" not in service
+        if name != "prometheus":
+            assert service["cap_drop"] == ["ALL"]
+            assert service["security_opt"] == ["no-new-privileges:true"]
