@@ -1,0 +1,69 @@
+"""A CA for tests: signs SPIFFE leaves, and CSRs for an identity, as the mesh's own does."""
+
+from __future__ import annotations
+
+import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+PEM = serialization.Encoding.PEM
+
+
+class MeshCa:
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "cluster.local")])
+        self._name = name
+        builder = self._builder(name, self._key.public_key(), 3600).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        self._certificate = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
+        self.root_pem = self._certificate.public_bytes(PEM).decode()
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, seconds: float
+    ) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=2))
+            .not_valid_after(now + datetime.timedelta(seconds=seconds))
+        )
+
+    def issue(
+        self, *uris: str, dns: tuple[str, ...] = (), subject: x509.Name | None = None, seconds: float = 3600
+    ) -> tuple[str, str]:
+        """Certificate and private key of a leaf, PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return self._leaf(key.public_key(), uris, dns, subject, seconds), private.decode()
+
+    def sign(self, csr_pem: str, identity: str, seconds: float) -> str:
+        csr = x509.load_pem_x509_csr(csr_pem.encode())
+        key = csr.public_key()
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        assert csr.is_signature_valid
+        return self._leaf(key, (identity,), (), None, seconds)
+
+    def _leaf(
+        self,
+        key: ec.EllipticCurvePublicKey,
+        uris: tuple[str, ...],
+        dns: tuple[str, ...],
+        subject: x509.Name | None,
+        seconds: float,
+    ) -> str:
+        names = [*(x509.UniformResourceIdentifier(u) for u in uris), *(x509.DNSName(d) for d in dns)]
+        builder = self._builder(subject or x509.Name([]), key, seconds)
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
+        usages = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode()

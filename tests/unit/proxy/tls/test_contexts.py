@@ -1,0 +1,179 @@
+"""TLS contexts: real handshakes in memory between contexts built from xDS config."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import pytest
+
+from proxy.config.secret import (
+    CertificateValidationContext,
+    CombinedCertificateValidationContext,
+    CommonTlsContext,
+    DownstreamTlsContext,
+    SdsSecretConfig,
+    SubjectAltNameMatcher,
+    TlsParameters,
+    UpstreamTlsContext,
+)
+from proxy.config.values import DataSource, StringMatcher
+from proxy.tls.contexts import SecretsNotReady, TlsContext, downstream_context, upstream_context
+from proxy.tls.peer import PeerIdentity, peer_identity
+from proxy.tls.secrets import SecretError, SecretStore
+from tests.unit.proxy.mesh_ca import MeshCa
+
+CLIENT, SERVER = (
+    "spiffe://cluster.local/ns/default/sa/productpage",
+    "spiffe://cluster.local/ns/default/sa/reviews",
+)
+
+
+def common(alpn: list[str], *sans: StringMatcher, **params: Any) -> CommonTlsContext:
+    return CommonTlsContext(
+        tls_params=TlsParameters(**params),
+        alpn_protocols=alpn,
+        tls_certificate_sds_secret_configs=[SdsSecretConfig(name="default")],
+        combined_validation_context=CombinedCertificateValidationContext(
+            default_validation_context=CertificateValidationContext(
+                match_typed_subject_alt_names=[SubjectAltNameMatcher(san_type="URI", matcher=m) for m in sans]
+            ),
+            validation_context_sds_secret_config=SdsSecretConfig(name="ROOTCA"),
+        ),
+    )
+
+
+def store(ca: MeshCa, *uris: str, root: str | None = None) -> SecretStore:
+    secrets = SecretStore()
+    secrets.set_certificate("default", *ca.issue(*uris))
+    secrets.set_validation("ROOTCA", root or ca.root_pem)
+    return secrets
+
+
+def downstream(secrets: SecretStore, *sans: StringMatcher, require: bool = True, **params: Any) -> TlsContext:
+    config = DownstreamTlsContext(
+        common_tls_context=common(["h2", "http/1.1"], *sans, **params), require_client_certificate=require
+    )
+    return downstream_context(config, secrets)
+
+
+def upstream(secrets: SecretStore, *sans: StringMatcher) -> TlsContext:
+    config = UpstreamTlsContext(common_tls_context=common(["istio"], *sans), sni="outbound_.9080_._.reviews")
+    return upstream_context(config, secrets)
+
+
+def shake(
+    client: ssl.SSLContext, server: ssl.SSLContext, sni: str | None = None
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """A whole handshake through memory; raises what either side raises."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    a = client.wrap_bio(to_client, to_server, server_hostname=sni)
+    b = server.wrap_bio(to_server, to_client, server_side=True)
+    done: set[ssl.SSLObject] = set()
+    while len(done) < 2:
+        for side in (a, b):
+            try:
+                side.do_handshake()
+                done.add(side)
+            except ssl.SSLWantReadError:
+                pass
+    return a, b
+
+
+def test_mutual_tls_with_both_identities(mesh_ca: MeshCa) -> None:
+    up = upstream(store(mesh_ca, CLIENT), StringMatcher(exact=SERVER))
+    down = downstream(store(mesh_ca, SERVER), StringMatcher(prefix="spiffe://cluster.local/"))
+    a, b = shake(up.current(("istio-http/1.1", "http/1.1")), down.current(), up.sni)
+    assert a.version() == "TLSv1.3"
+    assert a.selected_alpn_protocol() == b.selected_alpn_protocol() == "http/1.1"
+    server, client = peer_identity(a), peer_identity(b)
+    assert server is not None
+    assert client is not None
+    assert (server.uri_san, client.uri_san) == (SERVER, CLIENT)
+    assert len(client.hash) == 64
+    assert up.refusal(server) is None
+    assert down.refusal(client) is None
+    assert peer_identity(b) is client  # remembered
+
+
+def test_another_identity_is_refused_in_envoys_words(mesh_ca: MeshCa) -> None:
+    up = upstream(store(mesh_ca, CLIENT), StringMatcher(exact=SERVER))
+    wrong = PeerIdentity(("spiffe://cluster.local/ns/x/sa/y",), (), "", "")
+    refusal = "verify cert failed: SAN matcher, certificate SANs are [spiffe://cluster.local/ns/x/sa/y]"
+    assert up.refusal(wrong) == refusal
+    assert up.refusal(None) is not None
+
+
+@pytest.mark.parametrize(
+    ("matcher", "name", "fits"),
+    [
+        (StringMatcher(prefix="spiffe://a/"), "spiffe://a/ns/b/sa/c", True),
+        (StringMatcher(prefix="spiffe://a/"), "spiffe://ab/ns/b/sa/c", False),
+        (StringMatcher(suffix="/sa/c"), "spiffe://a/ns/b/sa/c", True),
+        (StringMatcher(contains="/ns/b/"), "spiffe://a/ns/b/sa/c", True),
+        (StringMatcher(contains="/ns/x/"), "spiffe://a/ns/b/sa/c", False),
+        (StringMatcher(exact="SPIFFE://A", ignore_case=True), "spiffe://a", True),
+    ],
+)
+def test_san_matchers(mesh_ca: MeshCa, matcher: StringMatcher, name: str, fits: bool) -> None:
+    context = upstream(store(mesh_ca, CLIENT), matcher)
+    assert (context.refusal(PeerIdentity((name,), (), "", "")) is None) is fits
+
+
+def test_a_foreign_ca_fails_the_handshake(mesh_ca: MeshCa) -> None:
+    stranger = MeshCa()
+    up = upstream(store(stranger, CLIENT, root=mesh_ca.root_pem))
+    with pytest.raises(ssl.SSLError):
+        shake(up.current(), downstream(store(mesh_ca, SERVER)).current())
+
+
+def test_a_client_without_certificate(mesh_ca: MeshCa) -> None:
+    plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    plain.check_hostname = False
+    plain.verify_mode = ssl.CERT_NONE
+    plain.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError):
+        shake(plain, downstream(store(mesh_ca, SERVER)).current())
+    _, b = shake(plain, downstream(store(mesh_ca, SERVER), require=False).current())
+    assert peer_identity(b) is None
+
+
+def test_versions(mesh_ca: MeshCa) -> None:
+    old = upstream(store(mesh_ca, CLIENT)).current()
+    server = downstream(store(mesh_ca, SERVER), tls_minimum_protocol_version="TLSv1_3").current()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError):
+        shake(old, server)
+
+
+def test_rotation_makes_a_new_context_and_sharing_does_not(mesh_ca: MeshCa) -> None:
+    secrets = store(mesh_ca, CLIENT)
+    one, two = upstream(secrets, StringMatcher(exact="a")), upstream(secrets, StringMatcher(exact="b"))
+    before = one.current()
+    assert one.current() is before
+    assert two.current() is before  # only the expected names differ
+    assert one.current(("h2",)) is not before
+    secrets.set_certificate("default", *mesh_ca.issue(CLIENT))
+    assert one.current() is not before
+
+
+def test_missing_secrets(mesh_ca: MeshCa) -> None:
+    context = upstream(SecretStore())
+    assert not context.ready
+    with pytest.raises(SecretsNotReady, match="secret default has not arrived"):
+        context.current()
+
+
+def test_configs_that_cannot_work() -> None:
+    with pytest.raises(SecretError, match="no TLS certificates"):
+        downstream_context(DownstreamTlsContext(common_tls_context=CommonTlsContext()), SecretStore())
+    missing = CertificateValidationContext(trusted_ca=DataSource(filename="/nonexistent"))
+    with pytest.raises(SecretError, match="trusted_ca"):
+        upstream_context(
+            UpstreamTlsContext(common_tls_context=CommonTlsContext(validation_context=missing)), SecretStore()
+        )
+    params = TlsParameters(tls_minimum_protocol_version="SSLv3")
+    with pytest.raises(SecretError, match="SSLv3"):
+        upstream_context(
+            UpstreamTlsContext(common_tls_context=CommonTlsContext(tls_params=params)), SecretStore()
+        )
