@@ -316,20 +316,20 @@ class Writer:
 _MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
 
-def without_nulls(value: Any) -> Any:
-    """Null means "not set" in every Kubernetes document."""
+def normalized(value: Any) -> Any:
+    """Null means "not set" in every Kubernetes document, and a whole number is an integer however it is written."""
     if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+        return {key: normalized(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [without_nulls(item) for item in value]
-    return value
+        return [normalized(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _decode(info: RequestInfo, body: Any) -> Object:
     """The document as an object of the stored version, consistent with the path. Raises ApiError 400."""
     if not isinstance(body, dict):
         raise errors.bad_request("the body of the request is not an object")
-    obj: Object = without_nulls(body)
+    obj: Object = normalized(body)
     kind = obj.setdefault("kind", info.kind.kind)
     version = obj.setdefault("apiVersion", info.api_version)
     served = {f"{info.kind.group}/{v}" if info.kind.group else v for v in info.kind.versions}

@@ -1,0 +1,39 @@
+"""`glassmesh kubectl …`: kubectl with the kubeconfig of the mesh in this directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import click
+
+from cli.kubeconfig import DEFAULT, load
+
+_OURS = ("apply", "get", "describe", "delete", "logs")
+
+
+@click.command(
+    name="kubectl",
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+        "help_option_names": [],
+    },
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(arguments: tuple[str, ...]) -> None:
+    """Run kubectl against the mesh."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        raise click.ClickException(_advice(arguments))
+    load(DEFAULT)  # says what is missing better than kubectl would
+    os.execv(kubectl, [kubectl, "--kubeconfig", str(DEFAULT.absolute()), *arguments])  # noqa: S606
+
+
+def _advice(arguments: tuple[str, ...]) -> str:
+    """What to run instead."""
+    asked = arguments[0] if arguments else ""
+    if asked in _OURS:
+        return f"kubectl is not installed; `glassmesh {' '.join(arguments)}` does the same."
+    names = ", ".join(f"`glassmesh {name}`" for name in _OURS)
+    return f"kubectl is not installed; {names} do the same. For `kubectl {asked}`, install kubectl."
