@@ -22,8 +22,8 @@ class _Dumper(yaml.CSafeDumper):
 def _string(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     if "\n" in text:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
-    looks_like = dumper.resolve(yaml.ScalarNode, text, (True, False))
-    quoted = not text or looks_like != "tag:yaml.org,2002:str"
+    looks_like = dumper.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    quoted = not text or text.startswith("*") or looks_like != "tag:yaml.org,2002:str"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
 
 
