@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -29,6 +30,9 @@ from node.api_client import (
     Object,
     Resource,
 )
+from node.cache import Cache, key_of
+from node.dns_server import DnsServer
+from node.dns_zone import Zone
 
 KINDS = {
     "Namespace": Resource("", "namespaces"),
@@ -38,6 +42,7 @@ KINDS = {
     "VirtualService": Resource("networking.istio.io", "virtualservices"),
     "DestinationRule": Resource("networking.istio.io", "destinationrules"),
 }
+ENDPOINTS = Resource("", "endpoints")
 T = TypeVar("T")
 AUDIENCE = "istio-ca"
 TOKEN_SECONDS = 43200  # as the projected volume of an injected pod asks for
@@ -134,6 +139,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--host-kubeconfig", type=Path, required=True, help="where the host's kubeconfig goes")
     flags.add_argument("--host-owner", type=Path, required=True, help="a file of the host user's")
     flags.add_argument("--root-cert", type=Path, required=True, metavar="DIRECTORY")
+    flags.add_argument("--dns-address", default="0.0.0.0", help="where to answer DNS, port 53")
     flags.add_argument("--ready", type=Path, required=True, help="a file made when all of it is done")
     flags.add_argument(
         "--token", type=workload, action="append", default=[], metavar="NAMESPACE/ACCOUNT=DIRECTORY"
@@ -180,18 +186,30 @@ class ComposeNode:
         """Until `stop`."""
         self.refresh_kubeconfigs()
         api = ApiClient(self._own_kubeconfig)
+        services, endpoints = Cache(api, SERVICES), Cache(api, ENDPOINTS)
+        dns = DnsServer(zone(services, endpoints))
+        following = [asyncio.create_task(cache.run()) for cache in (services, endpoints)]
         try:
             await self.set_up(api)
+            await services.synced.wait()
+            await dns.start(self._options.dns_address)
             while not stop.is_set():
                 self.refresh_kubeconfigs()
                 await self.refresh(api, time.monotonic())
                 self._options.ready.touch()
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
-                except TimeoutError:
-                    pass
         finally:
+            await dns.close()
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
             await api.close()
+
+
+def zone(services: Cache, endpoints: Cache) -> Zone:
+    """The cluster's names, from the API. Other names are Docker's to answer: a pod's resolver asks there next."""
+    return Zone(services.get, endpoints.get, lambda: {key_of(service)[0] for service in services}, {})
 
 
 async def serve(options: argparse.Namespace) -> None:
