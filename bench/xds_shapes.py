@@ -174,14 +174,14 @@ def listener(
 
 
 def route(name: str, cluster: str, retry: Json, /, **fields: Any) -> Json:
-    """A route for every path to one cluster, without timeout, as Istio's default; `fields` go into the action."""
-    action = {
-        "cluster": cluster,
-        "timeout": "0s",
-        "retry_policy": retry,
-        "max_stream_duration": NO_STREAM_LIMIT,
-    }
-    return {"name": name, "match": {"prefix": "/"}, "route": {**action, **fields}}
+    """A route for every path to one cluster; `fields` go into the action.
+
+    Without a timeout Istio also sets `max_stream_duration`, and only then: beside it Envoy ignores `timeout`.
+    """
+    action = {"cluster": cluster, "timeout": "0s", "retry_policy": retry, **fields}
+    if action["timeout"] == "0s":
+        action.setdefault("max_stream_duration", NO_STREAM_LIMIT)
+    return {"name": name, "match": {"prefix": "/"}, "route": action}
 
 
 def eds_cluster(name: str, *, sans: list[str], sni: str) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 
 from tests.differential.run import compare
@@ -13,6 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
     parser.add_argument("names", nargs="*", help="scenarios whose name contains one of these")
     parser.add_argument("--judged", choices=("ours", "envoy"), default="ours")
+    parser.add_argument("--show", action="store_true", help="print also what Envoy did")
     options = parser.parse_args()
     names = options.names or [""]
     chosen = [scenario for scenario in SCENARIOS if any(name in scenario.name for name in names)]
@@ -27,6 +29,8 @@ def main() -> int:
         print(f"{verdict.word:<10} {verdict.name}{note}")
         for line in (*map(str, verdict.differences), *(f"allowed: {reason}" for reason in verdict.reasons)):
             print(f"           {line}")
+        if options.show:
+            print(json.dumps(verdict.envoy, indent=1))
     total = sum(counts.values())
     print(
         f"{total} scenarios: {counts['same']} same, {counts['allowed']} allowed, {counts['different']} different"

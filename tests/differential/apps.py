@@ -7,7 +7,7 @@ import socket
 
 from bench.ports import free_ports
 from tests.differential.scenario import App
-from tests.differential.wire import Dialogue, Observed, Wire
+from tests.differential.wire import Dialogue, Observed, Request, Wire
 
 
 class RunningApp:
@@ -17,6 +17,7 @@ class RunningApp:
         self._script = script
         self._server: asyncio.Server | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._requests = 0
         self.connections: list[list[Observed]] = []
 
     async def start(self) -> int:
@@ -30,13 +31,13 @@ class RunningApp:
         assert task is not None
         self._under_way.add(task)
         number = len(self.connections)
+        once = not self._script.forever
         seen: list[Observed] = []
         self.connections.append(seen)
-        steps = self._script.connections[min(number, len(self._script.connections) - 1)]
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         wire = Wire(reader, writer)
         try:
-            while await Dialogue(steps, seen).run(wire) and self._script.forever:
+            while await self._turn(number, seen, wire) and not once:
                 pass
             await wire.reader.read()  # an app closes when its peer does, unless its script said so
         except (OSError, asyncio.CancelledError):
@@ -44,6 +45,16 @@ class RunningApp:
         finally:
             writer.close()
             self._under_way.discard(task)
+
+    async def _turn(self, number: int, seen: list[Observed], wire: Wire) -> bool:
+        """One run of the steps for this connection, or for the next request."""
+        scripts = self._script.connections
+        if not self._script.by_request:
+            return await Dialogue(scripts[min(number, len(scripts) - 1)], seen).run(wire)
+        if not await Dialogue((Request(),), seen).run(wire):
+            return False
+        self._requests += 1
+        return await Dialogue(scripts[min(self._requests, len(scripts)) - 1], seen).run(wire)
 
     def seen(self) -> list[list[Observed]]:
         """What each connection saw; that nothing more came is no observation, nor how a pooled connection ended."""

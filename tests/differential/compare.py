@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.differential.scenario import Json, Scenario
@@ -144,6 +144,8 @@ class Verdict:
     word: str
     differences: tuple[Difference, ...] = ()
     reasons: tuple[str, ...] = ()
+    envoy: Json = field(default_factory=dict, repr=False)
+    """What Envoy did, normalised."""
 
 
 def judge(name: str, envoy: Json, ours: Json) -> Verdict:
@@ -158,4 +160,4 @@ def judge(name: str, envoy: Json, ours: Json) -> Verdict:
         else:
             reasons.append(rule.reason)
     word = "different" if rest else "allowed" if reasons else "same"
-    return Verdict(name, word, tuple(rest), tuple(dict.fromkeys(reasons)))
+    return Verdict(name, word, tuple(rest), tuple(dict.fromkeys(reasons)), envoy)

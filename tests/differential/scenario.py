@@ -41,16 +41,23 @@ def answer(body: bytes = b"ok", *headers: str, status: str = "200 OK") -> bytes:
 class App:
     """What the app does on its first, second … connection; the last entry repeats.
 
-    `forever` repeats the steps on one connection, as a normal server does.
+    `forever` repeats the steps on one connection, as a normal server does. With `by_request` the entries are for the
+    first, second … request on any connection, each without its leading `Request()`.
     """
 
     connections: tuple[tuple[Step, ...], ...] = ((Request(), Send(OK)),)
     forever: bool = True
+    by_request: bool = False
 
 
 def app(*steps: Step) -> App:
     """An app that does these steps once per connection."""
     return App((steps,), forever=False)
+
+
+def by_request(*turns: tuple[Step, ...]) -> App:
+    """An app that does the first turn on its first request, and so on, over all its connections."""
+    return App(turns, by_request=True)
 
 
 def serving(data: bytes) -> App:

@@ -32,6 +32,8 @@ from tests.differential.wire import Dialogue, Wire
 AT_ONCE = 40
 SETTLE_S = 0.25
 """How long a connection must stay open to count as kept."""
+ANNOUNCED_S = 2.0
+"""The same, when the answer announced that it will be closed: Envoy gives the client a second to do so itself."""
 LOG_QUIET_S = 0.5
 Secrets = dict[str, list[dict[str, Any]]]
 Spoil = Callable[[dict[str, Any]], None]
@@ -149,7 +151,7 @@ class Side:
             return {"client": [{"connect": "failed"}], "end": "closed"}
         wire = Wire(reader, writer, placed.host)
         await dialogue.run(wire)
-        end = await _how_it_ends(wire)
+        end = await _how_it_ends(wire, ANNOUNCED_S if _announces_close(dialogue.seen) else SETTLE_S)
         writer.close()
         return {"client": dialogue.seen, "end": end}
 
@@ -165,10 +167,14 @@ class Side:
         return {role: _parse_log(file) for role, file in files.items()}
 
 
-async def _how_it_ends(wire: Wire) -> str:
+def _announces_close(seen: list[Json]) -> bool:
+    return bool(seen) and ["connection", "close"] in seen[-1].get("headers", [])
+
+
+async def _how_it_ends(wire: Wire, patience_s: float) -> str:
     """`kept`, `closed` or `reset`, or the bytes that came though nothing was asked."""
     try:
-        async with asyncio.timeout(SETTLE_S):
+        async with asyncio.timeout(patience_s):
             data = await wire.reader.read(200)
     except TimeoutError:
         return "kept"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.xds_shapes import NO_STREAM_LIMIT
 from tests.differential.scenario import (
     CLIENT,
     OK,
@@ -12,6 +13,7 @@ from tests.differential.scenario import (
     Scenario,
     answer,
     app,
+    by_request,
     exchange,
     get,
     serving,
@@ -135,6 +137,20 @@ _TIME = [
         action={"timeout": "0.3s"},
         at=(CLIENT, SERVER),
     ),
+    exchange(
+        "timeout-beside-stream-duration",
+        get(),
+        app(Request(), Pause(0.6), Send(OK)),
+        action={"timeout": "0.2s", "max_stream_duration": NO_STREAM_LIMIT},
+        at=ONE,
+    ),
+    exchange(
+        "stream-duration",
+        get(),
+        app(Request(), Pause(0.6), Send(OK)),
+        action={"max_stream_duration": {"max_stream_duration": "0.2s"}},
+        at=ONE,
+    ),
     exchange("timeout-not-reached", get(), action={"timeout": "3s"}),
     exchange(
         "timeout-request-incomplete",
@@ -159,18 +175,10 @@ _RETRIES = [
     exchange(
         "retry-5xx-until-good",
         get(),
-        App(
-            (
-                (
-                    Request(),
-                    Send(answer(b"1", status="500 Internal Server Error")),
-                    Request(),
-                    Send(answer(b"2", status="503 Service Unavailable")),
-                    Request(),
-                    Send(OK),
-                ),
-            ),
-            forever=False,
+        by_request(
+            (Send(answer(b"1", status="500 Internal Server Error")),),
+            (Send(answer(b"2", status="503 Service Unavailable")),),
+            (Send(OK),),
         ),
         action=_fast_retry("5xx", 3),
         at=(CLIENT, PAIR),
