@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from typing import Protocol
 
 from proxy.deadlines import Deadline, Deadlines
-from proxy.http.codec import CodecError, Response
+from proxy.http.codec import CodecError, Response, h1_encode
 from proxy.http.codec.h1_httptools import HttptoolsResponseDecoder
 from proxy.net.connection import Connection
+from proxy.router.stream import DownstreamStream, Headers
+from proxy.tls.peer import peer_identity
 from proxy.upstream.failure import ResetReason, UpstreamReset
 from proxy.upstream.pool import ConnectionPool
+
+_CHUNKED = (b"transfer-encoding", b"chunked")
+_EMPTY = (b"content-length", b"0")
+# A request with one of these methods and no body says so, as Envoy's encoder does.
+_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
 class Exchange(Protocol):
@@ -33,6 +41,7 @@ class ClientConnection:
     """Belongs to `pool` from its creation to its end."""
 
     __slots__ = (
+        "_chunking",
         "_deadline",
         "_deadlines",
         "_decoder",
@@ -40,8 +49,10 @@ class ClientConnection:
         "_idle_since",
         "_idle_timeout",
         "_now",
+        "_trailers",
         "connection",
         "local_address",
+        "peer_uri_san",
         "pool",
         "requests",
     )
@@ -60,6 +71,10 @@ class ClientConnection:
         self.local_address = f"{host}:{port}"
         self._decoder = HttptoolsResponseDecoder()
         self._exchange: Exchange | None = None
+        self._chunking = False
+        self._trailers = pool.cluster.enable_trailers
+        peer = peer_identity(sock) if isinstance(sock, ssl.SSLSocket) else None
+        self.peer_uri_san = peer.uri_san if peer is not None else None
         self._deadlines = deadlines
         self._now = loop.time
         self._idle_timeout = pool.cluster.idle_timeout
@@ -77,9 +92,47 @@ class ClientConnection:
         return self._decoder.expect(method)
 
     @property
-    def informational(self) -> list[tuple[int, list[tuple[bytes, bytes]]]]:
+    def informational(self) -> list[tuple[int, Headers]]:
         """1xx responses received and not yet passed on."""
         return self._decoder.informational
+
+    def send_request(
+        self, stream: DownstreamStream, headers: Headers, chunks: list[bytes], end: bool
+    ) -> None:
+        """Send the head and what there is of the body, in one write."""
+        self._chunking = stream.body_chunked
+        if stream.body_chunked:
+            headers = [*headers, _CHUNKED]
+        elif end and not stream.body_framed and stream.method in _WITH_BODY and not _has_length(headers):
+            headers = [*headers, _EMPTY]
+        head = h1_encode.request_head(stream.method, stream.path, headers)
+        self.connection.write(head + self._framed(chunks, end, stream) if chunks or self._chunking else head)
+
+    def send_body(self, stream: DownstreamStream, chunks: list[bytes], end: bool) -> None:
+        """More of the request body."""
+        data = self._framed(chunks, end, stream)
+        if data:
+            self.connection.write(data)
+
+    def _framed(self, chunks: list[bytes], end: bool, stream: DownstreamStream) -> bytes:
+        if not self._chunking:
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        parts = [h1_encode.chunk(chunk) for chunk in chunks]
+        if end:
+            parts.append(h1_encode.last_chunk(stream.body.trailers if self._trailers else None))
+        return b"".join(parts)
+
+    @property
+    def congested(self) -> bool:
+        """The upstream reads slower than we send."""
+        return self.connection.congested
+
+    def hold(self, paused: bool) -> None:
+        """Stop, or go on, reading the response."""
+        if paused:
+            self.connection.pause_reading()
+        else:
+            self.connection.resume_reading()
 
     def finish(self, *, reusable: bool) -> None:
         """The response is complete. `reusable`: the request is, too, and neither side wants to close."""
@@ -170,3 +223,7 @@ class ClientConnection:
         return (
             f"<ClientConnection {self.pool.host.name} {state} requests={self.requests} {self.connection!r}>"
         )
+
+
+def _has_length(headers: Headers) -> bool:
+    return any(name == b"content-length" for name, _ in headers)

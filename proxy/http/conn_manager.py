@@ -10,7 +10,6 @@ Reference: Envoy source/common/http/conn_manager_impl.cc; reference §3.4, §8, 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -26,10 +25,11 @@ from proxy.http.request_headers import ClientFacts
 from proxy.http.settings import HcmSettings
 from proxy.http.stream import Stream
 from proxy.net.connection import Connection
+from proxy.net.downstream import DownstreamFacts
 from proxy.net.flow import Flow, pause
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
-from proxy.tls.peer import PeerIdentity
+from proxy.router.route import Route
 
 log = logging.getLogger(__name__)
 
@@ -40,31 +40,6 @@ _EXPECT = frozenset({b"expect"})
 
 class Disconnected(Exception):
     """The client is gone."""
-
-
-class DownstreamFacts:
-    """What the listener knows of an accepted connection when it hands it over. Addresses are `ip:port`."""
-
-    __slots__ = ("local_address", "local_uri_san", "original_destination", "peer", "remote_address", "sni", "tls")
-
-    def __init__(
-        self,
-        local_address: str,
-        remote_address: str,
-        *,
-        original_destination: tuple[str, int] | None = None,
-        tls: bool = False,
-        sni: str | None = None,
-        peer: PeerIdentity | None = None,
-        local_uri_san: str | None = None,
-    ) -> None:
-        self.local_address = local_address
-        self.remote_address = remote_address
-        self.original_destination = original_destination
-        self.tls = tls
-        self.sni = sni
-        self.peer = peer
-        self.local_uri_san = local_uri_san
 
 
 class HttpConnection:
@@ -78,9 +53,9 @@ class HttpConnection:
         "_decoder",
         "_idle_deadline",
         "_idle_since",
+        "_in_mark",
         "_on_closed",
         "_out_mark",
-        "_in_mark",
         "_stream",
         "_terminal",
         "client",
@@ -341,11 +316,18 @@ class HttpConnection:
             headers.append((b"x-request-id", request_id.generate()))
         return headers
 
-    def _find_route(self, stream: Stream):  # type: ignore[no-untyped-def]
+    def _find_route(self, stream: Stream) -> Route | None:
         table = self.settings.routes.table
         if table is None:
             return None
-        return table.route(stream)
+        return table.route(
+            stream.headers,
+            authority=stream.authority,
+            path=stream.path,
+            method=stream.method,
+            scheme=stream.scheme,
+            draw=self.settings.draw(),
+        )
 
     def _apply_decorator(self, stream: Stream) -> None:
         """`x-envoy-decorator-operation` names the span: set by the client side, consumed by the server side."""
@@ -362,7 +344,12 @@ class HttpConnection:
 
     def closes_after(self, stream: Stream) -> bool:
         """Whether the response must say `connection: close`."""
-        return self.draining or not stream.body.keep_alive or not stream.body.complete or stream.upgrade is not None
+        return (
+            self.draining
+            or not stream.body.keep_alive
+            or not stream.body.complete
+            or stream.upgrade is not None
+        )
 
     def _stays_open(self, stream: Stream) -> bool:
         if stream.ended and not stream.body.complete:
@@ -531,6 +518,3 @@ def _ignore(connection: HttpConnection) -> None:
 def _codec_reply(error: CodecError) -> LocalReply:
     body = h1_encode.reason_phrase(error.status).encode()
     return LocalReply(error.status, body, flags.DPE, error.details)
-
-
-_ = inspect

@@ -30,7 +30,8 @@ class RouteTable(Protocol):
 class RouteSource(Protocol):
     """Where the current route table is; RDS replaces it between requests."""
 
-    table: RouteTable | None
+    @property
+    def table(self) -> RouteTable | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,13 @@ class ForwardClientCert:
 
 @dataclass(frozen=True, slots=True)
 class HcmSettings:
-    """Times in s, 0 meaning none. `upgrades` are lower-case upgrade types. `drain_timeout` is unused by HTTP/1.1."""
+    """Times in s, 0 meaning none. `upgrades` are lower-case upgrade types."""
 
     stat_prefix: str
     stats: HcmStats
     routes: RouteSource
     chain: FilterChain
+    draw: Callable[[], float]
     loggers: tuple[Callable[[StreamInfo], None], ...] = ()
     server_name: bytes = b"envoy"
     server_transformation: str = "OVERWRITE"
@@ -75,5 +77,5 @@ class HcmSettings:
     upgrades: frozenset[bytes] = frozenset()
     client_cert: ForwardClientCert = field(default_factory=ForwardClientCert)
     tracing_operation: str | None = None  # "EGRESS" or "INGRESS" when tracing is configured
-    x_forwarded_port: bool = False
-    is_inbound: bool = False
+    strip_any_host_port: bool = False
+    always_set_request_id: bool = False

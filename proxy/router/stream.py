@@ -38,18 +38,22 @@ class DownstreamStream(Protocol):
     authority: bytes
     scheme: bytes
     headers: Headers
-    body: RequestBody
     body_framed: bool
     """The request announced a body."""
     body_chunked: bool
     upgrade: bytes | None
     """Value of the accepted Upgrade; then the body is opaque both ways."""
     info: StreamInfo
-    flow: Wakeable
     original_destination: tuple[str, int] | None
     alpn_override: tuple[str, ...] | None
     """ALPN list for the upstream connection, set by a filter."""
     response_started: bool
+
+    @property
+    def body(self) -> RequestBody: ...
+
+    @property
+    def flow(self) -> Wakeable: ...
 
     def take_body(self) -> list[bytes]:
         """Take the request body that has arrived; lets more arrive."""

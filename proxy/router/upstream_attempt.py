@@ -35,12 +35,17 @@ class UpstreamConnection(Protocol):
     requests: int
     local_address: str
     peer_uri_san: str | None
-    informational: list[tuple[int, Headers]]
+
+    @property
+    def informational(self) -> list[tuple[int, Headers]]:
+        """1xx responses not yet passed on; the router clears the list."""
 
     def begin(self, method: bytes, exchange: Any) -> ResponseInProgress: ...
 
-    def send_request(self, stream: DownstreamStream, headers: Headers, chunks: list[bytes], end: bool) -> int:
-        """Send the head and what there is of the body; returns the bytes of the head."""
+    def send_request(
+        self, stream: DownstreamStream, headers: Headers, chunks: list[bytes], end: bool
+    ) -> None:
+        """Send the head and what there is of the body."""
 
     def send_body(self, stream: DownstreamStream, chunks: list[bytes], end: bool) -> None: ...
 

@@ -47,6 +47,7 @@ class Cluster:
         max_requests_per_connection: int = 0,
         source_address: Address | None = None,
         upstream: Upstream | None = None,
+        enable_trailers: bool = False,
     ) -> None:
         self.name = name
         self.stats = stats
@@ -57,6 +58,7 @@ class Cluster:
         self.max_requests_per_connection = max_requests_per_connection
         self.source_address = source_address
         self.upstream = upstream
+        self.enable_trailers = enable_trailers
         self.hosts: tuple[Host, ...] = ()
         self._wrap = wrap
         self._policy = policy

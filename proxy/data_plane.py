@@ -1,0 +1,200 @@
+"""Puts the data path together: from a snapshot of configuration to sockets that serve it.
+
+The one entry for whoever has configuration: `apply(snapshot)` prepares every listener, route table and cluster, refuses
+the whole if anything is wrong, and then swaps at once, clusters before the routes and listeners that name them.
+Part of the composition root; decides nothing about traffic.
+Reference: ARCHITECTURE.md, "One push is one snapshot"; reference §16, §18.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from proxy import clock
+from proxy.config.access_log import AccessLog
+from proxy.config.cluster import Cluster as ClusterConfig
+from proxy.config.decode import ConfigError
+from proxy.config.listener import Listener
+from proxy.config.network_filters import HttpConnectionManager, TcpProxy
+from proxy.config.route import RouteConfiguration
+from proxy.config.snapshot import Snapshot
+from proxy.deadlines import Deadlines
+from proxy.http import hcm_builder
+from proxy.http.client_connection import ClientConnection
+from proxy.http.filters.peer_metadata import PeerMetadataParts
+from proxy.http.filters.router import terminal
+from proxy.http.hcm_builder import HcmParts
+from proxy.http.network_filter import HttpNetworkFilter
+from proxy.net.connect import SocketConnector
+from proxy.net.flow import pause
+from proxy.net.listener_builder import ListenerParts
+from proxy.net.listener_config import NetworkFilter
+from proxy.net.listener_manager import ListenerManager
+from proxy.net.tcp_proxy import TcpProxyFilter
+from proxy.observability.stats import StatsStore
+from proxy.observability.stream_info import StreamInfo
+from proxy.router.matcher import RouteTable, RouteTableError
+from proxy.router.route import Route
+from proxy.router.route_builder import build_table
+from proxy.router.router import RouterEnvironment
+from proxy.tls.contexts import downstream_context, upstream_context
+from proxy.tls.secrets import SecretStore
+from proxy.upstream.cluster_builder import ClusterParts
+from proxy.upstream.cluster_manager import ClusterManager
+
+Logger = Callable[[StreamInfo], None]
+
+
+@dataclass(slots=True)
+class RouteHolder:
+    """Where connection managers find the current table of one name; None until it arrives."""
+
+    table: RouteTable[Route] | None = None
+    config: RouteConfiguration | None = None
+
+
+def _no_loggers(_: Iterable[AccessLog]) -> list[Logger]:
+    return []
+
+
+def _no_stats(_: str) -> Logger:
+    return lambda _: None
+
+
+@dataclass(slots=True)
+class Services:
+    """What the data path gets from the rest of the sidecar. The defaults serve tests and tools."""
+
+    stats: StatsStore = field(default_factory=StatsStore)
+    secrets: SecretStore = field(default_factory=SecretStore)
+    access_loggers: Callable[[Iterable[AccessLog]], list[Logger]] = _no_loggers
+    istio_http_stats: Callable[[str], Logger] = _no_stats
+    istio_tcp_stats: Callable[[str], Logger] = _no_stats
+    peer_metadata: PeerMetadataParts = field(
+        default_factory=lambda: PeerMetadataParts(b"", b"", lambda _: None)
+    )
+    local_uri_san: Callable[[], str | None] = lambda: None
+    drain_time: float = 600.0
+
+
+class DataPlane:
+    """`listeners` and `clusters` are the managers, for admin pages."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, services: Services) -> None:
+        self._loop = loop
+        self._services = services
+        self.deadlines = Deadlines(loop.call_at, loop.time)
+        draw = random.random
+        self._world = RouterEnvironment({}, self.deadlines, clock.monotonic, draw, pause)
+        self._routes: dict[str, RouteHolder] = {}
+        self._hcm_parts = HcmParts(
+            services.stats, services.access_loggers, services.istio_http_stats, services.peer_metadata, draw
+        )
+        connector = SocketConnector(loop, self.deadlines)
+        self.clusters = ClusterManager(
+            ClusterParts(
+                stats=services.stats,
+                connector=connector,
+                wrap=lambda sock, pool: ClientConnection(loop, self.deadlines, sock, pool),
+                upstream_tls=lambda config: upstream_context(config, services.secrets),
+                draw=draw,
+            ),
+            self._set_clusters,
+        )
+        self.listeners = ListenerManager(
+            loop,
+            self.deadlines,
+            ListenerParts(
+                stats=services.stats,
+                access_loggers=services.access_loggers,
+                downstream_tls=lambda config: downstream_context(config, services.secrets),
+                local_uri_san=services.local_uri_san,
+                network_filter=self._network_filter,
+                tcp_stats=services.istio_tcp_stats,
+            ),
+            services.drain_time,
+        )
+
+    def _set_clusters(self, clusters: Mapping[str, object]) -> None:
+        self._world.clusters = clusters  # type: ignore[assignment]  # the manager's own mapping
+
+    # Configuration.
+
+    def apply(
+        self,
+        snapshot: Snapshot,
+        static_listeners: Mapping[str, Listener] | None = None,
+        static_clusters: Mapping[str, ClusterConfig] | None = None,
+    ) -> list[str]:
+        """Make a snapshot current, whole. Raises ConfigError and changes nothing if any of it cannot be used.
+
+        Returns what went wrong outside the configuration: addresses that could not be bound.
+        """
+        tables = self._prepare_tables(snapshot)
+        clusters = self.clusters.prepare(static_clusters or {}, snapshot)
+        listeners = self.listeners.prepare({**snapshot.listeners, **(static_listeners or {})})
+        self.clusters.commit(clusters)
+        for name, (config, table) in tables.items():
+            holder = self._holder(name)
+            holder.config, holder.table = config, table
+        for name, holder in self._routes.items():
+            if name not in snapshot.routes:
+                holder.config = holder.table = None
+        return self.listeners.commit(listeners)
+
+    def _prepare_tables(self, snapshot: Snapshot) -> dict[str, tuple[RouteConfiguration, RouteTable[Route]]]:
+        tables = {}
+        for name, config in snapshot.routes.items():
+            known = self._routes.get(name)
+            if known is None or known.config is not config:
+                tables[name] = config, _table(config, f'routes["{name}"]')
+        return tables
+
+    def _holder(self, name: str) -> RouteHolder:
+        return self._routes.setdefault(name, RouteHolder())
+
+    def _network_filter(
+        self, typed: HttpConnectionManager | TcpProxy, listener: Listener, loggers: list[Logger]
+    ) -> NetworkFilter:
+        """The terminal network filter of a chain: the one list of them."""
+        if isinstance(typed, TcpProxy):
+            return TcpProxyFilter(
+                self._loop,
+                self.deadlines,
+                typed,
+                self._world,
+                self._services.access_loggers(typed.access_log) + loggers,
+                self._services.stats,
+            )
+        if typed.rds is not None:
+            routes = self._holder(typed.rds.route_config_name)
+        else:
+            assert typed.route_config is not None
+            routes = RouteHolder(_table(typed.route_config, "route_config"), typed.route_config)
+        settings = hcm_builder.build(typed, routes, self._hcm_parts, direction=listener.traffic_direction)
+        return HttpNetworkFilter(self._loop, self.deadlines, settings, terminal(self._world), lambda _: None)
+
+    # The end.
+
+    def drain(self, *, inbound_only: bool = False) -> None:
+        """Graceful drain, see ListenerManager.drain."""
+        self.listeners.drain(inbound_only=inbound_only)
+
+    def close(self) -> None:
+        """Break everything off."""
+        self.listeners.close()
+        self.clusters.close()
+        self.deadlines.close()
+
+    def __repr__(self) -> str:
+        return f"<DataPlane {self.listeners!r} {self.clusters!r}>"
+
+
+def _table(config: RouteConfiguration, where: str) -> RouteTable[Route]:
+    try:
+        return build_table(config)
+    except RouteTableError as error:
+        raise ConfigError(f"{where}.{error}") from None

@@ -1,0 +1,141 @@
+"""Makes a connection manager's settings and filters from typed configuration: the one list of HTTP filters.
+
+Adding a filter is one file in `proxy.http.filters` and one line in `HTTP_FILTERS`.
+Reference: envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager; reference §3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.config import http_filters as config
+from proxy.config.access_log import AccessLog
+from proxy.config.decode import ConfigError
+from proxy.config.network_filters import HttpConnectionManager
+from proxy.http.filter_chain import FilterChain, HttpFilter
+from proxy.http.filters.istio_alpn import IstioAlpn
+from proxy.http.filters.peer_metadata import PeerMetadata, PeerMetadataParts
+from proxy.http.filters.set_filter_state import ALPN_OBJECT, SetFilterState
+from proxy.http.hcm_stats import HcmStats
+from proxy.http.path_normalization import EscapedSlashes
+from proxy.http.settings import ForwardClientCert, HcmSettings, RouteSource
+from proxy.observability.stats import StatsStore
+from proxy.observability.stream_info import StreamInfo
+
+Logger = Callable[[StreamInfo], None]
+DEFAULT_IDLE_TIMEOUT = 3600.0  # s, Envoy's HttpProtocolOptions.idle_timeout
+
+
+@dataclass(frozen=True, slots=True)
+class HcmParts:
+    """What connection managers are built with. `istio_stats` gives the metrics logger for a reporter."""
+
+    stats: StatsStore
+    access_loggers: Callable[[Iterable[AccessLog]], list[Logger]]
+    istio_stats: Callable[[str], Logger]
+    peer_metadata: PeerMetadataParts
+    draw: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    parts: HcmParts
+    inbound: bool
+
+
+FilterFactory = Callable[[Any, _Context], HttpFilter | None]
+
+
+def _set_filter_state(typed: config.SetFilterState, _: _Context) -> HttpFilter | None:
+    for value in typed.on_request_headers:
+        if value.object_key == ALPN_OBJECT and value.format_string.text:
+            return SetFilterState(value.format_string.text)
+    return None
+
+
+def _istio_alpn(typed: config.IstioAlpn, _: _Context) -> HttpFilter:
+    return IstioAlpn({one.upstream_protocol: tuple(one.alpn_override) for one in typed.alpn_override})
+
+
+def _peer_metadata(typed: config.PeerMetadata, context: _Context) -> HttpFilter:
+    return PeerMetadata(typed, context.parts.peer_metadata, inbound=context.inbound)
+
+
+def _nothing(_: object, __: _Context) -> None:
+    """Configured by routes alone, or seen to elsewhere (the terminal router, metrics loggers)."""
+    return
+
+
+HTTP_FILTERS: dict[type, FilterFactory] = {
+    config.PeerMetadata: _peer_metadata,
+    config.GrpcStats: _nothing,
+    config.IstioAlpn: _istio_alpn,
+    config.SetFilterState: _set_filter_state,
+    config.Fault: _nothing,
+    config.Cors: _nothing,
+    config.TypedStruct: _nothing,
+    config.Router: _nothing,
+}
+
+
+def build(
+    wanted: HttpConnectionManager, routes: RouteSource, parts: HcmParts, *, direction: str
+) -> HcmSettings:
+    """Settings for a filter chain of a listener with this traffic direction. Raises ConfigError."""
+    inbound = direction == "INBOUND"
+    context = _Context(parts, inbound)
+    enabled = [one for one in wanted.http_filters if not one.disabled]
+    if not enabled or not isinstance(enabled[-1].typed_config, config.Router):
+        raise ConfigError("the last of http_filters must be the router")
+    filters = [HTTP_FILTERS[type(one.typed_config)](one.typed_config, context) for one in enabled]
+    loggers = parts.access_loggers(wanted.access_log)
+    if any(isinstance(one.typed_config, config.TypedStruct) for one in enabled):
+        loggers.append(parts.istio_stats("destination" if inbound else "source"))
+    common, details = wanted.common_http_protocol_options, wanted.set_current_client_cert_details
+    return HcmSettings(
+        stat_prefix=wanted.stat_prefix,
+        stats=HcmStats(parts.stats, wanted.stat_prefix),
+        routes=routes,
+        chain=FilterChain(one for one in filters if one is not None),
+        draw=parts.draw,
+        loggers=tuple(loggers),
+        server_name=wanted.server_name.encode(),
+        server_transformation=wanted.server_header_transformation,
+        normalize_path=wanted.normalize_path,
+        merge_slashes=wanted.merge_slashes,
+        escaped_slashes=_escaped_slashes(wanted.path_with_escaped_slashes_action),
+        use_remote_address=wanted.use_remote_address,
+        xff_trusted_hops=wanted.xff_num_trusted_hops,
+        skip_xff_append=wanted.skip_xff_append,
+        generate_request_id=wanted.generate_request_id,
+        preserve_external_request_id=wanted.preserve_external_request_id,
+        always_set_request_id=wanted.always_set_request_id_in_response,
+        proxy_100_continue=wanted.proxy_100_continue,
+        idle_timeout=DEFAULT_IDLE_TIMEOUT if common.idle_timeout is None else float(common.idle_timeout),
+        stream_idle_timeout=float(wanted.stream_idle_timeout),
+        request_timeout=float(wanted.request_timeout),
+        request_headers_timeout=float(wanted.request_headers_timeout),
+        delayed_close_timeout=float(wanted.delayed_close_timeout),
+        max_headers_bytes=wanted.max_request_headers_kb * 1024,
+        max_headers_count=common.max_headers_count or 100,
+        accept_http_10=wanted.http_protocol_options.accept_http_10,
+        upgrades=frozenset(
+            one.upgrade_type.lower().encode() for one in wanted.upgrade_configs if one.enabled
+        ),
+        client_cert=ForwardClientCert(
+            wanted.forward_client_cert_details, details.subject, details.uri, details.dns
+        ),
+        strip_any_host_port=wanted.strip_any_host_port,
+        tracing_operation=None if wanted.tracing is None else ("INGRESS" if inbound else "EGRESS"),
+    )
+
+
+def _escaped_slashes(action: str) -> EscapedSlashes:
+    if action == "IMPLEMENTATION_SPECIFIC_DEFAULT":
+        return EscapedSlashes.KEEP_UNCHANGED
+    try:
+        return EscapedSlashes(action)
+    except ValueError:
+        raise ConfigError(f"path_with_escaped_slashes_action: {action} is not implemented") from None

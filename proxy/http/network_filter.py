@@ -1,0 +1,65 @@
+"""The HTTP connection manager as a network filter: the set of HTTP connections of one filter chain.
+
+Reference: Envoy source/extensions/filters/network/http_connection_manager.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from proxy.deadlines import Deadlines
+from proxy.http.conn_manager import HttpConnection
+from proxy.http.settings import HcmSettings
+from proxy.http.stream import Stream
+from proxy.net.downstream import DownstreamFacts
+
+
+class HttpNetworkFilter:
+    """See `proxy.net.listener_config.NetworkFilter`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
+        settings: HcmSettings,
+        terminal: Callable[[Stream], Awaitable[None]],
+        on_count: Callable[[int], None],
+    ) -> None:
+        self._loop = loop
+        self._deadlines = deadlines
+        self.settings = settings
+        self._terminal = terminal
+        self._on_count = on_count
+        self._connections: set[HttpConnection] = set()
+        self._draining = False
+
+    def serve(self, sock: socket.socket, facts: DownstreamFacts) -> None:
+        connection = HttpConnection(
+            self._loop, self._deadlines, sock, facts, self.settings, self._terminal, self._closed
+        )
+        connection.draining = self._draining
+        self._connections.add(connection)
+        self._on_count(1)
+        connection.start()
+
+    def _closed(self, connection: HttpConnection) -> None:
+        self._connections.discard(connection)
+        self._on_count(-1)
+
+    def drain(self) -> None:
+        self._draining = True
+        for connection in list(self._connections):
+            connection.drain()
+
+    def close(self) -> None:
+        for connection in list(self._connections):
+            connection.close()
+
+    @property
+    def active(self) -> int:
+        return len(self._connections)
+
+    def __repr__(self) -> str:
+        return f"<HttpNetworkFilter {self.settings.stat_prefix} connections={self.active}>"

@@ -1,0 +1,310 @@
+"""Opaque TCP: bytes from a client to a host of a cluster and back, until both sides are done.
+
+Each side's end is passed on as a half-close; a side that reads slowly stops the other from being read. Decides nothing but
+the host. Invariant: a connection ends in exactly one log record, and gives its circuit-breaker units back.
+Reference: Envoy source/common/tcp_proxy/tcp_proxy.cc; reference §5.13.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from proxy import clock
+from proxy.config.network_filters import TcpProxy
+from proxy.deadlines import Deadline, Deadlines
+from proxy.net.connection import Connection
+from proxy.net.downstream import DownstreamFacts
+from proxy.observability import response_flags as flags
+from proxy.observability.stats import Counter, Gauge, StatsStore
+from proxy.observability.stream_info import StreamInfo
+from proxy.upstream.cluster import Cluster
+from proxy.upstream.connector import Connecting
+from proxy.upstream.failure import ResetReason, UpstreamReset
+from proxy.upstream.host import Host
+
+DEFAULT_IDLE_TIMEOUT = 3600.0  # s, Envoy's TcpProxy.idle_timeout
+Logger = Callable[[StreamInfo], None]
+
+
+class World(Protocol):
+    """Where the clusters are and how a weighted choice is drawn."""
+
+    @property
+    def clusters(self) -> Mapping[str, Cluster]: ...
+
+    @property
+    def draw(self) -> Callable[[], float]: ...
+
+
+class TcpStats:
+    """`tcp.<stat_prefix>.…`"""
+
+    def __init__(self, store: StatsStore, stat_prefix: str) -> None:
+        prefix = f"tcp.{stat_prefix}."
+        self.cx_total: Counter = store.counter(prefix + "downstream_cx_total")
+        self.cx_active: Gauge = store.gauge(prefix + "downstream_cx_active")
+        self.no_route: Counter = store.counter(prefix + "downstream_cx_no_route")
+        self.rx_bytes: Counter = store.counter(prefix + "downstream_cx_rx_bytes_total")
+        self.tx_bytes: Counter = store.counter(prefix + "downstream_cx_tx_bytes_total")
+        self.idle_timeout: Counter = store.counter(prefix + "idle_timeout")
+
+
+class TcpProxyFilter:
+    """See `proxy.net.listener_config.NetworkFilter`."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadlines: Deadlines,
+        config: TcpProxy,
+        world: World,
+        loggers: Iterable[Logger],
+        store: StatsStore,
+    ) -> None:
+        self.loop = loop
+        self.deadlines = deadlines
+        self.world = world
+        self.loggers = tuple(loggers)
+        self.stats = TcpStats(store, config.stat_prefix)
+        idle = config.idle_timeout
+        self.idle_timeout = DEFAULT_IDLE_TIMEOUT if idle is None else float(idle)
+        weighted = config.weighted_clusters
+        self._targets = (
+            [(config.cluster or "", 1)]
+            if weighted is None
+            else [(one.name, one.weight) for one in weighted.clusters]
+        )
+        self._total = sum(weight for _, weight in self._targets)
+        self._connections: set[TcpConnection] = set()
+
+    def serve(self, sock: socket.socket, facts: DownstreamFacts) -> None:
+        connection = TcpConnection(self, sock, facts, self._pick())
+        self._connections.add(connection)
+        connection.start()
+
+    def _pick(self) -> str:
+        point = self.world.draw() * self._total
+        for name, weight in self._targets:
+            point -= weight
+            if point < 0:
+                return name
+        return self._targets[-1][0]
+
+    def ended(self, connection: TcpConnection) -> None:
+        self._connections.discard(connection)
+
+    def drain(self) -> None:
+        """Opaque connections cannot be asked to end; they run until the drain time is over."""
+
+    def close(self) -> None:
+        for connection in list(self._connections):
+            connection.close()
+
+    @property
+    def active(self) -> int:
+        return len(self._connections)
+
+
+class _Side:
+    """One of the two connections: what it says is the other's to send."""
+
+    __slots__ = ("connection", "ended", "owner", "peer")
+
+    def __init__(self, owner: TcpConnection) -> None:
+        self.owner = owner
+        self.connection: Connection | None = None
+        self.peer: _Side = self
+        self.ended = False
+
+    def on_data(self, data: bytes) -> None:
+        other = self.peer.connection
+        self.owner.touch()
+        if other is None:
+            self.owner.keep_early(data)
+            return
+        other.write(data)
+        if other.congested and self.connection is not None:
+            self.connection.pause_reading()
+
+    def on_drain(self) -> None:
+        source = self.peer.connection
+        if source is not None and not self.peer.ended:
+            source.resume_reading()
+
+    def on_eof(self) -> None:
+        self.ended = True
+        self.owner.on_half_close(self)
+
+    def on_error(self, error: OSError) -> None:
+        self.owner.on_broken(self)
+
+
+class TcpConnection:
+    """One proxied connection."""
+
+    def __init__(
+        self, proxy: TcpProxyFilter, sock: socket.socket, facts: DownstreamFacts, cluster: str
+    ) -> None:
+        self._proxy = proxy
+        self._facts = facts
+        self._cluster_name = cluster
+        self._cluster: Cluster | None = None
+        self._host: Host | None = None
+        self._connecting: Connecting | None = None
+        self._early: list[bytes] = []
+        self._down, self._up = _Side(self), _Side(self)
+        self._down.peer, self._up.peer = self._up, self._down
+        self._down.connection = Connection(proxy.loop, sock, self._down)
+        self._idle: Deadline | None = None
+        self._last = 0.0
+        self._done = False
+        self.original_destination = facts.original_destination
+        self.info = info = StreamInfo()
+        info.start, info.start_time = facts.started or clock.monotonic(), facts.started_wall or clock.wall()
+        info.downstream_local_address = facts.local_address
+        info.downstream_remote_address = facts.remote_address
+        info.requested_server_name = facts.sni
+        info.upstream_cluster = cluster
+        if facts.peer is not None:
+            info.downstream_peer_uri_san = facts.peer.uri_san
+            info.downstream_local_uri_san = facts.local_uri_san
+
+    def start(self) -> None:
+        """Pick a host and connect to it."""
+        stats = self._proxy.stats
+        stats.cx_total.value += 1
+        stats.cx_active.value += 1
+        cluster = self._cluster = self._proxy.world.clusters.get(self._cluster_name)
+        if cluster is None:
+            stats.no_route.value += 1
+            self._finish(flags.NC)
+            return
+        self.info.upstream_metadata = cluster.upstream
+        if not cluster.breaker.connections.allows():
+            cluster.stats.upstream_cx_overflow.value += 1
+            self._finish(flags.UO)
+            return
+        host = cluster.pick(self)
+        if host is None:
+            cluster.stats.upstream_cx_none_healthy.value += 1
+            self._finish(flags.UH)
+            return
+        self._connect(cluster, host)
+
+    def _connect(self, cluster: Cluster, host: Host) -> None:
+        self._host = host
+        self.info.upstream_host = host.name
+        self.info.upstream_metadata = host.upstream
+        self.info.upstream_attempts = 1
+        cluster.breaker.connections.take()
+        cluster.stats.upstream_cx_total.value += 1
+        cluster.stats.upstream_cx_active.value += 1
+        host.cx_total += 1
+        host.cx_active += 1
+        self._connecting = cluster.connector.connect(
+            host.address,
+            host.transport,
+            None,
+            cluster.connect_timeout,
+            cluster.source_address,
+            self._on_connected,
+            self._on_failed,
+        )
+
+    def _on_connected(self, sock: socket.socket) -> None:
+        self._connecting = None
+        host, port = sock.getsockname()[:2]
+        self.info.upstream_local_address = f"{host}:{port}"
+        up = self._up.connection = Connection(self._proxy.loop, sock, self._up)
+        down = self._down.connection
+        assert down is not None
+        self._last = clock.monotonic()
+        if self._proxy.idle_timeout:
+            self._idle = self._proxy.deadlines.after(self._proxy.idle_timeout, self._check_idle)
+        up.start()
+        down.start()
+
+    def _on_failed(self, failure: UpstreamReset) -> None:
+        self._connecting = None
+        assert self._cluster is not None
+        stats = self._cluster.stats
+        stats.upstream_cx_connect_fail.value += 1
+        if failure.reason is ResetReason.CONNECTION_TIMEOUT:
+            stats.upstream_cx_connect_timeout.value += 1
+        if self._host is not None:
+            self._host.cx_connect_fail += 1
+        self.info.upstream_transport_failure_reason = failure.transport
+        self._finish(flags.UF | flags.URX)
+
+    def keep_early(self, data: bytes) -> None:
+        self._early.append(data)
+
+    def touch(self) -> None:
+        self._last = clock.monotonic()
+
+    def on_half_close(self, side: _Side) -> None:
+        other = side.peer.connection
+        if side.peer.ended:
+            self._finish_when_sent()
+        elif other is not None:
+            other.finish_writing()
+
+    def _finish_when_sent(self) -> None:
+        """Both sides are done; what is still unsent goes out first."""
+        self._finish(0)
+
+    def on_broken(self, side: _Side) -> None:
+        if side is self._down:
+            self._finish(0, details="downstream_remote_disconnect")
+        else:
+            self._finish(flags.UC)
+
+    def _check_idle(self) -> None:
+        self._idle = None
+        due = self._last + self._proxy.idle_timeout
+        if clock.monotonic() >= due:
+            self._proxy.stats.idle_timeout.value += 1
+            self._finish(0)
+            return
+        self._idle = self._proxy.deadlines.arm(due, self._check_idle)
+
+    def close(self) -> None:
+        """Break off."""
+        self._finish(0)
+
+    def _finish(self, flag: int, details: str | None = None) -> None:
+        if self._done:
+            return
+        self._done = True
+        if self._idle is not None:
+            self._proxy.deadlines.disarm(self._idle)
+        if self._connecting is not None:
+            self._connecting.cancel()
+        info, stats = self.info, self._proxy.stats
+        down, up = self._down.connection, self._up.connection
+        assert down is not None
+        info.response_flags |= flag
+        info.connection_termination_details = details
+        info.bytes_received = info.wire_bytes_received = down.bytes_in
+        info.bytes_sent = info.wire_bytes_sent = down.bytes_out
+        down.close()
+        if self._host is not None and self._cluster is not None:
+            cluster = self._cluster
+            cluster.breaker.connections.give_back()
+            cluster.stats.upstream_cx_active.value -= 1
+            cluster.stats.upstream_cx_destroy.value += 1
+            self._host.cx_active -= 1
+            if up is not None:
+                cluster.stats.upstream_cx_rx_bytes_total.value += up.bytes_in
+                cluster.stats.upstream_cx_tx_bytes_total.value += up.bytes_out
+                up.close()
+        stats.cx_active.value -= 1
+        stats.rx_bytes.value += info.bytes_received
+        stats.tx_bytes.value += info.bytes_sent
+        info.end = clock.monotonic()
+        self._proxy.ended(self)
+        for logger in self._proxy.loggers:
+            logger(info)

@@ -1,0 +1,176 @@
+"""Makes the data path's routes from typed configuration: what a route table's `build` is.
+
+Everything that can be known when configuration arrives is computed here: cumulative weights, merged header operations,
+retry policies, rewrites, redirect targets. Raises ValueError(".path: why") for what cannot be used.
+Reference: envoy.config.route.v3; source/common/router/config_impl.cc; reference §5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxy.config.route import (
+    RedirectAction,
+    RouteAction,
+    RouteConfiguration,
+    VirtualHost,
+)
+from proxy.config.route import (
+    RetryPolicy as RetryPolicyConfig,
+)
+from proxy.config.route import (
+    Route as RouteConfig,
+)
+from proxy.config.values import HeaderValueOption
+from proxy.observability.access_log_format import FormatError, compile_text
+from proxy.router import rewrite
+from proxy.router.header_ops import HeaderAddition, HeaderOps, Value
+from proxy.router.matcher import RouteTable
+from proxy.router.retry import CONDITIONS, DEFAULT_BASE_INTERVAL, RetryPolicy
+from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
+from proxy.router.timeouts import Timeouts
+
+_NOT_FOUND_CODES = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
+_HEADER_LEVEL = (
+    "request_headers_to_add",
+    "request_headers_to_remove",
+    "response_headers_to_add",
+    "response_headers_to_remove",
+)
+
+
+def build_table(config: RouteConfiguration) -> RouteTable[Route]:
+    """The compiled route table. Raises `RouteTableError`."""
+    table_ops = _ops(config)
+
+    def build(virtual_host: VirtualHost, route: RouteConfig) -> Route:
+        return _route(virtual_host, route, table_ops)
+
+    return RouteTable(config, build)
+
+
+Ops = tuple[HeaderOps, HeaderOps]  # request, response
+
+
+def _ops(level: object) -> Ops:
+    """The header operations of one level: weighted cluster, route, virtual host or table."""
+    add_request, remove_request, add_response, remove_response = (
+        getattr(level, name) for name in _HEADER_LEVEL
+    )
+    return _one_side(add_request, remove_request), _one_side(add_response, remove_response)
+
+
+def _one_side(add: Iterable[HeaderValueOption], remove: Iterable[str]) -> HeaderOps:
+    return HeaderOps(
+        frozenset(name.lower().encode() for name in remove), tuple(_addition(one) for one in add)
+    )
+
+
+def _addition(option: HeaderValueOption) -> HeaderAddition:
+    return HeaderAddition(
+        option.header.key.lower().encode(),
+        _value(option.header.value),
+        option.append_action,
+        option.keep_empty_value,
+    )
+
+
+def _value(text: str) -> Value:
+    if "%" not in text:
+        return text.encode()
+    try:
+        line = compile_text(text, omit_empty=True)
+    except FormatError as error:
+        raise ValueError(f": {error}") from None
+    return lambda info: line(info).encode("utf-8", "surrogateescape")
+
+
+def _merged(levels: Iterable[Ops]) -> tuple[tuple[HeaderOps, ...], tuple[HeaderOps, ...]]:
+    """Request and response operations of all levels, those without any left out."""
+    levels = tuple(levels)
+    return tuple(request for request, _ in levels if request), tuple(
+        response for _, response in levels if response
+    )
+
+
+def _route(virtual_host: VirtualHost, config: RouteConfig, table_ops: Ops) -> Route:
+    outer = (_ops(config), _ops(virtual_host), table_ops)
+    action: ForwardAction | DirectResponse
+    if config.route is not None:
+        action = _forward(virtual_host, config, config.route, outer)
+    elif config.redirect is not None:
+        action = _redirect(config, config.redirect, outer)
+    else:
+        direct = config.direct_response
+        assert direct is not None
+        body = direct.body
+        content = b"" if body is None else body.read()
+        action = DirectResponse(direct.status, content, _merged(outer)[1])
+    return Route(
+        name=config.name,
+        action=action,
+        decorator_operation=config.decorator.operation.encode() if config.decorator is not None else None,
+        virtual_host=virtual_host.name,
+    )
+
+
+def _forward(
+    virtual_host: VirtualHost, config: RouteConfig, action: RouteAction, outer: tuple[Ops, ...]
+) -> ForwardAction:
+    targets = _targets(action, outer)
+    retry = action.retry_policy if action.retry_policy is not None else virtual_host.retry_policy
+    per_try = retry.per_try_timeout if retry is not None and retry.per_try_timeout is not None else 0.0
+    return ForwardAction(
+        targets=targets,
+        total_weight=targets[-1].upto,
+        timeouts=Timeouts(float(action.timeout), float(per_try)),
+        retry=None if retry is None else _retry(retry),
+        rewrite_path=rewrite.path_rewrite(config.match, action.prefix_rewrite, action.regex_rewrite),
+        host_rewrite=action.host_rewrite_literal.encode() if action.host_rewrite_literal else None,
+        auto_host_rewrite=action.auto_host_rewrite,
+        append_forwarded_host=action.append_x_forwarded_host,
+        cluster_not_found_status=_NOT_FOUND_CODES[action.cluster_not_found_response_code],
+        attempt_count=virtual_host.include_request_attempt_count,
+        attempt_count_in_response=virtual_host.include_attempt_count_in_response,
+    )
+
+
+def _targets(action: RouteAction, outer: tuple[Ops, ...]) -> tuple[ClusterTarget, ...]:
+    if action.cluster is not None:
+        return (ClusterTarget(action.cluster, 1, *_merged(outer)),)
+    assert action.weighted_clusters is not None
+    targets: list[ClusterTarget] = []
+    upto = 0
+    for weighted in action.weighted_clusters.clusters:
+        if weighted.weight:
+            upto += weighted.weight
+            host = weighted.host_rewrite_literal
+            merged = _merged((_ops(weighted), *outer))
+            targets.append(ClusterTarget(weighted.name, upto, *merged, host.encode() if host else None))
+    return tuple(targets)
+
+
+def _retry(config: RetryPolicyConfig) -> RetryPolicy:
+    conditions = frozenset(word.strip() for word in config.retry_on.split(",")) & CONDITIONS
+    back_off = config.retry_back_off
+    base = float(back_off.base_interval) if back_off is not None else DEFAULT_BASE_INTERVAL
+    longest = float(back_off.max_interval) if back_off is not None and back_off.max_interval else 10 * base
+    attempts = int(config.host_selection_retry_max_attempts)
+    return RetryPolicy(
+        retry_on=conditions,
+        num_retries=config.num_retries,
+        status_codes=frozenset(config.retriable_status_codes),
+        base_interval=base,
+        max_interval=longest,
+        avoid_previous_hosts=bool(config.retry_host_predicate),
+        host_selection_attempts=attempts,
+    )
+
+
+def _redirect(config: RouteConfig, action: RedirectAction, outer: tuple[Ops, ...]) -> DirectResponse:
+    return DirectResponse(
+        rewrite.STATUS[action.response_code],
+        b"",
+        _merged(outer)[1],
+        rewrite.redirect_location(config.match, action),
+    )
