@@ -21,7 +21,7 @@ from proxy.observability import logging
 from proxy.observability.stats import StatsStore
 from proxy.xds.backoff import Backoff
 from proxy.xds.http_client import HttpClient, HttpError
-from proxy.xds.resources import EMPTY, ResourceError, Resources, merged
+from proxy.xds.resources import EMPTY, PATHS, ResourceError, Resources, merged
 from proxy.xds.update_stats import UpdateStats
 
 PATH = "/v3/discovery:aggregated"
@@ -127,7 +127,7 @@ class XdsClient:
 
     def _count(self, touched: set[str], version: str, *, accepted: bool) -> None:
         for type_url, stats in self._updates.items():
-            if type_url in touched or not touched:
+            if type_url in touched or not touched & PATHS.keys():
                 stats.accepted(version) if accepted else stats.rejected()
 
     def _lost(self, error: HttpError) -> None:

@@ -1,0 +1,54 @@
+"""Raw resources: merging, removal, identity of what did not change, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER
+from proxy.xds.resources import EMPTY, ResourceError, Resources, merged
+
+
+def raw(**fields: Any) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(fields).encode())
+
+
+def clusters(resources: Resources) -> dict[str, Any]:
+    return {name: json.loads(bytes(r.raw)) for name, r in resources[CLUSTER].items()}
+
+
+def test_change_and_removal() -> None:
+    one = merged(EMPTY, {CLUSTER: [raw(name="a"), raw(name="b")]}, {}, version="1", now=1.0)
+    two = merged(one, {CLUSTER: [raw(name="b", type="EDS")]}, {CLUSTER: ["a", "zz"]}, version="2", now=2.0)
+    assert clusters(two) == {"b": {"name": "b", "type": "EDS"}}
+    assert clusters(one) == {"a": {"name": "a"}, "b": {"name": "b"}}
+    assert (two[CLUSTER]["b"].version, two[CLUSTER]["b"].updated) == ("2", 2.0)
+
+
+def test_unchanged_resources_stay_the_same_object() -> None:
+    one = merged(EMPTY, {CLUSTER: [raw(name="a")], LISTENER: [raw(name="l")]}, {}, version="1", now=1.0)
+    two = merged(one, {CLUSTER: [raw(name="a"), raw(name="b")]}, {}, version="2", now=2.0, full=True)
+    assert two[CLUSTER]["a"] is one[CLUSTER]["a"]
+    assert two[LISTENER] == {}  # a full answer without listeners has none
+
+
+def test_endpoints_go_by_cluster_name() -> None:
+    found = merged(EMPTY, {ENDPOINT: [raw(cluster_name="c", name="x")]}, {}, version="1", now=0)
+    assert list(found[ENDPOINT]) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({CLUSTER: [raw(name="a"), raw(name="a")]}, "duplicate clusters a found"),
+        ({CLUSTER: [raw(type="EDS")]}, r"clusters\[0\]: a resource without a name"),
+        ({CLUSTER: [msgspec.Raw(b"[]")]}, r"clusters\[0\]"),
+        ({"type.googleapis.com/x.Y": []}, "type.googleapis.com/x.Y is not supported"),
+    ],
+)
+def test_refused(changed: dict[str, Any], text: str) -> None:
+    with pytest.raises(ResourceError, match=text):
+        merged(EMPTY, changed, {}, version="1", now=0)
