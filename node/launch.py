@@ -116,4 +116,4 @@ def _become_pid_1(argv: Sequence[str], fds: Mapping[int, int], log: Path) -> Non
     held = {theirs: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for theirs, fd in wanted.items()}
     for theirs, fd in held.items():
         os.dup2(fd, theirs, inheritable=True)
-    os.execv(argv[0], argv)  # noqa: S606 - becomes the node
+    os.execv(argv[0], list(argv))  # noqa: S606 - becomes the node

@@ -52,12 +52,9 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
     _check(_libc.mount(*call, options.encode() or None), f"mount {target}")
 
 
-def bind(source: str, target: str, read_only: bool = False) -> None:
+def bind(source: str, target: str) -> None:
     """Shows `source`, with what is mounted below it, at `target` too."""
     mount(source, target, flags=MS_BIND | MS_REC)
-    if read_only:
-        kept = os.statvfs(target).f_flag & (os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC)
-        mount("none", target, flags=MS_BIND | MS_REMOUNT | os.ST_RDONLY | kept)
 
 
 def make_private() -> None:
@@ -81,8 +78,9 @@ _AT_FDCWD = -100
 _MOUNT_ATTR_RDONLY = 0x1
 
 
-def make_read_only(path: str) -> None:
-    """Makes every mount from `path` down read-only at once (Linux 5.12); raises OSError."""
-    attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY, 0, 0, 0)
+def set_read_only(path: str, read_only: bool) -> None:
+    """Makes every mount from `path` down read-only, or writable again; raises OSError before Linux 5.12."""
+    change = (_MOUNT_ATTR_RDONLY, 0) if read_only else (0, _MOUNT_ATTR_RDONLY)
+    attributes = (ctypes.c_uint64 * 4)(*change, 0, 0)
     arguments = (_AT_FDCWD, path.encode(), _AT_RECURSIVE, attributes, ctypes.sizeof(attributes))
     _check(_libc.syscall(_SYS_MOUNT_SETATTR, *arguments), f"mount_setattr {path}")

@@ -9,6 +9,8 @@ Reference: ip-netns(8), the Kubernetes network model, ARCHITECTURE.md.
 from __future__ import annotations
 
 import ipaddress
+import os
+import signal
 from pathlib import Path
 
 from node.processes import Processes
@@ -80,15 +82,27 @@ def link_name(address: str) -> str:
     return "veth" + "".join(f"{int(part):02x}" for part in address.split("."))
 
 
+def kill_processes(namespace: str) -> None:
+    """Ends every process in a pod's network namespace."""
+    wanted = (NETNS / namespace).stat().st_ino
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and (process / "ns/net").stat().st_ino == wanted:
+                os.kill(int(process.name), signal.SIGKILL)
+        except OSError:
+            pass  # it ended
+
+
 async def start_mesh_network(processes: Processes) -> None:
     """Raises CommandFailed."""
     await processes.check(["ip", "-batch", "-"], mesh_commands())
-    for setting, value in (
-        ("ip_forward", "1"),
-        (f"conf/{BRIDGE}/send_redirects", "0"),
-        ("conf/all/send_redirects", "0"),
-    ):
-        Path(f"/proc/sys/net/ipv4/{setting}").write_text(value)
+    for setting in ("conf/all/send_redirects", f"conf/{BRIDGE}/send_redirects"):
+        _set(setting, "0")  # pods share a link but always talk through us
+    _set("ip_forward", "1")
+
+
+def _set(setting: str, value: str) -> None:
+    Path(f"/proc/sys/net/ipv4/{setting}").write_text(value)
 
 
 async def add_pod(processes: Processes, namespace: str, address: str) -> None:

@@ -81,13 +81,23 @@ class Processes:
             actions.append((os.POSIX_SPAWN_DUP2, 200 + index, theirs))
         closes = [(os.POSIX_SPAWN_CLOSE, 200 + index) for index in range(len(fds))]
         pid = os.posix_spawnp(
-            argv[0], argv, env, file_actions=[*actions, *closes], setsid=True, setsigdef=_DEFAULT_SIGNALS
+            argv[0],
+            list(argv),
+            env,
+            file_actions=[*actions, *closes],
+            setsid=True,
+            setsigdef=_DEFAULT_SIGNALS,
         )
         child = self._children[pid] = Child(pid)
         return child
 
     async def run(
-        self, argv: Sequence[str], stdin: str = "", env: Mapping[str, str] | None = None, seconds: float = 20
+        self,
+        argv: Sequence[str],
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        seconds: float = 20,
+        fds: Mapping[int, int] | None = None,
     ) -> Result:
         """Runs a short command to its end; after `seconds` it is killed and counts as ended by SIGKILL."""
         source, sink = os.memfd_create("stdin"), os.memfd_create("output")
@@ -95,7 +105,9 @@ class Processes:
             os.write(source, stdin.encode())
             os.lseek(source, 0, os.SEEK_SET)
             try:
-                child = self.spawn(argv, os.environ if env is None else env, {0: source, 1: sink, 2: sink})
+                child = self.spawn(
+                    argv, os.environ if env is None else env, {0: source, 1: sink, 2: sink} | dict(fds or {})
+                )
             except OSError as error:
                 return Result(127, f"{argv[0]}: {error.strerror}")
             try:

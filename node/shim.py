@@ -37,13 +37,23 @@ def main() -> None:
 
 def become(spec: dict[str, Any]) -> None:
     """Runs the program of `spec`; raises OSError when a step fails, and never returns otherwise."""
-    enter_pod(spec["network"], spec["hostname"])
-    if "mounts" in spec:
+    if "join" in spec:
+        join(spec["join"])
+    else:
+        enter_pod(spec["network"], spec["hostname"])
         mount_view(spec["mounts"])
     drop_to(spec["uid"], spec["gid"], spec["groups"])
     os.chdir(spec["directory"])
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, programs expect it
     os.execvpe(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - the whole purpose
+
+
+def join(pid: int) -> None:
+    """Enters the namespaces of a container that runs; its mounts last, because /proc is found through them."""
+    fds = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in ("net", "uts", "mnt")]
+    for fd in fds:
+        namespaces.setns(fd)
+        os.close(fd)
 
 
 def enter_pod(network: str, hostname: str) -> None:
@@ -57,23 +67,30 @@ def enter_pod(network: str, hostname: str) -> None:
 
 
 def mount_view(mounts: list[dict[str, Any]]) -> None:
-    """The host's files read-only, a private /run and /tmp, and the container's volumes on top."""
+    """The host's files read-only, a private /run, /tmp and /dev/shm, and the container's volumes on top."""
     sources = [os.open(mount["source"], os.O_PATH) for mount in mounts]  # the private /run hides them
     originals = os.open(ORIGINALS, os.O_PATH)
-    try:
-        namespaces.make_read_only("/")
-    except OSError:
-        pass  # before Linux 5.12: user and group ids alone protect the host's files
+    set_read_only("/", True)
     flags = namespaces.MS_NOSUID | namespaces.MS_NODEV
     namespaces.mount("tmpfs", "/run", "tmpfs", flags, "mode=755")
     os.makedirs(ORIGINALS)  # noqa: PTH103
     namespaces.bind(f"/proc/self/fd/{originals}", ORIGINALS)
-    namespaces.mount("tmpfs", "/tmp", "tmpfs", flags, "mode=1777")  # noqa: S108
+    for directory in ("/tmp", "/dev/shm"):  # noqa: S108
+        if os.path.isdir(directory):  # noqa: PTH112
+            namespaces.mount("tmpfs", directory, "tmpfs", flags, "mode=1777")
     for mount, source in zip(mounts, sources, strict=True):
         make_mount_point(mount["target"], mount["directory"])
-        namespaces.bind(f"/proc/self/fd/{source}", mount["target"], mount["readOnly"])
+        namespaces.bind(f"/proc/self/fd/{source}", mount["target"])
+        set_read_only(mount["target"], mount["read_only"])
         os.close(source)
     os.close(originals)
+
+
+def set_read_only(path: str, read_only: bool) -> None:
+    try:
+        namespaces.set_read_only(path, read_only)
+    except OSError:
+        pass  # before Linux 5.12: user and group ids alone protect the host's files
 
 
 def make_mount_point(target: str, directory: bool) -> None:

@@ -71,8 +71,8 @@ class View:
         original.mkdir()
         namespaces.bind(str(directory), str(original))
         self._mount_own(directory)
-        for entry in os.scandir(original):
-            (directory / entry.name).symlink_to(os.readlink(entry.path) if entry.is_symlink() else entry.path)
+        for entry in original.iterdir():
+            (directory / entry.name).symlink_to(entry.readlink() if entry.is_symlink() else entry)
 
     def _show_only(self, directory: Path, trees: list[Path]) -> None:
         outermost = [tree for tree in trees if not any(other in tree.parents for other in trees)]

@@ -1,0 +1,93 @@
+"""Container logs as files: `LOGS/NAMESPACE/POD/CONTAINER.log`, the run before as `CONTAINER.previous.log`.
+
+A container writes to its file itself, so a log line costs the node nothing. A file that grows past its limit is copied aside and
+emptied in place (it is open for append). Reference: kubectl logs, the kubelet's /containerLogs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+ROTATE_BYTES = 10 * 2**20
+CHUNK = 64 * 1024
+POLL_SECONDS = 0.1
+
+
+class LogFiles:
+    """All logs of a mesh."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __repr__(self) -> str:
+        return f"<LogFiles {self._root}>"
+
+    def path(self, namespace: str, pod: str, container: str, previous: bool = False) -> Path:
+        return self._root / namespace / pod / f"{container}{'.previous' if previous else ''}.log"
+
+    def begin(self, namespace: str, pod: str, container: str) -> int:
+        """A descriptor for a new run's output; the last run's log becomes the previous one."""
+        path = self.path(namespace, pod, container)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            path.rename(self.path(namespace, pod, container, previous=True))
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def rotate(self) -> None:
+        """Copies files past their limit aside and empties them."""
+        for path in self._root.glob("*/*/*.log"):
+            if path.stat().st_size > ROTATE_BYTES and not path.name.endswith(".previous.log"):
+                shutil.copyfile(path, path.with_suffix(".log.1"))
+                os.truncate(path, 0)
+
+    def remove_pod(self, namespace: str, pod: str) -> None:
+        shutil.rmtree(self._root / namespace / pod, ignore_errors=True)
+
+
+def tail_offset(path: Path, lines: int) -> int:
+    """Where the last `lines` lines of a file begin, in bytes."""
+    with path.open("rb") as file:
+        position = file.seek(0, os.SEEK_END)
+        wanted = lines + 1  # the newline before the first wanted line
+        while position > 0:
+            step = min(CHUNK, position)
+            position -= step
+            file.seek(position)
+            block = file.read(step)
+            if position + step == file.seek(0, os.SEEK_END) and not block.endswith(b"\n"):
+                wanted -= 1  # the last line is not finished
+            if (count := block.count(b"\n")) >= wanted:
+                for _ in range(count - wanted + 1):
+                    offset = block.index(b"\n")
+                    block = block[offset + 1 :]
+                    position += offset + 1
+                return position
+            wanted -= count
+    return 0
+
+
+async def read(path: Path, tail: int | None, follow: bool) -> AsyncIterator[bytes]:
+    """The content from the last `tail` lines on; with `follow` also what comes, across restarts, until closed."""
+    offset = 0 if tail is None else tail_offset(path, tail)
+    while True:
+        identity = path.stat().st_ino
+        with path.open("rb") as file:
+            file.seek(offset)
+            while True:
+                while block := file.read(CHUNK):
+                    yield block
+                if not follow:
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+                try:
+                    if path.stat().st_ino != identity:
+                        break  # the container was started again
+                except FileNotFoundError:
+                    return  # the pod is gone
+                if file.tell() > os.fstat(file.fileno()).st_size:
+                    file.seek(0)  # rotated
+        offset = 0

@@ -1,0 +1,66 @@
+"""Carries connections from a listening socket of the host to an address inside the mesh.
+
+The socket was made outside and handed in, so the host's side needs no link, no route and no rule. Bytes pass both ways
+unchanged; each side's end of stream is passed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+BUFFER = 64 * 1024
+
+Target = Callable[[], tuple[str, int] | None]
+
+
+class PublishedPort:
+    """One published port; `target` says where to, at the moment of each connection, or None when there is nowhere."""
+
+    def __init__(self, listener: socket.socket, target: Target) -> None:
+        self._listener = listener
+        self._target = target
+        self._server: asyncio.Server | None = None
+
+    def __repr__(self) -> str:
+        return f"<PublishedPort {self._listener.getsockname()[1]} to {self._target()}>"
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._carry, sock=self._listener, limit=BUFFER)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        target = self._target()
+        if target is None:
+            writer.transport.abort()
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*target, limit=BUFFER)
+        except OSError as error:
+            log.debug("%s:%s: %s", *target, error)
+            writer.transport.abort()
+            return
+        try:
+            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        except OSError:
+            far_writer.transport.abort()
+            writer.transport.abort()
+        finally:
+            far_writer.close()
+            writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while block := await reader.read(BUFFER):
+        writer.write(block)
+        await writer.drain()
+    if writer.can_write_eof():
+        writer.write_eof()
