@@ -137,6 +137,12 @@ class Volume(Model):
     ephemeral: Annotated[AnyObject | None, INERT] = None
     image: Annotated[AnyObject | None, INERT] = None
 
+    @model_validator(mode="after")
+    def _empty_dir(self) -> Volume:
+        if self.model_dump(exclude_none=True).keys() == {"name"}:
+            self.emptyDir = EmptyDirVolume()
+        return self
+
 
 class Sysctl(Model):
     """A kernel parameter of the Pod's namespaces."""
