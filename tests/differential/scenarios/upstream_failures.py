@@ -100,7 +100,7 @@ _RUDE = [
         at=(CLIENT, SERVER),
     ),
     exchange("extra-bytes-after-answer", get(), app(Request(), Send(OK + b"EXTRA"))),
-    exchange("answer-before-request", get(), App(((Send(OK), Request()),), forever=False), at=()),
+    exchange("answer-before-request", get(), App(((Send(OK), Request()),), forever=False), at=ONE),
 ]
 
 _GARBAGE = [
@@ -157,7 +157,7 @@ _TIME = [
         get("/", "content-length: 10", method="POST", body=b"half"),
         app(RequestHead(), Pause(0.8)),
         action={"timeout": "0.3s"},
-        at=(),
+        at=ONE,
     ),
     exchange(
         "timeout-per-try",
