@@ -3,7 +3,7 @@
 h11 judges a whole conversation; here it only reads one message at a time. Each message gets a connection object of its
 own, since h11 ties reading the next to having answered the last, and who answers is not a decoder's business. Checks and
 details are those of `h1_rules`, so both decoders refuse the same bytes; where h11 alone is stricter (a Host that is missing
-or repeated in HTTP/1.1) its answer is 400.
+or repeated in HTTP/1.1, several blanks in the request line) its answer is 400.
 Invariant: what a feed delivers does not depend on where the bytes were split.
 Reference: RFC 9112; h11 documentation, "Supported HTTP features".
 """
@@ -32,12 +32,10 @@ _BLANK_LINES = re.compile(rb"(?:\r?\n)+")
 # Fields of which h11 keeps one where it saw several; Envoy refuses them.
 _LENGTH_FIELD = re.compile(rb"\n(?i:content-length)[ \t]*:[ \t]*([^\r\n]*)")
 _FOLDED = re.compile(rb"\n[ \t]")
+_CONTROL = re.compile(rb"\n[^\n]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_OTHER_VERSION = re.compile(rb"\S+ +\S+(?: +HTTP/(?!1\.[01]\r?\n)[0-9]\.[0-9])?\r?\n")
 # What stands in a head besides names, values and target: separators, line ends, method and version.
 _PER_FIELD, _REQUEST_LINE = 4, 64
-_COMPLAINTS = {
-    "Transfer-Encoding": "Transfer-Encoding",
-    "illegal request line": "request line",
-}
 
 
 def _refusal(error: h11.ProtocolError) -> CodecError:
@@ -123,8 +121,8 @@ class H11RequestDecoder:
         blank = _BLANK_LINES.match(data)
         if blank is not None:
             data = data[blank.end() :]
-        if self._closed and data:
-            raise CodecError(400, "http1.codec_error")
+        if self._closed:
+            return b""  # what follows a request that ends the connection is not looked at, as in Envoy
         end = _END_OF_HEAD.search(data)
         if end is None:
             self._check_unfinished(data)
@@ -203,7 +201,11 @@ class H11RequestDecoder:
 
 
 def _check_head(head: bytes) -> None:
-    """What h11 would quietly make good."""
+    """What h11 would quietly make good, or name less exactly than Envoy."""
+    if _OTHER_VERSION.match(head):
+        raise CodecError(426, "low_version")
+    if _CONTROL.search(head):
+        raise CodecError(400, "http1.invalid_characters")
     lengths = _LENGTH_FIELD.findall(head)
     if len(lengths) > 1 or (lengths and b"," in lengths[0]):
         raise CodecError(400, "http1.codec_error")
@@ -215,8 +217,6 @@ def _request(event: h11.Request) -> Request:
     request = Request()
     request.method, request.target = event.method, event.target
     version = event.http_version.decode()
-    if version not in ("1.0", "1.1"):
-        raise CodecError(400, "http1.codec_error")
     request.version = "HTTP/" + version
     request.headers = headers = list(event.headers)
     request.keep_alive = h1_rules.keeps_alive(version, headers)
@@ -289,6 +289,8 @@ class H11ResponseDecoder:
         response, status = self.response, event.status_code
         response.headers = list(event.headers)
         response.fields = fields = dict(response.headers)
+        if b"content-length" in fields and b"transfer-encoding" in fields:
+            raise CodecError(400, "http1.content_length_and_chunked_not_allowed")
         response.framed_by_eof = (
             status != 101 and self._method != b"HEAD" and h1_rules.body_until_eof(status, fields)
         )
