@@ -50,6 +50,7 @@ class PushContext:
         self.services = tuple(sorted(services, key=lambda s: (s.created, s.name, s.namespace)))
         self.by_host: Mapping[str, Service] = {service.hostname: service for service in self.services}
         self.workloads = tuple(sorted(workloads, key=lambda w: (w.namespace, w.name)))
+        self.by_name: Mapping[tuple[str, str], Workload] = {(w.namespace, w.name): w for w in self.workloads}
         self.by_ip: Mapping[str, Workload] = {workload.ip: workload for workload in self.workloads}
         self.virtual_services = tuple(
             sorted(merge_delegates(virtual_services), key=lambda config: config.source.age)

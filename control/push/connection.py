@@ -1,0 +1,113 @@
+"""One connected proxy: what it should have, what it was sent, what it accepted or refused.
+
+Decides nothing about HTTP. An `Exchange` is one subscription: a type and the names asked for, or all types at once.
+Reference: Envoy xDS protocol, ACK/NACK; istio's pilot/pkg/model/proxy_status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from control.push.proxy import Proxy
+from control.push.snapshot import Snapshot
+
+State = Literal["NOT SENT", "SYNCED", "STALE", "ERROR"]
+Subscription = tuple[str, tuple[str, ...]]  # type URL and names; ("", ()) is the aggregated one
+AGGREGATED: Subscription = ("", ())
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The last answer to one subscription and what became of it. `at` is the time of the last change, Unix seconds."""
+
+    sent: str = ""
+    acked: str = ""
+    refused: str = ""
+    error: str = ""
+    at: float = 0.0
+
+    def request(self, version: str, error: str | None, now: float) -> None:
+        """Take note of a request that carries `version` as the one last accepted."""
+        if error is not None:
+            self.refused, self.error, self.at = self.sent, error, now
+        elif version and version == self.sent and self.acked != version:
+            self.acked, self.refused, self.error, self.at = version, "", "", now
+        elif version and version != self.sent and self.acked == version and self.sent:
+            # Envoy's REST client says nothing about a refusal: it goes on with the version before.
+            self.refused, self.error = self.sent, self.error or "the proxy went on with the version before"
+
+    def answer(self, version: str, now: float) -> None:
+        self.sent, self.at = version, now
+
+    @property
+    def state(self) -> State:
+        if not self.sent:
+            return "NOT SENT"
+        if self.refused and self.refused == self.sent:
+            return "ERROR"
+        return "SYNCED" if self.acked == self.sent else "STALE"
+
+
+@dataclass(slots=True)
+class TypeStatus:
+    """How a proxy stands with one type; `at` is when that came to be."""
+
+    state: State = "NOT SENT"
+    at: float = 0.0
+    error: str = ""
+
+
+_ORDER: tuple[State, ...] = ("NOT SENT", "SYNCED", "STALE", "ERROR")
+
+
+@dataclass(eq=False)
+class Connection:
+    """A proxy that polls. `polls` counts requests held now; `seen` is when the last one began or ended, Unix seconds."""
+
+    proxy: Proxy
+    snapshot: Snapshot
+    since: float
+    seen: float
+    polls: int = 0
+    exchanges: dict[Subscription, Exchange] = field(default_factory=dict)
+    # Snapshots the next difference may start from: the one accepted last and the one sent last.
+    accepted: Snapshot | None = None
+    offered: Snapshot | None = None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def exchange(self, type_url: str, names: Sequence[str] = ()) -> Exchange:
+        return self.exchanges.setdefault((type_url, tuple(sorted(names))), Exchange())
+
+    def replace(self, snapshot: Snapshot) -> bool:
+        """Offer a new snapshot and wake every held poll; False when nothing differs."""
+        if snapshot.version == self.snapshot.version:
+            return False
+        self.snapshot = snapshot
+        self._changed.set()
+        self._changed = asyncio.Event()
+        return True
+
+    async def wait(self, seconds: float) -> bool:
+        """Until the snapshot is replaced; False after `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def status(self, type_url: str) -> TypeStatus:
+        """The worst state of the type's subscriptions."""
+        found = TypeStatus()
+        for (url, _), exchange in self.exchanges.items():
+            if url not in (type_url, AGGREGATED[0]) or not self.snapshot.resources.get(type_url):
+                continue
+            if _ORDER.index(exchange.state) >= _ORDER.index(found.state):
+                found = TypeStatus(exchange.state, exchange.at, exchange.error)
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.proxy!r} {self.snapshot.version} polls={self.polls}>"

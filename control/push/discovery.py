@@ -1,0 +1,204 @@
+"""xDS over HTTP: state of the world per type on Envoy's REST paths, and all types at once for our own sidecar.
+
+Each request is held while the proxy has what it should have, for 30 s at most, then answered 304. Must not know where snapshots come
+from: that is `Source`. Both forms serve the same snapshot. Reference: ARCHITECTURE.md; Envoy's xDS REST endpoints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from control.compile.compiler import Resource
+from control.compile.protobuf import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from control.push.connection import AGGREGATED, Connection
+from control.push.proxy import BadNode
+from control.push.snapshot import Snapshot, difference, digest
+
+HOLD_SECONDS = 30.0
+TYPES = {
+    "listeners": LISTENER,
+    "routes": ROUTE,
+    "clusters": CLUSTER,
+    "endpoints": ENDPOINT,
+    "secrets": SECRET,
+}
+_MAX_REQUEST = 4 * 1024 * 1024  # bytes
+
+
+class Source(Protocol):
+    """Where connections and their snapshots come from."""
+
+    async def connect(self, node: object, request: web.Request) -> Connection:
+        """The connection of a node. Raises BadNode, or an HTTP error for a node that may not ask."""
+        ...
+
+    def settled(self, connection: Connection) -> None:
+        """Told after each request: the proxy is still there, or its request has ended."""
+        ...
+
+
+class Discovery:
+    """The handlers; `routes` are to be added to an application."""
+
+    def __init__(
+        self,
+        source: Source,
+        hold_seconds: float = HOLD_SECONDS,
+        on_answer: Callable[[str, Connection], None] | None = None,
+        on_refusal: Callable[[str, Connection, str], None] | None = None,
+    ) -> None:
+        self._source = source
+        self._hold = hold_seconds
+        self._on_answer = on_answer or (lambda _type, _connection: None)
+        self._on_refusal = on_refusal or (lambda _type, _connection, _error: None)
+        self._nonce = 0
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/v3/discovery:aggregated", self._answering(self._aggregated)),
+            *(
+                web.post(f"/v3/discovery:{path}", self._answering(self._of_type(path, url)))
+                for path, url in TYPES.items()
+            ),
+        ]
+
+    def _answering(
+        self, handler: Callable[[Connection, Mapping[str, Any]], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                message = await request.json()
+                if not isinstance(message, dict):
+                    raise web.HTTPBadRequest(text="want a DiscoveryRequest")
+                connection = await self._source.connect(message.get("node"), request)
+            except (BadNode, json.JSONDecodeError) as error:
+                raise web.HTTPBadRequest(text=str(error)) from error
+            async with self._open(connection):
+                return await handler(connection, message)
+
+        return answer
+
+    @asynccontextmanager
+    async def _open(self, connection: Connection) -> AsyncIterator[None]:
+        connection.polls += 1
+        connection.seen = time.time()
+        try:
+            yield
+        finally:
+            connection.polls -= 1
+            connection.seen = time.time()
+            self._source.settled(connection)
+
+    def _next_nonce(self) -> str:
+        self._nonce += 1
+        return f"{self._nonce:x}"
+
+    def _of_type(
+        self, path: str, type_url: str
+    ) -> Callable[[Connection, Mapping[str, Any]], Awaitable[web.Response]]:
+        async def handler(connection: Connection, message: Mapping[str, Any]) -> web.Response:
+            names = [str(name) for name in message.get("resource_names") or ()]
+            return await self._state_of_the_world(connection, message, type_url, names)
+
+        handler.__name__ = path
+        return handler
+
+    async def _state_of_the_world(
+        self, connection: Connection, message: Mapping[str, Any], type_url: str, names: list[str]
+    ) -> web.Response:
+        version, error = str(message.get("version_info") or ""), _error(message)
+        exchange = connection.exchange(type_url, names)
+        exchange.request(version, error, time.time())
+        if exchange.state == "ERROR":
+            self._on_refusal(type_url, connection, exchange.error)
+        deadline = asyncio.get_running_loop().time() + self._hold
+        while True:
+            resources = connection.snapshot.select(type_url, names)
+            current = digest(resources)
+            if current != version and not (version and current == exchange.refused):
+                break
+            if not await connection.wait(deadline - asyncio.get_running_loop().time()):
+                return web.Response(status=304)
+        exchange.answer(current, time.time())
+        self._on_answer(type_url, connection)
+        head = {"version_info": current, "type_url": type_url, "nonce": self._next_nonce()}
+        return _json(_with_resources(head, resources))
+
+    async def _aggregated(self, connection: Connection, message: Mapping[str, Any]) -> web.Response:
+        version, error = str(message.get("version_info") or ""), _error(message)
+        exchange = connection.exchange(*AGGREGATED)
+        exchange.request(version, error, time.time())
+        if error is not None:
+            self._on_refusal("", connection, error)
+        if connection.offered is not None and version == connection.offered.version:
+            connection.accepted = connection.offered
+        deadline = asyncio.get_running_loop().time() + self._hold
+        while True:
+            current = connection.snapshot
+            held_back = error is not None and current.version == exchange.refused
+            if current.version != version and not held_back:
+                break
+            if not await connection.wait(deadline - asyncio.get_running_loop().time()):
+                return web.Response(status=304)
+        exchange.answer(current.version, time.time())
+        base = connection.accepted
+        connection.offered = current
+        self._on_answer("", connection)
+        full = base is None or base.version != version
+        body = _whole(current) if full or base is None else _partial(base, current)
+        head = {"version_info": current.version, "nonce": self._next_nonce(), "full": full}
+        return _json(json.dumps(head, separators=(",", ":")).encode()[:-1] + body)
+
+
+def _error(message: Mapping[str, Any]) -> str | None:
+    detail = message.get("error_detail")
+    if not detail:
+        return None
+    return str(detail.get("message") or detail) if isinstance(detail, dict) else str(detail)
+
+
+def _joined(resources: list[Resource]) -> bytes:
+    return b"[" + b",".join(resource.body for resource in resources) + b"]"
+
+
+def _with_resources(head: Mapping[str, Any], resources: list[Resource]) -> bytes:
+    return (
+        json.dumps(head, separators=(",", ":")).encode()[:-1] + b',"resources":' + _joined(resources) + b"}"
+    )
+
+
+def _by_type(resources: Mapping[str, list[Resource]]) -> bytes:
+    return b",".join(json.dumps(url).encode() + b":" + _joined(found) for url, found in resources.items())
+
+
+def _whole(snapshot: Snapshot) -> bytes:
+    everything = {url: list(found.values()) for url, found in snapshot.resources.items()}
+    return b',"resources":{' + _by_type(everything) + b'},"removed_resources":{}}'
+
+
+def _partial(base: Snapshot, current: Snapshot) -> bytes:
+    changed, removed = difference(base, current)
+    gone = json.dumps(removed, separators=(",", ":")).encode()
+    return b',"resources":{' + _by_type(changed) + b'},"removed_resources":' + gone + b"}"
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, content_type="application/json")
+
+
+def application(discovery: Discovery) -> web.Application:
+    app = web.Application(client_max_size=_MAX_REQUEST)
+    app.add_routes(discovery.routes())
+    return app
+
+
+def runner(app: web.Application) -> web.AppRunner:
+    """Serves an application so that a request whose client has gone ends at once."""
+    return web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)

@@ -1,0 +1,122 @@
+"""The connected proxies: each compiled when it first asks and again with every new context.
+
+A proxy is there while a request of it is held or the last one ended less than 10 s ago. Who may ask is `authorize`'s decision;
+what happens to a pod the registry does not know is `registrar`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+
+from aiohttp import web
+
+from control.compile.compiler import Resources, compile_proxy
+from control.push.connection import Connection
+from control.push.context import PushContext
+from control.push.proxy import Proxy, parse_node
+from control.push.snapshot import snapshot
+
+FORGET_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+Authorize = Callable[[web.Request, Proxy], None]
+
+
+class Proxies:
+    """`control.push.discovery.Source` over a changing `PushContext`."""
+
+    def __init__(
+        self,
+        context: PushContext,
+        authorize: Authorize,
+        arrived: Callable[[Proxy], Awaitable[None]],
+        left: Callable[[Proxy], None],
+        forget_seconds: float = FORGET_SECONDS,
+    ) -> None:
+        """`arrived` is awaited before a proxy's first answer, `left` is called when it is forgotten."""
+        self._context = context
+        self._authorize = authorize
+        self._arrived, self._left = arrived, left
+        self._forget_seconds = forget_seconds
+        self._connections: dict[str, Connection] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    @property
+    def context(self) -> PushContext:
+        return self._context
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(sorted(self._connections.values(), key=lambda c: (c.proxy.namespace, c.proxy.name)))
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def find(self, name: str) -> Connection | None:
+        """By node id, `pod.namespace`, or `pod` where that is unique."""
+        for connection in self._connections.values():
+            proxy = connection.proxy
+            if name in (proxy.id, f"{proxy.name}.{proxy.namespace}"):
+                return connection
+        same = [c for c in self._connections.values() if c.proxy.name == name]
+        return same[0] if len(same) == 1 else None
+
+    async def connect(self, node: object, request: web.Request) -> Connection:
+        proxy = parse_node(node)
+        self._authorize(request, proxy)
+        timer = self._timers.pop(proxy.id, None)
+        if timer is not None:
+            timer.cancel()
+        if proxy.id not in self._connections:
+            await self._arrived(proxy)
+        # Envoy asks for several types at once, so another request may have been first meanwhile.
+        known = self._connections.get(proxy.id)
+        if known is not None and known.proxy.vanilla == proxy.vanilla:
+            return known
+        now = time.time()
+        made = Connection(proxy, snapshot(self._compile(proxy)), now, now)
+        self._connections[proxy.id] = made
+        log.info("connected: %r", proxy)
+        return made
+
+    def settled(self, connection: Connection) -> None:
+        if connection.polls or self._connections.get(connection.proxy.id) is not connection:
+            return
+        identity = connection.proxy.id
+        previous = self._timers.pop(identity, None)
+        if previous is not None:
+            previous.cancel()
+        loop = asyncio.get_running_loop()
+        self._timers[identity] = loop.call_later(self._forget_seconds, self._forget, connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._timers.pop(connection.proxy.id, None)
+        if connection.polls or self._connections.get(connection.proxy.id) is not connection:
+            return
+        del self._connections[connection.proxy.id]
+        log.info("disconnected: %r", connection.proxy)
+        self._left(connection.proxy)
+
+    def _compile(self, proxy: Proxy) -> Resources:
+        """The labels of a pod the registry knows count, not those its proxy claims."""
+        workload = self._context.by_name.get((proxy.namespace, proxy.name))
+        if workload is not None:
+            proxy = replace(proxy, labels=workload.labels)
+        return compile_proxy(self._context, proxy)
+
+    def use(self, context: PushContext) -> int:
+        """Compile every proxy anew; returns how many have something new."""
+        self._context = context
+        return sum(
+            connection.replace(snapshot(self._compile(connection.proxy)))
+            for connection in self._connections.values()
+        )
+
+    def close(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
