@@ -54,6 +54,7 @@ class HttpConnection:
         "_idle_deadline",
         "_idle_since",
         "_in_mark",
+        "_linger",
         "_on_closed",
         "_out_mark",
         "_stream",
@@ -95,6 +96,7 @@ class HttpConnection:
         self._codec_error: CodecError | None = None
         self._stream: Stream | None = None
         self._closing = False
+        self._linger = False  # we close, not the client: it gets time to read why
         self._close_deadline: Deadline | None = None
         self._idle_deadline: Deadline | None = None
         self._idle_since = 0.0
@@ -150,6 +152,12 @@ class HttpConnection:
         """Answer one request; returns whether the connection can carry another."""
         stream = self._open_stream(request)
         try:
+            if (
+                self._codec_error is not None
+                and not request.complete
+                and request is self._decoder.requests[-1]
+            ):
+                raise self._codec_error
             reply = self._admit(stream, request)
             if reply is None:
                 await self._run(stream)
@@ -210,12 +218,11 @@ class HttpConnection:
         """Check and mutate the head; a reply if the request goes no further. Raises CodecError."""
         settings, fields = self.settings, request.fields
         if request.version != "HTTP/1.1":
-            stream.method = b""
             raise CodecError(426, "low_version")
         authority = fields.get(b"host")
         if authority is None:
             if not request.target.startswith((b"http://", b"https://")):
-                request.keep_alive = False
+                self._linger = True
                 return LocalReply(400, details="missing_host_header")
             authority = b""
         h1_rules.check_authority(authority)
@@ -232,7 +239,7 @@ class HttpConnection:
                 escaped=settings.escaped_slashes,
             )
         except PathRefused:
-            request.keep_alive = False
+            self._linger = True
             return LocalReply(400, details="path_normalization_failed")
         except PathRedirect as redirect:
             location = ((b"location", redirect.path),)
@@ -250,7 +257,7 @@ class HttpConnection:
         """`*`, authority form and absolute form."""
         target = request.target
         if request.method == b"CONNECT":
-            request.keep_alive = False
+            self._linger = True
             self._decoder.refuse_upgrade()
             request.upgrade = False
             return LocalReply(404, flags=flags.NR, details="route_not_found")
@@ -274,7 +281,7 @@ class HttpConnection:
         self._decoder.refuse_upgrade()
         if wanted == b"h2c":
             return None
-        request.keep_alive = False
+        self._linger = True
         return LocalReply(403, details="upgrade_failed")
 
     def _mutate(self, stream: Stream, request: Request) -> None:
@@ -344,10 +351,12 @@ class HttpConnection:
 
     def closes_after(self, stream: Stream) -> bool:
         """Whether the response must say `connection: close`."""
+        body = stream.body
         return (
-            self.draining
-            or not stream.body.keep_alive
-            or not stream.body.complete
+            self._linger
+            or self.draining
+            or not body.keep_alive
+            or not body.complete
             or stream.upgrade is not None
         )
 
@@ -375,20 +384,22 @@ class HttpConnection:
     def _break_off(self, stream: Stream, error: CodecError) -> None:
         """The client broke the protocol inside a request."""
         self.settings.stats.downstream_cx_protocol_error.value += 1
-        stream.body.keep_alive = False
+        self._linger = True
         if stream.response_started:
             stream.info.response_flags |= flags.DPE
             stream.info.response_code_details = error.details
         else:
+            if stream.info.request_headers is None:
+                # Envoy's codec refuses it before there is a request to log.
+                stream.info.method = stream.info.path = b""
             stream.reply(_codec_reply(error))
 
     def _refuse(self, error: CodecError) -> None:
         """The client broke the protocol before there was a request: answer in its stead, and log it."""
         request = Request()
-        request.keep_alive = False
         request.complete = True
-        request.target = b""
         stream = self._open_stream(request)
+        self._linger = True
         self.settings.stats.downstream_cx_protocol_error.value += 1
         stream.reply(_codec_reply(error))
         self._complete(stream)
@@ -457,7 +468,7 @@ class HttpConnection:
 
     def abort(self) -> None:
         """Close at once, without the rest of a response; what was written is still sent."""
-        self._decoder.requests[0].keep_alive = False
+        self._linger = True
 
     def _on_flow_end(self, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, Disconnected):
@@ -466,7 +477,7 @@ class HttpConnection:
         self._closing = True
         if connection.closed or isinstance(error, Disconnected):
             self._close()
-        elif self._codec_error is not None or not self._decoder.idle or self._decoder.requests:
+        elif self._linger or not self._decoder.idle or self._decoder.requests:
             self._close_later()
         elif connection.unsent:
             pass  # on_drain closes

@@ -451,9 +451,7 @@ class _Forwarding:
     def _fail(self, failure: UpstreamReset, details: str) -> None:
         reason = failure.reason
         body = _RESET + (b"retried and the latest reset reason: " if self._retried else b"reset reason: ")
-        body += reason.text.encode()
-        if failure.transport is not None:
-            body += b", transport failure reason: " + failure.transport.encode("utf-8", "replace")
+        body += reason.text.encode()  # the transport failure reason is for the log only, as in Envoy 1.40
         self._reply(reason.status, body, reason.flag, details, overloaded=reason.flag == flags.UO)
 
     def _may_try_after_timeout(self) -> bool:

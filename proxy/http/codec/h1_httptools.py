@@ -85,7 +85,9 @@ class HttptoolsRequestDecoder:
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
-        parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=True)  # Envoy takes a bare LF
+        # As Envoy: blanks before a chunk extension are taken.
+        parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
+        _accept_bare_lf(parser, True)
         return parser
 
     def accept_upgrade(self) -> None:
@@ -157,6 +159,8 @@ class HttptoolsRequestDecoder:
         if self._fed + self._head_bytes > self._max_bytes and h1_rules.head_size(request) > self._max_bytes:
             raise CodecError(431, "http1.headers_too_large")
         self._fields = []
+        if request.chunked:
+            _accept_bare_lf(parser, False)  # chunk framing is where leniency turns into smuggling
         self.requests.append(request)
 
     def on_body(self, data: bytes) -> None:
@@ -169,8 +173,15 @@ class HttptoolsRequestDecoder:
         assert request is not None
         if self._fields:
             request.trailers = self._fields
+        if request.chunked:
+            _accept_bare_lf(self._parser, True)
         request.complete = True
         self._request = None
+
+
+def _accept_bare_lf(parser: httptools.HttpRequestParser, accept: bool) -> None:
+    """Envoy takes LF for CRLF in a head; llhttp needs both of these to do so, and still refuses a bare CR."""
+    parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=accept, lenient_optional_lf_after_cr=accept)
 
 
 class HttptoolsResponseDecoder:
