@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
         start = bootstrap.from_file(options.config_path)
     else:
         start = bootstrap.from_environment(environment.read(options.role, os.environ))
-    return server.run(start, http1_codec=options.http1_codec, drain_time=options.drain_time_s)
+    return server.run(start, drain_time=options.drain_time_s)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Reference: envoy.admin.v3.ServerInfo and Memory; Envoy source/server/admin/{serv
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -75,16 +76,21 @@ def server_info(admin: Admin, _request: Request) -> Response:
 
 
 def memory(_admin: Admin, _request: Request) -> Response:
-    pages, resident, *_ = (int(n) for n in Path("/proc/self/statm").read_text().split())
+    resident = resident_bytes()
     numbers = {
-        "allocated": resident * 4096,
-        "heap_size": pages * 4096,
+        "allocated": resident,
+        "heap_size": resident,
         "pageheap_unmapped": 0,
         "pageheap_free": 0,
         "total_thread_cache": 0,
-        "total_physical_bytes": resident * 4096,
+        "total_physical_bytes": resident,
     }
     return _json({name: str(number) for name, number in numbers.items()})
+
+
+def resident_bytes() -> int:
+    """This process's resident memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def init_dump(admin: Admin, _request: Request) -> Response:

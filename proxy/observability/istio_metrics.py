@@ -151,6 +151,16 @@ class IstioMetrics:
             *_destination(destination, destination_principal, service, host, info.upstream_cluster or ""),
         )
 
+    def tcp_logger(self, reporter: str) -> Logger:
+        """A logger for TCP connections that are told of at their end only."""
+
+        def log(info: StreamInfo) -> None:
+            if info not in self._live:
+                self.tcp_opened(reporter, info)
+            self.tcp_closed(info)
+
+        return log
+
     def tcp_opened(self, reporter: str, info: StreamInfo) -> None:
         """A connection began; its `StreamInfo` is read while it lives."""
         self._live[info] = _Connection(reporter)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -50,8 +50,17 @@ _answers = msgspec.json.Decoder(Answer)
 class XdsClient:
     """Keeps a sidecar's configuration current. `resources` and `version` are those accepted last."""
 
-    def __init__(self, http: HttpClient, node: Mapping[str, Any], apply: Apply, stats: StatsStore) -> None:
+    def __init__(
+        self,
+        http: HttpClient,
+        node: Mapping[str, Any],
+        apply: Apply,
+        stats: StatsStore,
+        may_apply: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """`may_apply` is awaited before each apply: listeners wait for the secrets they need."""
         self._http, self._node, self._apply = http, node, apply
+        self._may_apply = may_apply
         self._connected = stats.gauge("control_plane.connected_state")
         self._updates = {
             CLUSTER: UpdateStats(stats, "cluster_manager.cds"),
@@ -87,6 +96,8 @@ class XdsClient:
         self._error = None  # it was told
         if response.status == 304:
             return True
+        if self._may_apply is not None:
+            await self._may_apply()
         return self._take(response.body)
 
     def _request(self) -> bytes:

@@ -1,0 +1,141 @@
+"""What this sidecar is configured with now: bootstrap and the snapshot accepted last.
+
+Takes resources as the xDS clients deliver them, decodes and applies them whole, and keeps what `/config_dump` shows. A
+snapshot that cannot be used raises and changes nothing. Part of the composition root.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from proxy import clock
+from proxy.admin.clusters import DEFAULT_LIMITS, ClusterStatus
+from proxy.admin.config_dump import Sources
+from proxy.bootstrap import Bootstrap
+from proxy.config.cluster import Cluster, Thresholds
+from proxy.config.decode import CLUSTER, LISTENER, SECRET, decode
+from proxy.config.listener import Listener
+from proxy.config.secret import Secret
+from proxy.config.snapshot import Snapshot, build
+from proxy.data_plane import DataPlane
+from proxy.observability import logging
+from proxy.tls.secrets import SecretError, SecretStore
+from proxy.xds.resources import EMPTY, Resources
+
+log = logging.logger("config")
+
+
+class Configuration:
+    """Applies snapshots to the data plane. `bind_errors` are the addresses that could not be listened on."""
+
+    def __init__(self, bootstrap: Bootstrap, data_plane: DataPlane, secrets: SecretStore) -> None:
+        self._bootstrap, self._data_plane, self._secrets = bootstrap, data_plane, secrets
+        self._started = clock.wall()
+        self._static_listeners: dict[str, Listener] = _static(LISTENER, bootstrap.static_listeners)
+        self._static_clusters: dict[str, Cluster] = _static(CLUSTER, bootstrap.static_clusters)
+        for name, secret in _static(SECRET, bootstrap.static_secrets).items():
+            _set_secret(secrets, name, secret, "")
+        self._snapshot = Snapshot()
+        self._resources: Resources = EMPTY
+        self._refused: tuple[str, str, float] | None = None
+        self.bind_errors: list[str] = []
+
+    def apply(self, resources: Resources, version: str) -> None:
+        """Make a snapshot current. Raises `ValueError` with every reason, in one line."""
+        try:
+            self._apply(resources, version)
+        except ValueError as error:
+            self._refused = version, str(error), clock.wall()
+            raise
+        self._refused = None
+
+    def _apply(self, resources: Resources, version: str) -> None:
+        raws = {t: {name: r.raw for name, r in found.items()} for t, found in resources.items()}
+        snapshot = build(version, raws, self._snapshot)
+        self._take_secrets(snapshot, version)
+        errors = self._data_plane.apply(snapshot, self._static_listeners, self._static_clusters)
+        for error in errors:
+            log.error("%s", error)
+        self.bind_errors = errors
+        first = self._resources is EMPTY
+        self._snapshot, self._resources = snapshot, resources
+        if first:
+            # Configuration lives as long as the process: the collector need not walk it again.
+            gc.collect()
+            gc.freeze()
+
+    def _take_secrets(self, snapshot: Snapshot, version: str) -> None:
+        for name, secret in snapshot.secrets.items():
+            if self._snapshot.secrets.get(name) is not secret:
+                _set_secret(self._secrets, name, secret, version)
+
+    def apply_static(self) -> None:
+        """Start with what the bootstrap itself holds."""
+        self.bind_errors = self._data_plane.apply(Snapshot(), self._static_listeners, self._static_clusters)
+
+    def sources(self) -> Sources:
+        """Everything `/config_dump` shows."""
+        start = self._bootstrap
+        clusters = start.raw.get("static_resources", {}).get("clusters", ())
+        return Sources(
+            bootstrap=start.raw,
+            static={LISTENER: start.static_listeners, CLUSTER: tuple(clusters)},
+            started=self._started,
+            resources=self._resources,
+            version=self._snapshot.version,
+            secrets=self._secrets,
+            refused=self._refused,
+        )
+
+    def cluster_statuses(self) -> list[ClusterStatus]:
+        """Everything `/clusters` shows."""
+        definitions = {**self._snapshot.clusters, **self._static_clusters}
+        return [
+            _status(name, definitions[name], name not in self._static_clusters, self._data_plane)
+            for name in sorted(self._data_plane.clusters.clusters)
+            if name in definitions
+        ]
+
+
+def _static(type_url: str, resources: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
+    found = {}
+    for resource in resources:
+        name = str(resource.get("name", ""))
+        found[name] = decode(type_url, name, msgspec.json.encode({"@type": type_url, **resource}))
+    return found
+
+
+def _set_secret(secrets: SecretStore, name: str, secret: Secret, version: str) -> None:
+    try:
+        if secret.tls_certificate is not None:
+            pair = secret.tls_certificate
+            chain, key = pair.certificate_chain.read().decode(), pair.private_key.read().decode()
+            secrets.set_certificate(name, chain, key, version)
+        elif secret.validation_context is not None and secret.validation_context.trusted_ca is not None:
+            secrets.set_validation(name, secret.validation_context.trusted_ca.read().decode(), version)
+        else:
+            raise SecretError(f"secret {name}: neither a certificate nor roots")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(f"secret {name}: {error}") from error
+
+
+def _status(name: str, definition: Cluster, dynamic: bool, data_plane: DataPlane) -> ClusterStatus:
+    thresholds = definition.circuit_breakers.thresholds if definition.circuit_breakers else []
+    limits = {threshold.priority: _limits(threshold) for threshold in thresholds}
+    eds = definition.eds_cluster_config
+    return ClusterStatus(
+        name=name,
+        added_via_api=dynamic,
+        eds_service_name=eds.service_name if eds else None,
+        default_limits=limits.get("DEFAULT", DEFAULT_LIMITS),
+        high_limits=limits.get("HIGH", DEFAULT_LIMITS),
+        hosts=data_plane.clusters.clusters[name].hosts,
+    )
+
+
+def _limits(given: Thresholds) -> tuple[int, int, int, int]:
+    return given.max_connections, given.max_pending_requests, given.max_requests, given.max_retries

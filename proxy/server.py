@@ -1,0 +1,347 @@
+"""The sidecar's composition root: names everything a sidecar is made of, starts it, and ends it.
+
+Start: pages first (so that "why not ready" can be asked), then certificate and configuration, then live. SIGTERM: not ready,
+drain inbound, wait terminationDrainDuration while what is in flight finishes and outbound goes on working, then exit. SIGINT
+and `/quitquitquit` exit at once. Reference: ARCHITECTURE.md, "Processes"; reference §1.5, §18.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from proxy import clock
+from proxy.admin import pages, server_pages, stats_page
+from proxy.admin.http_server import Handler, HttpServer, Request, Response
+from proxy.admin.server_pages import DRAINING, INITIALIZING, LIVE, ServerState
+from proxy.agent import control_plane
+from proxy.agent.app_probes import AppProbes
+from proxy.agent.environment import SettingsError
+from proxy.agent.readiness import Observed, Readiness
+from proxy.agent.scrape import MergedMetrics
+from proxy.agent.status_server import METRICS_PATHS, StatusServer
+from proxy.bootstrap import AGENT_PORT, STATS_PORT, STATUS_PORT, Bootstrap
+from proxy.configuration import Configuration
+from proxy.data_plane import DataPlane, Services
+from proxy.http.filters.peer_metadata import PeerMetadataParts
+from proxy.observability import access_log, istio_metrics, logging, peer_struct, prometheus
+from proxy.observability.istio_metrics import IstioMetrics
+from proxy.observability.stats import SIDECAR_PREFIXES, SIDECAR_SUFFIXES, Inclusion, StatsStore
+from proxy.observability.workload import workload_of_node
+from proxy.tls.secrets import SecretStore
+from proxy.xds.ca_client import CaClient
+from proxy.xds.client import XdsClient
+from proxy.xds.http_client import HttpClient
+from proxy.xds.rest_client import RestXdsClient
+
+_FILE_DRAIN_SECONDS = 5.0  # without settings: how long a SIGTERM waits for what is in flight
+
+log = logging.logger("main")
+
+
+def run(bootstrap: Bootstrap, *, drain_time: float | None = None) -> int:
+    """Serve until told to stop; the exit status. `GLASSMESH_LOOP` chooses `asyncio` (default) or `uvloop`."""
+    loop_name = os.environ.get("GLASSMESH_LOOP", "asyncio")
+    if loop_name not in ("asyncio", "uvloop"):
+        raise SettingsError(f"GLASSMESH_LOOP: {loop_name!r} is neither asyncio nor uvloop")
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if loop_name == "uvloop":
+        import uvloop
+
+        factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(Sidecar(bootstrap, drain_time).run())
+
+
+class Sidecar:
+    """One sidecar. Made inside a running loop by `run`."""
+
+    def __init__(self, bootstrap: Bootstrap, drain_time: float | None = None) -> None:
+        self._bootstrap = bootstrap
+        self._drain_time = bootstrap.drain_time if drain_time is None else drain_time
+        self._stats = StatsStore(_inclusion(bootstrap))
+        self._agent_stats = StatsStore()
+        self._secrets = SecretStore()
+        self._logs = access_log.AccessLogs(self._stats)
+        metadata = bootstrap.node.get("metadata") or {}
+        version = server_pages.version().split("/")[1]
+        self._metrics = IstioMetrics(
+            self._stats, workload_of_node(metadata), lambda: self._secrets.own_uri_san, version
+        )
+        self._state = ServerState(node=dict(bootstrap.node), awaited=self._awaited)
+        self._readiness = Readiness()
+        self._server_stats = _ServerStats(self._stats, self._state, self._secrets)
+        self._stop = asyncio.Event()
+        self._drained = False
+        self._servers: list[HttpServer] = []
+        self.addresses: dict[str, tuple[str, int]] = {}
+
+    async def run(self) -> int:
+        """Start, serve, drain, end; the exit status."""
+        self._data_plane = DataPlane(asyncio.get_running_loop(), self._services())
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            self._configuration = Configuration(self._bootstrap, self._data_plane, self._secrets)
+            await self._start_pages()
+            self._on_signals()
+            tasks = [
+                asyncio.create_task(work) for work in (*self._start_configuration(), self._housekeeping())
+            ]
+            return await self._until_stopped(tasks)
+        except ValueError as error:  # the bootstrap's own resources
+            raise SettingsError(str(error)) from error
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for server in self._servers:
+                await server.close()
+            self._data_plane.close()
+            self._metrics.flush_tcp()
+            self._logs.close()
+
+    def _services(self) -> Services:
+        metadata = self._bootstrap.node.get("metadata") or {}
+        node_id = str(self._bootstrap.node.get("id", ""))
+        return Services(
+            stats=self._stats,
+            secrets=self._secrets,
+            access_loggers=self._logs.loggers,
+            istio_http_stats=self._metrics.http_logger,
+            istio_tcp_stats=self._metrics.tcp_logger,
+            peer_metadata=PeerMetadataParts(
+                node_id.encode(), peer_struct.encode(metadata), peer_struct.decode
+            ),
+            local_uri_san=lambda: self._secrets.own_uri_san,
+            drain_time=self._drain_time,
+        )
+
+    # Pages.
+
+    async def _start_pages(self) -> None:
+        admin = pages.Admin(
+            stats=self._stats,
+            secrets=self._secrets,
+            sources=self._configuration.sources,
+            clusters=self._configuration.cluster_statuses,
+            listeners=self._bound_listeners,
+            state=self._state,
+            quit=self._stop.set,
+            drain=self._drain_listeners,
+            options={"concurrency": 1, "mode": "Serve", "drain_time": f"{self._drain_time:g}s", "disable_hot_restart": True},
+        )  # fmt: skip
+        if self._bootstrap.admin_address is not None:
+            await self._serve("admin", lambda r: self._admin_page(admin, r), *self._bootstrap.admin_address)
+        settings = self._bootstrap.settings
+        if settings is None:
+            return
+        status = StatusServer(
+            self._not_ready,
+            MergedMetrics(self._agent_stats, self._own_metrics, settings.prometheus_annotations),
+            AppProbes(settings.app_probers, settings.ip),
+            quit=self._stop.set,
+            drain=self._drain_early,
+        )
+        await self._serve("agent", status.agent_port, "0.0.0.0", AGENT_PORT)
+        await self._serve("status", status.ready_port, "0.0.0.0", STATUS_PORT)
+        await self._serve("stats", self._stats_page, "0.0.0.0", STATS_PORT)
+
+    async def _serve(self, name: str, handler: Handler, host: str, port: int) -> None:
+        server = HttpServer(handler, "envoy", pages.NO_CACHE)
+        self._servers.append(server)
+        try:
+            self.addresses[name] = await server.start(host, port)
+        except OSError as error:
+            raise SettingsError(f"{name} page: cannot listen on {host}:{port}: {error.strerror}") from error
+
+    def _admin_page(self, admin: pages.Admin, request: Request) -> Response:
+        self._server_stats.update()
+        return pages.answer(admin, request)
+
+    async def _own_metrics(self, _query: str) -> str:
+        self._server_stats.update()
+        return prometheus.exposition(self._stats)
+
+    def _stats_page(self, request: Request) -> Response:
+        if request.path not in METRICS_PATHS:
+            return Response(status=404)
+        self._server_stats.update()
+        return stats_page.render_prometheus(self._stats, request.query)
+
+    def _bound_listeners(self) -> list[tuple[str, str, int]]:
+        manager = self._data_plane.listeners
+        bound = [
+            (name, runtime.address) for name, runtime in manager.listeners.items() if runtime.bind_to_port
+        ]
+        return [(name, *address) for name, address in sorted(bound)]
+
+    # Readiness.
+
+    async def _not_ready(self) -> str | None:
+        return self._readiness.reason(self._observed())
+
+    def _observed(self) -> Observed:
+        counter = self._stats.counter
+        return Observed(
+            cds_success=counter("cluster_manager.cds.update_success").value,
+            cds_rejected=counter("cluster_manager.cds.update_rejected").value,
+            lds_success=counter("listener_manager.lds.update_success").value,
+            lds_rejected=counter("listener_manager.lds.update_rejected").value,
+            server_state=self._state.shown,
+            workers_started=int(not self._configuration.bind_errors),
+        )
+
+    def _awaited(self) -> list[str]:
+        names = []
+        if self._bootstrap.settings is not None and self._secrets.certificate() is None:
+            names.append("sds default")
+        if self._state.number == INITIALIZING:
+            names.append("lds cds")
+        return names
+
+    # Configuration.
+
+    def _start_configuration(self) -> list[Coroutine[Any, Any, None]]:
+        """What to run for configuration to arrive; without a control plane it is there already."""
+        start, settings = self._bootstrap, self._bootstrap.settings
+        self._state.number = INITIALIZING
+        if start.xds_address is None:
+            self._configuration.apply_static()
+            if self._configuration.bind_errors:
+                raise SettingsError("; ".join(self._configuration.bind_errors))
+            self._state.number = LIVE
+            return []
+        host, port = start.xds_address
+        if settings is None:
+            rest = RestXdsClient(lambda: HttpClient(host, port), start.node, self._apply, self._stats)
+            return [rest.run()]
+        ca = CaClient(control_plane.connect(settings), self._secrets, settings.identity, settings.secret_ttl)
+        xds = XdsClient(
+            control_plane.connect(settings), start.node, self._apply, self._stats, may_apply=ca.ready.wait
+        )
+        return [ca.run(), xds.run()]
+
+    def _apply(self, resources: Any, version: str) -> None:
+        self._configuration.apply(resources, version)
+        if self._state.number == INITIALIZING:
+            self._state.number = LIVE
+            log.info("all clusters and listeners initialized, configuration %s", version)
+
+    async def _housekeeping(self) -> None:
+        """Write access logs every second and TCP metrics every five."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(access_log.FLUSH_SECONDS)
+            self._logs.flush()
+            ticks += 1
+            if ticks % int(istio_metrics.TCP_REPORT_SECONDS / access_log.FLUSH_SECONDS) == 0:
+                self._metrics.flush_tcp()
+
+    # The end.
+
+    def _on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._terminated)
+        loop.add_signal_handler(signal.SIGINT, self._stop.set)
+
+    def _terminated(self) -> None:
+        """SIGTERM. A second one, or one after `/drain`, does not wait."""
+        if self._drained:
+            self._stop.set()
+            return
+        self._drain_early()
+        self._ending = asyncio.ensure_future(self._stop_after_drain())
+
+    def _drain_early(self) -> None:
+        self._drained = True
+        self._readiness.terminate()
+        self._state.number = DRAINING
+        settings = self._bootstrap.settings
+        self._drain_listeners(settings is not None and settings.role == "sidecar", True)
+
+    async def _stop_after_drain(self) -> None:
+        settings = self._bootstrap.settings
+        if settings is not None:
+            await asyncio.sleep(settings.termination_drain_duration)
+        else:
+            await self._until_idle()
+        self._stop.set()
+
+    async def _until_idle(self) -> None:
+        self._data_plane.listeners.stop_accepting()
+        deadline = clock.monotonic() + _FILE_DRAIN_SECONDS
+        while self._data_plane.listeners.active_connections and clock.monotonic() < deadline:  # noqa: ASYNC110 - a count, no event
+            await asyncio.sleep(0.02)
+
+    def _drain_listeners(self, inbound_only: bool, graceful: bool) -> None:
+        self._data_plane.drain(inbound_only=inbound_only)
+        if not graceful and not inbound_only:
+            self._data_plane.listeners.stop_accepting()
+
+    async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> int:
+        stopped = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
+        if stopped in done:
+            return 0
+        stopped.cancel()
+        for task in done:
+            if (error := task.exception()) is not None:
+                raise error
+        print("glassmesh proxy: a part of the sidecar ended by itself", file=sys.stderr)
+        return 1
+
+
+class _ServerStats:
+    """`server.*`, brought up to date when somebody looks."""
+
+    def __init__(self, stats: StatsStore, state: ServerState, secrets: SecretStore) -> None:
+        names = (
+            "live",
+            "state",
+            "uptime",
+            "concurrency",
+            "memory_allocated",
+            "days_until_first_cert_expiring",
+        )
+        self._gauges = {name: stats.gauge(f"server.{name}") for name in names}
+        self._workers = stats.gauge("listener_manager.workers_started")
+        self._state, self._secrets = state, secrets
+
+    def update(self) -> None:
+        leaf = self._secrets.certificate()
+        values = {
+            "live": int(self._state.shown == LIVE),
+            "state": self._state.shown,
+            "uptime": int(clock.monotonic() - self._state.started),
+            "concurrency": 1,
+            "memory_allocated": server_pages.resident_bytes(),
+            "days_until_first_cert_expiring": int((leaf.leaf.not_after - clock.wall()) // 86400)
+            if leaf
+            else 0,
+        }
+        for name, value in values.items():
+            self._gauges[name].value = value
+        self._workers.value = int(self._state.number in (LIVE, DRAINING))
+
+
+def _inclusion(bootstrap: Bootstrap) -> Inclusion | None:
+    """Istio's inclusion list for an injected sidecar; with a bootstrap file every stat exists, as in Envoy."""
+    if bootstrap.settings is None:
+        return None
+    matcher = bootstrap.settings.proxy_config.get("proxyStatsMatcher") or {}
+    patterns = matcher.get("inclusionRegexps") or ()
+    if patterns:
+        import re2
+
+        found = [re2.compile(pattern).search for pattern in patterns]
+    else:
+        found = []
+    return Inclusion(
+        (*SIDECAR_PREFIXES, *matcher.get("inclusionPrefixes", ())),
+        (*SIDECAR_SUFFIXES, *matcher.get("inclusionSuffixes", ())),
+        found,
+    )
