@@ -25,6 +25,7 @@ from control.api.request_info import Paths, RequestInfo
 from control.api.resources import Resources
 from control.api.tokens import Authenticator, TokenSigner, User
 from control.api.write import Writer
+from control.resources.config_map import SECRET
 from control.resources.kind import Kind, Object
 from control.store.interface import NotFound
 from control.store.sqlite import SqliteStore
@@ -42,9 +43,9 @@ VERSION: Object = {
     "compiler": "cpython",
     "platform": "linux/amd64",
 }
+_OPEN_PATHS = ("/healthz", "/readyz", "/livez", "/version")
 _MAX_BODY = 3 * 1024 * 1024  # bytes, as the API server's limit
 _PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-USER = web.AppKey("user", User)
 
 
 class ApiServer:
@@ -91,21 +92,26 @@ class ApiServer:
             return web.json_response(failure.status(), status=500)
 
     def _authorize(self, request: web.Request) -> None:
-        if request.path in ("/healthz", "/readyz", "/livez", "/version"):
+        """Service accounts may read what is not secret, and ask what they may do; the administrator may all."""
+        if request.path in _OPEN_PATHS:
             return
-        user = self._authenticator.user(request.headers.get("Authorization", ""))
-        if user is None:
-            raise errors.unauthorized()
-        request["user"] = user
-        if user.administrator or request.method == "GET" or self._is_review(request.path):
+        user, info = self._user(request), self._paths.read(request.path)
+        secret = info is not None and info.kind.resource == SECRET.resource
+        reading = request.method == "GET" and not secret
+        if user.administrator or reading or self._is_review(request.path):
             return
-        info = self._paths.read(request.path)
-        verb = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}.get(
-            request.method, "use"
+        verb = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}.get(
+            request.method, "delete"
         )
         what = f'resource "{info.kind.plural}" in API group "{info.kind.group}"' if info else request.path
         named = f'{info.kind.resource} "{info.name or ""}" is ' if info else ""
         raise errors.ApiError(403, "Forbidden", f'{named}forbidden: User "{user.name}" cannot {verb} {what}')
+
+    def _user(self, request: web.Request) -> User:
+        user = self._authenticator.user(request.headers.get("Authorization", ""))
+        if user is None:
+            raise errors.unauthorized()
+        return user
 
     @staticmethod
     def _is_review(path: str) -> bool:
@@ -176,7 +182,7 @@ class ApiServer:
         return web.json_response(openapi.v3(self._kinds, group, version))
 
     async def review(self, request: web.Request) -> web.Response:
-        user: User = request["user"]
+        user = self._user(request)
         body = await body_of.read(request)
         answers = {
             "selfsubjectaccessreviews": lambda: virtual.access_review(user, body),

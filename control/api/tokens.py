@@ -1,4 +1,4 @@
-"""Who may ask what: the administrator's token, and service account tokens, which may only read.
+"""Who may ask what: the administrator's token, and service account tokens, which may only read, and no Secrets.
 
 Must not know how a token is signed: that is the `TokenSigner` the composition root hands in.
 """
