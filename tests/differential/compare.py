@@ -125,7 +125,8 @@ def differences(envoy: Any, ours: Any, where: str = "") -> Iterator[Difference]:
     ):
         only_envoy = [one for one in envoy if one not in ours]
         only_ours = [one for one in ours if one not in envoy]
-        yield Difference(where, only_envoy or envoy, only_ours or ours)
+        same_lines = not only_envoy and not only_ours
+        yield Difference(where, envoy if same_lines else only_envoy, ours if same_lines else only_ours)
     elif envoy != ours:
         yield Difference(where, envoy, ours)
 
