@@ -17,7 +17,6 @@ from typing import Any
 from proxy.agent.environment import Settings, SettingsError
 
 XDS_CLUSTER = "xds-rest"
-ADMIN_PORT, STATS_PORT, STATUS_PORT, AGENT_PORT = 15000, 15090, 15021, 15020
 _BOOTSTRAP_KEYS = {
     "node", "admin", "dynamic_resources", "static_resources", "stats_config", "layered_runtime", "stats_sinks",
     "overload_manager", "cluster_manager",
@@ -67,14 +66,14 @@ def from_environment(settings: Settings) -> Bootstrap:
     node = settings.node("glassmesh")
     raw = {
         "node": node,
-        "admin": {"address": socket_address("127.0.0.1", ADMIN_PORT)},
+        "admin": {"address": socket_address("127.0.0.1", settings.ports.admin)},
         "dynamic_resources": {"lds_config": rest_source(), "cds_config": rest_source()},
         "static_resources": {"clusters": [xds_cluster(*settings.discovery_address)]},
     }
     return Bootstrap(
         raw=raw,
         node=node,
-        admin_address=("127.0.0.1", ADMIN_PORT),
+        admin_address=("127.0.0.1", settings.ports.admin),
         xds_address=settings.discovery_address,
         aggregated=True,
         settings=settings,

@@ -24,7 +24,7 @@ from proxy.agent.environment import SettingsError
 from proxy.agent.readiness import Observed, Readiness
 from proxy.agent.scrape import MergedMetrics
 from proxy.agent.status_server import METRICS_PATHS, StatusServer
-from proxy.bootstrap import AGENT_PORT, STATS_PORT, STATUS_PORT, Bootstrap
+from proxy.bootstrap import Bootstrap
 from proxy.configuration import Configuration
 from proxy.data_plane import DataPlane, Services
 from proxy.http.filters.peer_metadata import PeerMetadataParts
@@ -68,9 +68,8 @@ class Sidecar:
         self._secrets = SecretStore()
         self._logs = access_log.AccessLogs(self._stats)
         metadata = bootstrap.node.get("metadata") or {}
-        version = server_pages.version().split("/")[1]
         self._metrics = IstioMetrics(
-            self._stats, workload_of_node(metadata), lambda: self._secrets.own_uri_san, version
+            self._stats, workload_of_node(metadata), lambda: self._secrets.own_uri_san, server_pages.VERSION
         )
         self._state = ServerState(node=dict(bootstrap.node), awaited=self._awaited)
         self._readiness = Readiness()
@@ -146,9 +145,10 @@ class Sidecar:
             quit=self._stop.set,
             drain=self._drain_early,
         )
-        await self._serve("agent", status.agent_port, "0.0.0.0", AGENT_PORT)
-        await self._serve("status", status.ready_port, "0.0.0.0", STATUS_PORT)
-        await self._serve("stats", self._stats_page, "0.0.0.0", STATS_PORT)
+        ports = settings.ports
+        await self._serve("agent", status.agent_port, "0.0.0.0", ports.agent)
+        await self._serve("status", status.ready_port, "0.0.0.0", ports.status)
+        await self._serve("stats", self._stats_page, "0.0.0.0", ports.stats)
 
     async def _serve(self, name: str, handler: Handler, host: str, port: int) -> None:
         server = HttpServer(handler, "envoy", pages.NO_CACHE)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 from proxy import clock
@@ -66,12 +65,16 @@ def _help_text() -> str:
     return "\n".join([*lines, ""])
 
 
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
 def _home(_admin: Admin, _request: Request) -> Response:
     rows = []
     for command in COMMANDS[1:]:
         form = f"<form action='{command.path[1:]}' method='post'><button>{command.path[1:]}</button></form>"
         link = form if command.changes else f"<a href='{command.path[1:]}'>{command.path[1:]}</a>"
-        rows.append(f"<tr><td>{link}</td><td>{escape(command.text)}</td></tr>")
+        rows.append(f"<tr><td>{link}</td><td>{_escape(command.text)}</td></tr>")
     page = (
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>Envoy Admin</title></head><body>\n"
         "<table class='home-table'>\n<thead><th>Command</th><th>Description</th></thead>\n<tbody>\n"

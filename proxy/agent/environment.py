@@ -30,6 +30,17 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a sidecar's own pages are; `relay` is only the agent's."""
+
+    admin: int = 15000
+    agent: int = 15020
+    status: int = 15021
+    stats: int = 15090
+    relay: int = 15009
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the environment says. Durations are seconds; addresses are (host, port)."""
 
@@ -49,6 +60,7 @@ class Settings:
     proxy_config: Mapping[str, Any]
     app_probers: Mapping[str, Any]
     prometheus_annotations: Mapping[str, Any]
+    ports: Ports = Ports()
 
     @property
     def node_id(self) -> str:
@@ -112,7 +124,26 @@ def read(role: str, environment: Mapping[str, str]) -> Settings:
         proxy_config=proxy_config,
         app_probers=_json(environment, "ISTIO_KUBE_APP_PROBERS"),
         prometheus_annotations=_json(environment, "ISTIO_PROMETHEUS_ANNOTATIONS"),
+        ports=_ports(environment, proxy_config),
     )
+
+
+def _ports(environment: Mapping[str, str], proxy_config: Mapping[str, Any]) -> Ports:
+    """Istio's own names: two in ProxyConfig, two in the environment."""
+    given = {
+        "admin": ("proxyAdminPort", proxy_config.get("proxyAdminPort")),
+        "agent": ("statusPort", proxy_config.get("statusPort")),
+        "status": ("ENVOY_STATUS_PORT", environment.get("ENVOY_STATUS_PORT")),
+        "stats": ("ENVOY_PROMETHEUS_PORT", environment.get("ENVOY_PROMETHEUS_PORT")),
+        "relay": ("GLASSMESH_RELAY_PORT", environment.get("GLASSMESH_RELAY_PORT")),
+    }
+    ports = {}
+    for field, (name, value) in given.items():
+        if value is not None:
+            if not str(value).isdigit() or int(value) > 65535:
+                raise SettingsError(f"{name}: {value!r} is not a port")
+            ports[field] = int(value)
+    return Ports(**ports)
 
 
 def duration(text: str, name: str) -> float:

@@ -11,7 +11,6 @@ import asyncio
 import os
 import signal
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.admin.http_server import HttpServer
@@ -23,7 +22,6 @@ from proxy.agent.readiness import STATS_QUERY, Observed, Readiness, read_stats
 from proxy.agent.relay import Relay
 from proxy.agent.scrape import MergedMetrics
 from proxy.agent.status_server import StatusServer
-from proxy.bootstrap import ADMIN_PORT, AGENT_PORT, STATS_PORT, STATUS_PORT
 from proxy.observability import logging
 from proxy.observability.stats import StatsStore
 from proxy.tls.secrets import SecretStore
@@ -35,18 +33,6 @@ _ADMIN_SECONDS = 2.0
 log = logging.logger("agent")
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where the agent and its Envoy listen; tests use others."""
-
-    agent: int = AGENT_PORT
-    status: int = STATUS_PORT
-    relay: int = envoy_bootstrap.RELAY_PORT
-    admin: int = ADMIN_PORT
-    stats: int = STATS_PORT
-    host: str = "0.0.0.0"
-
-
 def run(settings: Settings) -> int:
     """Run until Envoy ends or a signal says so; the exit status."""
     binary = envoy_process.find(os.environ)
@@ -56,9 +42,8 @@ def run(settings: Settings) -> int:
 class EnvoyAgent:
     """Builds the agent's parts and lets them run."""
 
-    def __init__(self, settings: Settings, binary: Path, ports: Ports | None = None) -> None:
+    def __init__(self, settings: Settings, binary: Path) -> None:
         self._settings, self._binary = settings, binary
-        self._ports = ports or Ports()
         self._stats = StatsStore()
         self._secrets = SecretStore()
         self._readiness = Readiness()
@@ -66,7 +51,7 @@ class EnvoyAgent:
         self._drained = False
 
     async def run(self) -> int:
-        settings, ports = self._settings, self._ports
+        settings, ports = self._settings, self._settings.ports
         relay = Relay(self._secrets, lambda: control_plane.connect(settings))
         ca = CaClient(control_plane.connect(settings), self._secrets, settings.identity, settings.secret_ttl)
         pages = StatusServer(
@@ -78,12 +63,12 @@ class EnvoyAgent:
         )
         servers = [
             (HttpServer(relay.answer, "agent"), "127.0.0.1", ports.relay),
-            (HttpServer(pages.agent_port, "agent"), ports.host, ports.agent),
-            (HttpServer(pages.ready_port, "agent"), ports.host, ports.status),
+            (HttpServer(pages.agent_port, "agent"), "0.0.0.0", ports.agent),
+            (HttpServer(pages.ready_port, "agent"), "0.0.0.0", ports.status),
         ]
         tasks = [asyncio.create_task(ca.run())]
         with tempfile.TemporaryDirectory(prefix="glassmesh-agent-") as directory:
-            config = envoy_bootstrap.write(settings, ports.relay, ports.admin, ports.stats)
+            config = envoy_bootstrap.write(settings)
             envoy = EnvoyProcess(self._binary, config, Path(directory))
             try:
                 for server, host, port in servers:
@@ -154,7 +139,7 @@ class EnvoyAgent:
         return await self._ask_envoy("GET", path)
 
     async def _ask_envoy(self, method: str, path: str) -> str:
-        client = HttpClient("127.0.0.1", self._ports.admin)
+        client = HttpClient("127.0.0.1", self._settings.ports.admin)
         try:
             answer = await client.request(
                 method, path, within=_ADMIN_SECONDS, headers=[("Connection", "close")]

@@ -11,16 +11,12 @@ from typing import Any
 
 from proxy.agent.environment import Settings
 from proxy.bootstrap import (
-    ADMIN_PORT,
-    STATS_PORT,
     rest_source,
     socket_address,
     static_cluster,
     xds_cluster,
 )
 from proxy.observability.stats import SIDECAR_PREFIXES, SIDECAR_SUFFIXES
-
-RELAY_PORT = 15009
 
 _T = "type.googleapis.com/"
 _HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -39,17 +35,12 @@ _TAGS = {
 }
 
 
-def write(
-    settings: Settings,
-    relay_port: int = RELAY_PORT,
-    admin_port: int = ADMIN_PORT,
-    stats_port: int = STATS_PORT,
-) -> dict[str, Any]:
+def write(settings: Settings) -> dict[str, Any]:
     """The bootstrap as a JSON object."""
     return {
         "node": settings.node("envoy"),
         "admin": {
-            "address": socket_address("127.0.0.1", admin_port),
+            "address": socket_address("127.0.0.1", settings.ports.admin),
             "profile_path": "/dev/null",
         },
         "stats_config": {
@@ -60,10 +51,10 @@ def write(
         "dynamic_resources": {"lds_config": rest_source(), "cds_config": rest_source()},
         "static_resources": {
             "clusters": [
-                xds_cluster("127.0.0.1", relay_port),
-                static_cluster("prometheus_stats", "127.0.0.1", admin_port),
+                xds_cluster("127.0.0.1", settings.ports.relay),
+                static_cluster("prometheus_stats", "127.0.0.1", settings.ports.admin),
             ],
-            "listeners": [_stats_listener(stats_port)],
+            "listeners": [_stats_listener(settings.ports.stats)],
         },
     }  # fmt: skip
 

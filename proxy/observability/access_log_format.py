@@ -8,12 +8,13 @@ Reference: Envoy "Access logging", command operators; Istio's default line, refe
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import msgspec
 
 from proxy.observability import response_flags
 from proxy.observability.stream_info import Headers, StreamInfo
@@ -66,7 +67,11 @@ def compile_json(fields: Mapping[str, Any], *, omit_empty: bool = False) -> Line
     render = _json_value(dict(fields), omit_empty)
 
     def line(info: StreamInfo) -> str:
-        return json.dumps(render(info), ensure_ascii=False, separators=(",", ":")) + "\n"
+        value = render(info)
+        try:
+            return msgspec.json.encode(value).decode() + "\n"
+        except UnicodeEncodeError:  # bytes of a header that are no UTF-8; JSON cannot carry them
+            return msgspec.json.encode(_sanitized(value)).decode() + "\n"
 
     return line
 
@@ -86,6 +91,14 @@ def _json_value(value: Any, omit_empty: bool) -> Callable[[StreamInfo], Any]:
     if len(parts) == 1 and not isinstance(parts[0], str):
         return parts[0]
     return compile_text(value, omit_empty=omit_empty)
+
+
+def _sanitized(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sanitized(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_sanitized(inner) for inner in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _text(get: Getter, missing: str) -> Getter:
