@@ -24,7 +24,10 @@ async def inject(review: Review) -> dict[str, Any]:
     if (space["metadata"].get("labels") or {}).get("istio-injection") != "enabled":
         return review.object
     spec = review.object["spec"]
-    return {**review.object, "spec": {**spec, "containers": [*spec["containers"], {"name": "istio-proxy", "image": "auto"}]}}
+    return {
+        **review.object,
+        "spec": {**spec, "containers": [*spec["containers"], {"name": "istio-proxy", "image": "auto"}]},
+    }
 
 
 async def check(review: Review) -> Verdict:

@@ -29,7 +29,11 @@ async def test_finalizers_hold_an_object(api: Any, make: Any) -> None:
 
 async def test_a_client_cannot_mark_or_unmark(api: Any, make: Any) -> None:
     body = make.config_map()
-    body["metadata"] |= {"finalizers": ["example.com/hold"], "deletionTimestamp": "2020-01-01T00:00:00Z", "uid": "mine"}
+    body["metadata"] |= {
+        "finalizers": ["example.com/hold"],
+        "deletionTimestamp": "2020-01-01T00:00:00Z",
+        "uid": "mine",
+    }
     _, made = await api("POST", f"{NS}/configmaps", body)
     assert "deletionTimestamp" not in made["metadata"]
     assert made["metadata"]["uid"] != "mine"

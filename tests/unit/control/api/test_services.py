@@ -34,8 +34,14 @@ async def test_a_service_made_again_has_its_address_again(api: Any) -> None:
 
 
 async def test_chosen_addresses(api: Any) -> None:
-    assert (await api("POST", f"{NS}/services", service("a", clusterIP="10.96.7.7")))[1]["spec"]["clusterIPs"] == ["10.96.7.7"]
-    for address, why in (("10.96.7.7", "already allocated"), ("10.0.0.1", "not in the valid range"), ("x", "valid IP")):
+    assert (await api("POST", f"{NS}/services", service("a", clusterIP="10.96.7.7")))[1]["spec"][
+        "clusterIPs"
+    ] == ["10.96.7.7"]
+    for address, why in (
+        ("10.96.7.7", "already allocated"),
+        ("10.0.0.1", "not in the valid range"),
+        ("x", "valid IP"),
+    ):
         code, status = await api("POST", f"{NS}/services", service("b", clusterIP=address))
         assert (code, why in status["message"]) == (422, True)
     code, status = await api("PATCH", f"{NS}/services/a", {"spec": {"clusterIP": "10.96.7.8"}}, type=MERGE)
@@ -43,7 +49,9 @@ async def test_chosen_addresses(api: Any) -> None:
 
 
 async def test_headless_and_external(api: Any) -> None:
-    assert (await api("POST", f"{NS}/services", service("h", clusterIP="None")))[1]["spec"]["clusterIP"] == "None"
+    assert (await api("POST", f"{NS}/services", service("h", clusterIP="None")))[1]["spec"][
+        "clusterIP"
+    ] == "None"
     external = {"metadata": {"name": "e"}, "spec": {"type": "ExternalName", "externalName": "example.com"}}
     assert "clusterIP" not in (await api("POST", f"{NS}/services", external))[1]["spec"]
 
@@ -52,7 +60,11 @@ async def test_endpoints_follow_pods(api: Any, make: Any) -> None:
     spec = {"selector": {"app": "p"}, "ports": [{"port": 80, "targetPort": "web"}]}
     await api("POST", f"{NS}/services", {"metadata": {"name": "s"}, "spec": spec})
     ports = [{"name": "web", "containerPort": 8080}]
-    await api("POST", f"{NS}/pods", make.pod(nodeName="n", containers=[{"name": "c", "image": "i:1", "ports": ports}]))
+    await api(
+        "POST",
+        f"{NS}/pods",
+        make.pod(nodeName="n", containers=[{"name": "c", "image": "i:1", "ports": ports}]),
+    )
     await api("PATCH", f"{NS}/pods/p/status", {"status": {"podIP": "10.244.0.9"}}, type=MERGE)
     waiting = await api.until(f"{NS}/endpoints/s", lambda _, body: "subsets" in body)
     assert [a["ip"] for a in waiting["subsets"][0]["notReadyAddresses"]] == ["10.244.0.9"]
@@ -60,7 +72,9 @@ async def test_endpoints_follow_pods(api: Any, make: Any) -> None:
     await api("PATCH", f"{NS}/pods/p/status", ready, type=MERGE)
     body = await api.until(f"{NS}/endpoints/s", lambda _, body: "addresses" in body["subsets"][0])
     assert body["subsets"][0]["ports"] == [{"name": "", "port": 8080, "protocol": "TCP"}]
-    found = await api.until(f"{SLICES}/s-glass", lambda code, body: code == 200 and body["endpoints"][0]["conditions"]["ready"])
+    found = await api.until(
+        f"{SLICES}/s-glass", lambda code, body: code == 200 and body["endpoints"][0]["conditions"]["ready"]
+    )
     assert found["endpoints"][0]["addresses"] == ["10.244.0.9"]
     assert found["metadata"]["labels"]["kubernetes.io/service-name"] == "s"
     await api("DELETE", f"{NS}/services/s")
