@@ -134,12 +134,10 @@ class Authority:
         public_key = csr.public_key()
         if not isinstance(public_key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
             raise BadRequest("CSR key type is not supported")
+        most = int(self.max_ttl.total_seconds())
+        if seconds > most:
+            raise BadRequest(f"requested TTL {seconds}s is greater than the max allowed TTL {most}s")
         ttl = timedelta(seconds=seconds) if seconds > 0 else self.default_ttl
-        if ttl > self.max_ttl:
-            raise BadRequest(
-                f"requested TTL {int(ttl.total_seconds())}s is greater than the max allowed TTL "
-                f"{int(self.max_ttl.total_seconds())}s"
-            )
         leaf = self._sign(public_key, [x509.UniformResourceIdentifier(identity)], ttl, x509.Name([]))
         return [leaf.public_bytes(_PEM).decode(), *(c.public_bytes(_PEM).decode() for c in self._chain)]
 
