@@ -134,7 +134,6 @@ async def write_root(api: ApiClient, directory: Path) -> None:
 def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(prog="python -m cli.compose", description=__doc__)
     flags.add_argument("--kubeconfig", type=Path, required=True, help="the control plane's own")
-    flags.add_argument("--server", required=True, help="the API's URL from here")
     flags.add_argument("--host-server", required=True, help="the API's URL from the host")
     flags.add_argument("--host-kubeconfig", type=Path, required=True, help="where the host's kubeconfig goes")
     flags.add_argument("--host-owner", type=Path, required=True, help="a file of the host user's")
@@ -155,7 +154,6 @@ class ComposeNode:
         self._options = options
         self._kubeconfig: str | None = None
         self._tokens_due = 0.0
-        self._own_kubeconfig = options.ready.with_name("kubeconfig")
 
     async def set_up(self, api: ApiClient) -> None:
         for obj in objects(self._options.manifests):
@@ -170,13 +168,12 @@ class ComposeNode:
             await write_token(api, each)
         self._tokens_due = now + TOKEN_SECONDS / 2
 
-    def refresh_kubeconfigs(self) -> None:
-        """Ours and the host's, when the control plane wrote a new one."""
+    def refresh_kubeconfig(self) -> None:
+        """The host's, when the control plane wrote a new one."""
         kubeconfig = self._options.kubeconfig.read_text()
         if kubeconfig == self._kubeconfig:
             return
         self._kubeconfig = kubeconfig
-        write(self._own_kubeconfig, with_server(kubeconfig, self._options.server), 0o600, (0, 0))
         target: Path = self._options.host_kubeconfig
         owner = self._options.host_owner.stat()
         os.chown(target.parent, owner.st_uid, owner.st_gid)
@@ -184,8 +181,8 @@ class ComposeNode:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`."""
-        self.refresh_kubeconfigs()
-        api = ApiClient(self._own_kubeconfig)
+        self.refresh_kubeconfig()
+        api = ApiClient(self._options.kubeconfig)
         services, endpoints = Cache(api, SERVICES), Cache(api, ENDPOINTS)
         dns = DnsServer(zone(services, endpoints))
         following = [asyncio.create_task(cache.run()) for cache in (services, endpoints)]
@@ -194,7 +191,7 @@ class ComposeNode:
             await services.synced.wait()
             await dns.start(self._options.dns_address)
             while not stop.is_set():
-                self.refresh_kubeconfigs()
+                self.refresh_kubeconfig()
                 await self.refresh(api, time.monotonic())
                 self._options.ready.touch()
                 with contextlib.suppress(TimeoutError):
