@@ -44,6 +44,7 @@ from proxy.tls.contexts import downstream_context, upstream_context
 from proxy.tls.secrets import SecretStore
 from proxy.upstream.cluster_builder import ClusterParts
 from proxy.upstream.cluster_manager import ClusterManager
+from proxy.upstream.connector import Connector
 
 Logger = Callable[[StreamInfo], None]
 
@@ -81,19 +82,25 @@ class Services:
 
 
 class DataPlane:
-    """`listeners` and `clusters` are the managers, for admin pages."""
+    """`listeners` and `clusters` are the managers, for admin pages. `connector` and `now` are replaced in tests."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, services: Services) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        services: Services,
+        connector: Connector | None = None,
+        now: Callable[[], float] = clock.monotonic,
+    ) -> None:
         self._loop = loop
         self._services = services
-        self.deadlines = Deadlines(loop.call_at, loop.time)
+        self.deadlines = Deadlines(loop.call_later, now)
         draw = random.random
-        self._world = RouterEnvironment({}, self.deadlines, clock.monotonic, draw, pause)
+        self._world = RouterEnvironment({}, self.deadlines, now, draw, pause)
         self._routes: dict[str, RouteHolder] = {}
         self._hcm_parts = HcmParts(
             services.stats, services.access_loggers, services.istio_http_stats, services.peer_metadata, draw
         )
-        connector = SocketConnector(loop, self.deadlines)
+        connector = connector or SocketConnector(loop, self.deadlines)
         self.clusters = ClusterManager(
             ClusterParts(
                 stats=services.stats,

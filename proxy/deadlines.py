@@ -17,7 +17,7 @@ class Timer(Protocol):
     def cancel(self) -> None: ...
 
 
-CallAt = Callable[[float, Callable[[], None]], Timer]
+CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
 class Deadline:
@@ -31,11 +31,11 @@ class Deadline:
 
 
 class Deadlines:
-    """`call_at(when, callback)` and `now()` are those of one monotonic clock, in seconds."""
+    """`call_later(delay, callback)` is the loop's; `now()` a monotonic clock, and the data path's own. Seconds."""
 
-    def __init__(self, call_at: CallAt, now: Callable[[], float]) -> None:
-        self._call_at = call_at
-        self._now = now
+    def __init__(self, call_later: CallLater, now: Callable[[], float]) -> None:
+        self._call_later = call_later
+        self.now = now
         self._buckets: dict[int, dict[Deadline, None]] = {}
         self._order: list[int] = []  # heap of bucket numbers
         self._timer: Timer | None = None
@@ -56,7 +56,7 @@ class Deadlines:
 
     def after(self, delay: float, action: Callable[[], None]) -> Deadline:
         """`arm`, relative to now; seconds."""
-        return self.arm(self._now() + delay, action)
+        return self.arm(self.now() + delay, action)
 
     @staticmethod
     def disarm(deadline: Deadline) -> None:
@@ -67,11 +67,11 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_for = self._order[0]
-        self._timer = self._call_at(self._timer_for * RESOLUTION, self._sweep)
+        self._timer = self._call_later(max(0.0, self._timer_for * RESOLUTION - self.now()), self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None
-        due = int(self._now() / RESOLUTION)
+        due = int(self.now() / RESOLUTION)
         while self._order and self._order[0] <= due:
             bucket = self._buckets.pop(heapq.heappop(self._order))
             while bucket:

@@ -76,9 +76,9 @@ class ClientConnection:
         peer = peer_identity(sock) if isinstance(sock, ssl.SSLSocket) else None
         self.peer_uri_san = peer.uri_san if peer is not None else None
         self._deadlines = deadlines
-        self._now = loop.time
+        self._now = deadlines.now
         self._idle_timeout = pool.cluster.idle_timeout
-        self._idle_since = loop.time()
+        self._idle_since = deadlines.now()
         self._deadline: Deadline | None = None
         if self._idle_timeout:
             self._deadline = deadlines.after(self._idle_timeout, self._check_idle)

@@ -84,7 +84,7 @@ class HttpConnection:
         self.facts = facts
         self.connection = Connection(loop, sock, self)
         self.flow = Flow(self._on_flow_end)
-        self.now = clock.monotonic
+        self.now = deadlines.now
         self.wall = clock.wall
         self.original_destination = facts.original_destination
         self.client = self._client_facts()

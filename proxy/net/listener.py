@@ -114,7 +114,7 @@ class AcceptedConnection:
         self._http: str | None = None
         self._deadline: Deadline | None = None
         self._chain: RuntimeChain | None = None
-        self._started = clock.monotonic()
+        self._started = self._deadlines.now()
         self._started_wall = clock.wall()
         self._runtime: ListenerRuntime
 
@@ -297,7 +297,7 @@ class AcceptedConnection:
     def _log_refusal(self, termination: str | None, flag: int, transport: str | None = None) -> None:
         info = StreamInfo()
         info.start, info.start_time = self._started, self._started_wall
-        info.end = clock.monotonic()
+        info.end = self._deadlines.now()
         info.response_flags = flag
         info.response_code_details = termination
         info.downstream_local_address = format_address(self._destination)

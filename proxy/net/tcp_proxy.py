@@ -149,6 +149,7 @@ class TcpConnection:
         self, proxy: TcpProxyFilter, sock: socket.socket, facts: DownstreamFacts, cluster: str
     ) -> None:
         self._proxy = proxy
+        self._now = proxy.deadlines.now
         self._facts = facts
         self._cluster_name = cluster
         self._cluster: Cluster | None = None
@@ -163,7 +164,7 @@ class TcpConnection:
         self._done = False
         self.original_destination = facts.original_destination
         self.info = info = StreamInfo()
-        info.start, info.start_time = facts.started or clock.monotonic(), facts.started_wall or clock.wall()
+        info.start, info.start_time = facts.started or self._now(), facts.started_wall or clock.wall()
         info.downstream_local_address = facts.local_address
         info.downstream_remote_address = facts.remote_address
         info.requested_server_name = facts.sni
@@ -221,7 +222,7 @@ class TcpConnection:
         up = self._up.connection = Connection(self._proxy.loop, sock, self._up)
         down = self._down.connection
         assert down is not None
-        self._last = clock.monotonic()
+        self._last = self._now()
         if self._proxy.idle_timeout:
             self._idle = self._proxy.deadlines.after(self._proxy.idle_timeout, self._check_idle)
         up.start()
@@ -243,7 +244,7 @@ class TcpConnection:
         self._early.append(data)
 
     def touch(self) -> None:
-        self._last = clock.monotonic()
+        self._last = self._now()
 
     def on_half_close(self, side: _Side) -> None:
         other = side.peer.connection
@@ -265,7 +266,7 @@ class TcpConnection:
     def _check_idle(self) -> None:
         self._idle = None
         due = self._last + self._proxy.idle_timeout
-        if clock.monotonic() >= due:
+        if self._now() >= due:
             self._proxy.stats.idle_timeout.value += 1
             self._finish(0)
             return
@@ -304,7 +305,7 @@ class TcpConnection:
         stats.cx_active.value -= 1
         stats.rx_bytes.value += info.bytes_received
         stats.tx_bytes.value += info.bytes_sent
-        info.end = clock.monotonic()
+        info.end = self._now()
         self._proxy.ended(self)
         for logger in self._proxy.loggers:
             logger(info)
