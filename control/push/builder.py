@@ -48,11 +48,13 @@ class ContextBuilder:
         self._cache = cache
         self._mesh = mesh
         self._parsed: dict[str, dict[Key, tuple[Object, object]]] = {}
+        self._parts: tuple[list[object], ...] = ()
+        self._context = PushContext(mesh)
 
     def build(self) -> PushContext:
+        """The context of now; the same one as before while nothing that matters has changed."""
         domain = self._mesh.clusterDomain
-        return PushContext(
-            self._mesh,
+        parts = (
             self._all(service.KIND, lambda obj: service_from(obj, domain)),
             self._all(pod.KIND, workload_from),
             self._all(virtual_service.KIND, lambda obj: config.virtual_service(obj, domain)),
@@ -60,6 +62,10 @@ class ContextBuilder:
             self._all(gateway.KIND, config.gateway),
             self._all(peer_authentication.KIND, config.peer_authentication),
         )
+        if parts != self._parts:
+            self._parts = parts  # type: ignore[assignment]  # only compared
+            self._context = PushContext(self._mesh, *parts)
+        return self._context
 
     def _all(self, kind: Kind, parse: Callable[[Object], T | None]) -> list[T]:
         return [parsed for parsed in self._each(kind, parse) if parsed is not None]

@@ -201,4 +201,4 @@ def application(discovery: Discovery) -> web.Application:
 
 def runner(app: web.Application) -> web.AppRunner:
     """Serves an application so that a request whose client has gone ends at once."""
-    return web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+    return web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
