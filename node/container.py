@@ -54,13 +54,21 @@ class Container:
     """One container of one pod. `make_spec` is asked before every start; it may raise UnknownImage or UnknownField."""
 
     def __init__(
-        self, host: Host, pod: Object, spec: Object, pod_ip: str, policy: str, make_spec: Callable[[], Spec]
+        self,
+        host: Host,
+        pod: Object,
+        spec: Object,
+        pod_ip: str,
+        policy: str,
+        is_init: bool,
+        make_spec: Callable[[], Spec],
     ) -> None:
         self._host = host
         self._pod = pod
         self._spec = spec
         self._pod_ip = pod_ip
         self._policy = policy
+        self.is_init = is_init  # runs to its end before the next container starts
         self._make_spec = make_spec
         self._back_off = BackOff(host.back_off_base)
         self._child: Child | None = None

@@ -103,6 +103,8 @@ def _describe(worker: PodWorker) -> dict[str, Any]:
             "pid": container.record.pid,
             "ready": container.record.ready,
             "restarts": container.record.restarts,
+            "init": container.is_init,
+            "state": container.record.state,
             "memory": session_memory(container.record.pid) if container.record.pid else 0,
             "spec": container.inside(),
         }
@@ -112,6 +114,7 @@ def _describe(worker: PodWorker) -> dict[str, Any]:
         "namespace": worker.namespace,
         "name": worker.name,
         "labels": worker.pod["metadata"].get("labels") or {},
+        "annotations": worker.pod["metadata"].get("annotations") or {},
         "ip": worker.ip,
         "network": worker.network_name,
         "containers": containers,

@@ -170,7 +170,8 @@ class PodWorker:
             path = network.NETNS / self.network_name
             return build(self.pod, spec, path, self._placement, self._volumes, machine.view, lookup)
 
-        return Container(host, self.pod, spec, self.ip, policy, make_spec)
+        is_init = spec in (self.pod["spec"].get("initContainers") or []) and policy != "Always"
+        return Container(host, self.pod, spec, self.ip, policy, is_init, make_spec)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

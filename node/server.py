@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 NODE_NAME = "glassmesh"
 GATEWAY_SERVICE = ("istio-system", "istio-ingressgateway")
 ROTATE_SECONDS = 30.0
-END_SECONDS = 3.0  # for containers to end by themselves when the mesh goes down
+END_SECONDS = 1.0  # for processes to end by themselves when the mesh goes down
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ async def _start(
     inside = socket.create_server(("127.0.0.1", outside.getsockname()[1]), backlog=128)
     control_log = settings.state / "logs" / "control.log"
     control = ControlPlane(processes, command(settings.state), inside.fileno(), control_log)
+    stack.push_async_callback(control.stop, END_SECONDS)  # once nobody starts it again
     background(control.run(), stack)
-    stack.push_async_callback(control.stop, END_SECONDS)
 
     api = ApiClient(settings.state / "kubeconfig")
     stack.push_async_callback(api.close)
