@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from control.resources.destination import subset_name_problem
 from control.resources.istio_types import (
+    ExportTo,
     IstioObject,
     WorkloadSelector,
-    check_export_to,
     duplicates,
     istio_kind,
     wildcard_domain_problem,
@@ -48,25 +49,26 @@ class Subset(Model):
                 yield FieldError("labels", f"invalid tag value: {json.dumps(value)}")
 
 
+def _check_host(host: str) -> str:
+    problem = wildcard_domain_problem(host)
+    if problem:
+        raise ValueError(problem)
+    return host
+
+
 class DestinationRuleSpec(Model):
     """Policies for traffic to a host, applied after routing."""
 
-    host: str
+    host: Annotated[str, AfterValidator(_check_host)]
     trafficPolicy: TrafficPolicy | None = None
     subsets: list[Subset] | None = None
-    exportTo: list[str] | None = None
+    exportTo: ExportTo | None = None
     workloadSelector: WorkloadSelector | None = None
 
     @model_validator(mode="after")
     def _valid(self) -> DestinationRuleSpec:
-        return self.found(*self._problems(), *check_export_to(self.exportTo))
-
-    def _problems(self) -> Iterator[FieldError]:
-        problem = wildcard_domain_problem(self.host)
-        if problem:
-            yield FieldError("host", problem)
-        for name in duplicates([subset.name for subset in self.subsets or []]):
-            yield FieldError("subsets", f"duplicate subset names: {name}")
+        names = duplicates([subset.name for subset in self.subsets or []])
+        return self.found(*(FieldError("subsets", f"duplicate subset names: {name}") for name in names))
 
 
 class DestinationRule(IstioObject):

@@ -1,7 +1,6 @@
 """The `http` rules of a VirtualService.
 
-The types are the API's; each checks itself, and `HTTPRoute.conflicts` says what may not stand together, which depends on whether
-the VirtualService is a delegate. Reference: istio.io/api networking/v1alpha3/virtual_service.proto; validation as
+The types are the API's, and each checks itself. Reference: istio.io/api networking/v1alpha3/virtual_service.proto; validation as
 istio's validateHTTPRoute, validateHTTPRouteConflict, validateHTTPRetry.
 """
 
@@ -353,13 +352,14 @@ class HTTPRoute(Model):
     websocketUpgrade: Annotated[AnyObject | bool | None, NOT_YET] = None
 
     @model_validator(mode="after")
-    def _weights(self) -> HTTPRoute:
-        return self.found(*check_weights([entry.weight for entry in self.route or []], "route"))
+    def _consistent(self) -> HTTPRoute:
+        weights = check_weights([entry.weight for entry in self.route or []], "route")
+        return self.found(*weights, *self._conflicts())
 
-    def conflicts(self, in_delegate: bool) -> Iterator[FieldError]:
-        """Fields that may not stand together, with paths relative to the rule."""
+    def _conflicts(self) -> Iterator[FieldError]:
+        """Fields that may not stand together."""
         if self.delegate is not None:
-            yield from self._root_conflicts(in_delegate)
+            yield from self._root_conflicts()
         elif self.redirect is not None:
             yield from self._excludes("redirect", "redirect", "route", "directResponse", "fault", "rewrite")
         elif self.directResponse is not None:
@@ -369,9 +369,7 @@ class HTTPRoute(Model):
         if self.mirror is not None and self.mirrors:
             yield FieldError("mirrors", "HTTP route cannot contain both mirror and mirrors")
 
-    def _root_conflicts(self, in_delegate: bool) -> Iterator[FieldError]:
-        if in_delegate:
-            yield FieldError("delegate", "delegate HTTP route cannot contain delegate")
+    def _root_conflicts(self) -> Iterator[FieldError]:
         for field in ("route", "redirect", "directResponse"):
             if getattr(self, field):
                 yield FieldError(field, f"root HTTP route {self.name or ''} must not specify {field}")

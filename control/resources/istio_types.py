@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, PlainValidator, WithJsonSchema, 
 
 from control.resources.kind import Column, FieldError, Kind, Object, Verdict
 from control.resources.metadata import META_LIST_KEYS, TopLevel
-from control.resources.model import Model, field_path, join_path, merge_keys, schema, validator
+from control.resources.model import Model, Problems, field_path, merge_keys, schema, validator
 
 VERSIONS = ("v1", "v1beta1", "v1alpha3")
 MESH_GATEWAY = "mesh"
@@ -172,26 +172,24 @@ def host_matches(wide: str, narrow: str) -> bool:
     return wide.startswith("*") and narrow.removeprefix("*").endswith(wide[1:])
 
 
-def below(error: FieldError, path: str) -> FieldError:
-    """The same error, seen from the parent of what was checked."""
-    return FieldError(join_path(path, error.path), error.message, error.reason)
-
-
 def duplicates(values: list[str]) -> list[str]:
     return sorted({value for value in values if values.count(value) > 1})
 
 
-def check_export_to(export_to: list[str] | None) -> Iterator[FieldError]:
-    values = export_to or []
-    for value in duplicates(values):
-        yield FieldError("exportTo", f"duplicate entries in exportTo: {value}")
+def _check_export_to(values: list[str]) -> list[str]:
+    problems = [FieldError("", f"duplicate entries in exportTo: {value}") for value in duplicates(values)]
     for index, value in enumerate(values):
         if value not in ("*", ".", "~") and not _LABEL.fullmatch(value):
-            yield FieldError(f"exportTo[{index}]", f"invalid exportTo namespace: {json.dumps(value)}")
+            problems.append(FieldError(f"[{index}]", f"invalid exportTo namespace: {json.dumps(value)}"))
     if len(values) > 1 and "*" in values:
-        yield FieldError(
-            "exportTo", "cannot have both public (*) and non-public exportTo values for a resource"
-        )
+        why = "cannot have both public (*) and non-public exportTo values for a resource"
+        problems.append(FieldError("", why))
+    if problems:
+        raise Problems(problems)
+    return values
+
+
+ExportTo = Annotated[list[str], AfterValidator(_check_export_to)]
 
 
 class PercentModel(Model):

@@ -9,22 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import Annotated
 
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 
 from control.resources.http_rule import HTTPRoute
 from control.resources.istio_types import (
     MESH_GATEWAY,
+    ExportTo,
     IstioObject,
-    below,
-    check_export_to,
     fqdn_problem,
     host_matches,
     istio_kind,
     wildcard_domain_problem,
 )
 from control.resources.kind import Column, FieldError, Object
-from control.resources.model import Model
+from control.resources.model import Model, Problems
 from control.resources.tcp_rule import TCPRoute, TLSRoute
 
 
@@ -45,33 +45,54 @@ def _gateway_problem(name: str) -> str | None:
     return fqdn_problem(short)
 
 
+def _check_hosts(hosts: list[str]) -> list[str]:
+    problems = []
+    for index, host in enumerate(hosts):
+        problem = None if _is_ip(host) else wildcard_domain_problem(host)
+        if problem:
+            problems.append(FieldError(f"[{index}]", problem))
+    for index, host in enumerate(hosts if not problems else ()):
+        for other in hosts[index + 1 :]:
+            if host_matches(host, other) or host_matches(other, host):
+                problems.append(FieldError("", f"duplicate hosts in virtual service: {host} & {other}"))
+    if problems:
+        raise Problems(problems)
+    return hosts
+
+
+def _check_gateways(gateways: list[str]) -> list[str]:
+    found = ((index, _gateway_problem(gateway)) for index, gateway in enumerate(gateways))
+    problems = [FieldError(f"[{index}]", problem) for index, problem in found if problem]
+    if problems:
+        raise Problems(problems)
+    return gateways
+
+
 class VirtualServiceSpec(Model):
     """Hosts, where they are bound (sidecars, gateways), and the rules, first match wins."""
 
-    hosts: list[str] | None = None
-    gateways: list[str] | None = None
+    hosts: Annotated[list[str], AfterValidator(_check_hosts)] | None = None
+    gateways: Annotated[list[str], AfterValidator(_check_gateways)] | None = None
     http: list[HTTPRoute] | None = None
     tls: list[TLSRoute] | None = None
     tcp: list[TCPRoute] | None = None
-    exportTo: list[str] | None = None
+    exportTo: ExportTo | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> VirtualServiceSpec:
-        delegate = not self.hosts
-        problems = list(self._delegate_problems()) if delegate else list(self._host_problems())
+        problems = list(self._mesh_problems() if self.hosts else self._delegate_problems())
         if not (self.http or self.tls or self.tcp):
             problems.append(FieldError("", "http, tcp or tls must be provided in virtual service"))
-        for index, gateway in enumerate(self.gateways or []):
-            problem = _gateway_problem(gateway)
-            if problem:
-                problems.append(FieldError(f"gateways[{index}]", problem))
-        for index, rule in enumerate(self.http or []):
-            problems += [below(error, f"http[{index}]") for error in rule.conflicts(delegate)]
-        problems += self._sni_problems()
-        return self.found(*problems, *check_export_to(self.exportTo))
+        return self.found(*problems, *self._sni_problems())
 
     def applies_to_mesh(self) -> bool:
         return MESH_GATEWAY in (self.gateways or [MESH_GATEWAY])
+
+    def _mesh_problems(self) -> Iterator[FieldError]:
+        for index, host in enumerate(self.hosts or []):
+            if host == "*" and self.applies_to_mesh():
+                why = "wildcard host * is not allowed for virtual services bound to the mesh gateway"
+                yield FieldError(f"hosts[{index}]", why)
 
     def _delegate_problems(self) -> Iterator[FieldError]:
         if self.gateways:
@@ -80,23 +101,9 @@ class VirtualServiceSpec(Model):
             yield FieldError("tls", "delegate virtual service must have no tls specified")
         if self.tcp:
             yield FieldError("tcp", "delegate virtual service must have no tcp specified")
-
-    def _host_problems(self) -> Iterator[FieldError]:
-        hosts = self.hosts or []
-        bad = False
-        for index, host in enumerate(hosts):
-            problem = None if _is_ip(host) else wildcard_domain_problem(host)
-            if problem is None and host == "*" and self.applies_to_mesh():
-                problem = "wildcard host * is not allowed for virtual services bound to the mesh gateway"
-            if problem:
-                bad = True
-                yield FieldError(f"hosts[{index}]", problem)
-        if bad:
-            return
-        for index, host in enumerate(hosts):
-            for other in hosts[index + 1 :]:
-                if host_matches(host, other) or host_matches(other, host):
-                    yield FieldError("hosts", f"duplicate hosts in virtual service: {host} & {other}")
+        for index, rule in enumerate(self.http or []):
+            if rule.delegate is not None:
+                yield FieldError(f"http[{index}].delegate", "delegate HTTP route cannot contain delegate")
 
     def _sni_problems(self) -> Iterator[FieldError]:
         hosts = self.hosts or []
