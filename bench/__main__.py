@@ -57,7 +57,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "machine": machine.description(),
         "cpus_of": pins.text,
         "effort": vars(effort),
-        "configuration": "Istio-shaped resources of bench/xds_shapes.py, the same for every peer",
+        "configuration": "compiled by the control plane, moved to loopback (bench/compiled.py)",
         "workloads": {},
     }
     for workload in WORKLOADS:

@@ -27,11 +27,11 @@ ROWS: list[tuple[str, str, float, str]] = [
     ("requests_per_second", "requests/s", 1, ",.0f"),
     ("p50_us", "p50, ms", 1e-3, ".2f"),
     ("p99_us", "p99, ms", 1e-3, ".2f"),
-    ("cpu_us_per_request", "CPU per request and sidecar, µs", 1, ".1f"),
-    ("cpu_us_per_request_client", "  client sidecar, µs", 1, ".1f"),
-    ("cpu_us_per_request_server", "  server sidecar, µs", 1, ".1f"),
-    ("rate_p50_us", "p50 at the fixed rate, ms", 1e-3, ".2f"),
-    ("rate_p99_us", "p99 at the fixed rate, ms", 1e-3, ".2f"),
+    ("cpu_us_per_request", "CPU a request, µs", 1, ".1f"),
+    ("cpu_us_per_request_client", "  client sidecar", 1, ".1f"),
+    ("cpu_us_per_request_server", "  server sidecar", 1, ".1f"),
+    ("rate_p50_us", "p50 at fixed rate, ms", 1e-3, ".2f"),
+    ("rate_p99_us", "p99 at fixed rate, ms", 1e-3, ".2f"),
     ("rss_idle_kib", "RSS idle, MiB", 1 / 1024, ".1f"),
     ("rss_kib", "RSS after, MiB", 1 / 1024, ".1f"),
     ("pss_kib", "PSS after, MiB", 1 / 1024, ".1f"),
@@ -95,7 +95,7 @@ def workload_document(results: list[Measured]) -> dict[str, Any]:
 
 
 def table(title: str, document: Mapping[str, Any], titles: Mapping[str, str]) -> Table:
-    """One column per peer: medians with lowest and highest beside them; then ours over Envoy's."""
+    """One column per peer: medians, with half the distance of lowest and highest; then ours over Envoy's."""
     found = Table(title=title, title_justify="left", title_style="bold")
     found.add_column("")
     for name in document["peers"]:
@@ -116,7 +116,7 @@ def _cell(peer: Mapping[str, Any], key: str, scale: float, form: str) -> str:
     if value is None:
         return "–"
     text = format(value * scale, form)
-    if key in peer["spread"] and len(peer["rounds"]) > 1:
+    if key in peer["spread"] and len(peer["rounds"]) > 1 and value:
         low, high = peer["spread"][key]
-        text += f" [dim]({low * scale:{form}}–{high * scale:{form}})[/dim]"
+        text += f" [dim]±{(high - low) / 2 / value:.0%}[/dim]"
     return text

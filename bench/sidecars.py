@@ -21,7 +21,7 @@ from bench.workloads.workload import Ports, Workload
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-CLIENT_NODE = "sidecar~127.0.0.1~client.default~default.svc.cluster.local"
+CLIENT_NODE = "sidecar~127.0.0.2~client.default~default.svc.cluster.local"
 SERVER_NODE = "sidecar~127.0.0.1~app.default~default.svc.cluster.local"
 
 
@@ -68,7 +68,9 @@ def start_pair(
     if peer.command is None:
         return Pair(peer, app_port)
     client, server, client_admin, server_admin, xds_port = free_ports(5)
-    snapshots = workload.snapshots(Ports(client, server, app_port), Authority())
+    snapshots = workload.snapshots(
+        Ports(client, server, app_port), Authority(), peer.user_agent_name == "envoy"
+    )
     xds_file = directory / f"{peer.name}-xds.json"
     xds_file.write_text(json.dumps(dict(zip((CLIENT_NODE, SERVER_NODE), snapshots, strict=True))))
     xds = children.start(

@@ -20,7 +20,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Workload:
-    """`snapshots` gives the xDS of (client, server); `host` is the authority the generator asks for."""
+    """`snapshots` gives the xDS of (client, server), for vanilla Envoy or for ours; `host` is the authority the generator asks for."""
 
     name: str
     title: str
@@ -29,4 +29,4 @@ class Workload:
     body_bytes: int
     rate: float
     """Requests/s of the open loop, which every peer gets alike."""
-    snapshots: Callable[[Ports, Authority], tuple[Snapshot, Snapshot]]
+    snapshots: Callable[[Ports, Authority, bool], tuple[Snapshot, Snapshot]]

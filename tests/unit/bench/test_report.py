@@ -49,5 +49,5 @@ def test_the_table_names_every_peer_and_the_ratio() -> None:
         console.print(table("title", document, {"envoy": "Envoy", "glassmesh": "Glassmesh"}))
     text = capture.get()
     assert "Glassmesh" in text
-    assert "90.0 (80.0–100.0)" in text
+    assert "90.0 ±11%" in text
     assert "0.50" in text
