@@ -103,6 +103,14 @@ class Sidecar:
             self._metrics.flush_tcp()
             self._logs.close()
 
+    def stop(self) -> None:
+        """End now, without a drain."""
+        self._stop.set()
+
+    def bound_address(self, listener: str) -> tuple[str, int]:
+        """Where a listener really is, for one bound to port 0."""
+        return self._data_plane.listeners.bound_address(listener)
+
     def _services(self) -> Services:
         metadata = self._bootstrap.node.get("metadata") or {}
         node_id = str(self._bootstrap.node.get("id", ""))

@@ -69,14 +69,14 @@ class HttpServer:
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the bound address. Raises `OSError` if the port is taken."""
-        server = await asyncio.start_server(self._connected, host, port, limit=MAX_HEAD, backlog=128)
+        server = await asyncio.start_server(self.serve_connection, host, port, limit=MAX_HEAD, backlog=128)
         self._servers.append(server)
         bound: tuple[str, int] = server.sockets[0].getsockname()[:2]
         return bound
 
     async def start_on(self, sock: socket.socket) -> None:
         """Serve a socket that listens already."""
-        self._servers.append(await asyncio.start_server(self._connected, sock=sock, limit=MAX_HEAD))
+        self._servers.append(await asyncio.start_server(self.serve_connection, sock=sock, limit=MAX_HEAD))
 
     async def close(self) -> None:
         """Stop listening and drop the connections."""
@@ -87,7 +87,8 @@ class HttpServer:
         await asyncio.gather(*self._connections, return_exceptions=True)
         self._servers.clear()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer the requests of one accepted connection until it ends."""
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)

@@ -70,7 +70,10 @@ class CaClient:
         """One new key and certificate, in place when this returns."""
         made = await self._make_request(self._identity)
         body = json.dumps({"csr": made.csr_pem, "validity_duration": round(self._validity)}).encode()
-        response = await self._http.request("POST", PATH, body, within=_TIMEOUT)
+        try:
+            response = await self._http.request("POST", PATH, body, within=_TIMEOUT)
+        finally:
+            self._http.close()  # the next one is hours away
         chain = _chain(response.status, response.body)
         *own, root = chain
         self._secrets.set_validation(ROOT, root)
