@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from cli.columns import line, widths
 from node import running_mesh
 from node.running_mesh import SIDECAR, Pod
 
+HEADINGS = ["NAMESPACE", "POD", "READY", "SIDECAR", "STATUS", "RESTARTS", "IP", "MEMORY"]
 MEBIBYTE = 2**20
 
 
@@ -27,32 +27,33 @@ def command(state: Path) -> None:
     except running_mesh.NotRunning as error:
         raise click.ClickException(str(error)) from None
     pods = [Pod(document) for document in answer["pods"]]
-    table = Table(
-        "NAMESPACE", "POD", "READY", "SIDECAR", "STATUS", "RESTARTS", "IP", "MEMORY", box=None, pad_edge=False
-    )
-    for pod in sorted(pods, key=lambda pod: (pod.namespace, pod.name)):
-        table.add_row(*row(pod))
-    console = Console(soft_wrap=True)
-    console.print(table)
+    lines = [HEADINGS, *(row(pod) for pod in sorted(pods, key=lambda pod: (pod.namespace, pod.name)))]
+    sizes = widths(lines)
+    for cells in lines:
+        click.echo(line(cells, sizes))
     own = answer["memory"]
     total = sum(memory(pod) for pod in pods) + sum(own.values())
-    console.print(
+    click.echo(
         f"\ncontrol plane {own['control'] // MEBIBYTE} MiB, node {own['node'] // MEBIBYTE} MiB, "
-        f"all {total // MEBIBYTE} MiB; gateway http://127.0.0.1:{run.gateway_port}, API 127.0.0.1:{run.api_port}",
-        highlight=False,
+        f"all {total // MEBIBYTE} MiB; gateway http://127.0.0.1:{run.gateway_port}, API 127.0.0.1:{run.api_port}"
     )
 
 
-def row(pod: Pod) -> tuple[str, ...]:
+def row(pod: Pod) -> list[str]:
     """One pod as a line of the table."""
     regular = [each for each in pod.containers if not each["init"]]
     ready = sum(each["ready"] for each in regular)
     restarts = sum(each["restarts"] for each in regular)
     size = f"{memory(pod) // MEBIBYTE} MiB"
-    return (
-        pod.namespace, pod.name, f"{ready}/{len(regular)}", sidecar(pod), condition(pod), str(restarts),
-        pod.document["ip"], size,
-    )  # fmt: skip
+    shown = [
+        f"{ready}/{len(regular)}",
+        sidecar(pod),
+        condition(pod),
+        str(restarts),
+        str(pod.document["ip"]),
+        size,
+    ]
+    return [pod.namespace, pod.name, *shown]
 
 
 def memory(pod: Pod) -> int:

@@ -9,6 +9,7 @@ import importlib.resources
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,7 +98,7 @@ def _bring_up(
     if documents:
         _apply(client, documents)
         _say(begun, f"{len(documents)} objects applied")
-    _wait_for_pods(client, running, begun)
+    _wait_for_pods(state, client, running, begun)
     _summary(state, run)
 
 
@@ -155,13 +156,14 @@ def _apply_one(client: Client, obj: Object) -> None:
     client.request("PATCH", path, query, obj, content_type=APPLY)
 
 
-def _wait_for_pods(client: Client, running: teardown.Handle, begun: float) -> None:
+def _wait_for_pods(state: Path, client: Client, running: teardown.Handle, begun: float) -> None:
     """Until every Deployment is available; after READY_SECONDS says which is not and goes on."""
     deadline = time.monotonic() + READY_SECONDS
     told = -1
     while True:
         deployments = client.get("/apis/apps/v1/deployments")["items"]
-        waiting = [each for each in deployments if not _is_available(each)]
+        up = Counter((pod.namespace, pod.workload) for pod in running_mesh.pods(state) if pod.ready)
+        waiting = [each for each in deployments if not _is_available(each, up)]
         ready = len(deployments) - len(waiting)
         if ready != told:
             _progress(f"{ready}/{len(deployments)} workloads ready", done=not waiting, begun=begun)
@@ -181,12 +183,17 @@ def _wait_for_pods(client: Client, running: teardown.Handle, begun: float) -> No
         time.sleep(POLL_SECONDS)
 
 
-def _is_available(deployment: Object) -> bool:
-    status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
-    seen = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
-    return bool(
-        seen and status.get("updatedReplicas", 0) >= wanted and status.get("availableReplicas", 0) >= wanted
+def _is_available(deployment: Object, up: Counter[tuple[str, str]]) -> bool:
+    """Both the API and the node say so: a status in the store may be the last mesh's."""
+    metadata, status, wanted = (
+        deployment["metadata"],
+        deployment.get("status") or {},
+        deployment["spec"]["replicas"],
     )
+    if status.get("observedGeneration", 0) < metadata.get("generation", 1):
+        return False
+    counts = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0))
+    return bool(min(*counts, up[metadata["namespace"], metadata["name"]]) >= wanted)
 
 
 def _say(begun: float, text: str) -> None:

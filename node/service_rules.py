@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from node.api_client import Object
 from node.cache import Key, key_of
+from node.network import SERVICES
 
-SERVICE_NETWORK = "10.96.0.0/16"
 MASQUERADE_MARK = "0x4000"
 AFFINITY_SECONDS = 10800
 
@@ -90,7 +90,8 @@ def _filter(ports: list[ServicePort]) -> Iterator[str]:
             comment = f'-m comment --comment "{port.name} has no endpoints"'
             yield f"-A KUBE-SERVICES -d {port.address}/32 -p {port.protocol} {comment} --dport {port.port} -j REJECT\n"
     # The name server is an address of ours; everything else that was not translated leads nowhere.
-    yield f"-A FORWARD -d {SERVICE_NETWORK} -j REJECT\n"
+    yield f"-A FORWARD -d {SERVICES} -j REJECT\n"
+    yield f"-A OUTPUT ! -o lo -d {SERVICES} -j REJECT\n"
 
 
 def _nat(ports: list[ServicePort]) -> Iterator[str]:

@@ -6,6 +6,7 @@ Decides nothing about the mesh's content. Reference: ARCHITECTURE.md, "On one ma
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sys
@@ -43,10 +44,10 @@ def start(wish: Wish) -> RunState:
             f"a mesh already runs with {wish.state} (pid {previous.pid}); `glassmesh down` ends it"
         )
     _make_directories(wish.state)
-    (wish.state / "kubeconfig").unlink(
-        missing_ok=True
-    )  # the last mesh's: its return says that this one's API is there
-    with _api_listener(previous) as api, _gateway_listener(wish.gateway_port) as gateway:
+    kubeconfig = wish.state / "kubeconfig"
+    port = _last_api_port(kubeconfig)
+    kubeconfig.unlink(missing_ok=True)  # its return says that this mesh's API is there
+    with _api_listener(port) as api, _gateway_listener(wish.gateway_port) as gateway:
         argv = [sys.executable, "-m", "node", "--state", str(wish.state)]
         argv += ["--api-fd", str(API_FD), "--gateway-fd", str(GATEWAY_FD)]
         if wish.back_off is not None:
@@ -87,14 +88,20 @@ def _make_directories(state: Path) -> None:
         (state / name).mkdir(exist_ok=True)
 
 
-def _api_listener(previous: RunState | None) -> socket.socket:
-    """The port of the last time, if it is free, so that terminals with a kubeconfig stay connected."""
-    if previous is not None:
-        try:
-            return socket.create_server(("127.0.0.1", previous.api_port), backlog=128)
-        except OSError:
-            pass  # taken meanwhile
-    return socket.create_server(("127.0.0.1", 0), backlog=128)
+def _last_api_port(kubeconfig: Path) -> int:
+    """The API's port of the last time, so that a terminal with a kubeconfig stays connected; 0 when there was none."""
+    try:
+        found = re.search(r"server: https://127\.0\.0\.1:(\d+)", kubeconfig.read_text())
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
+
+
+def _api_listener(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=128)
+    except OSError:  # taken meanwhile
+        return socket.create_server(("127.0.0.1", 0), backlog=128)
 
 
 def _gateway_listener(port: int | None) -> socket.socket:
