@@ -1,6 +1,7 @@
 """The configuration that our control plane compiles for a pair of sidecars, moved to loopback ports.
 
-The mesh is one service `app`, port 9080 named http, with a client pod and a server pod. What is moved, and nothing else:
+The mesh is one service `app`, port 9080 named http, with a client pod and a server pod, mutual TLS STRICT, so that an answer
+proves it. What is moved, and nothing else:
 the client's `0.0.0.0_9080` listener binds a port of its own (no iptables hand it connections); `virtualInbound` binds the
 service's target port; the app is a fixed endpoint where Istio sends to the original destination. Listeners for
 capture (15001, and the 15006 of the client) are left out. Vanilla Envoy gets what the control plane gives vanilla Envoy:
@@ -17,6 +18,7 @@ from bench.pki import Authority, spiffe_id
 from bench.xds_server import TYPE_URLS, Snapshot
 from control.compile.compiler import compile_proxy
 from control.mesh_config import MeshConfig
+from control.push.config import peer_authentication
 from control.push.context import PushContext
 from control.push.proxy import Proxy
 from control.registry.service import service_from
@@ -30,8 +32,9 @@ Json = dict[str, Any]
 
 
 def _pod(name: str, ip: str) -> Json:
+    labels = {"app": name, "version": "v1", "security.istio.io/tlsMode": "istio"}
     return {
-        "metadata": {"name": name, "namespace": "default", "labels": {"app": name, "version": "v1"}},
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
         "spec": {"serviceAccountName": name, "containers": [{"name": name}]},
         "status": {"podIP": ip, "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
     }
@@ -46,10 +49,19 @@ def _context(target_port: int) -> PushContext:
             "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": target_port}],
         },
     }
+    strict = {
+        "metadata": {"name": "default", "namespace": "default"},
+        "spec": {"mtls": {"mode": "STRICT"}},
+    }
     mesh = MeshConfig()
     found = service_from(service, mesh.clusterDomain)
     pods = [workload_from(_pod("client", CLIENT_IP)), workload_from(_pod("app", SERVER_IP))]
-    return PushContext(mesh, [found] if found else [], [pod for pod in pods if pod])
+    return PushContext(
+        mesh,
+        [found] if found else [],
+        [pod for pod in pods if pod],
+        peer_authentications=[peer_authentication(strict)],
+    )
 
 
 def _compiled(context: PushContext, name: str, ip: str, vanilla: bool, authority: Authority) -> Snapshot:
