@@ -58,7 +58,7 @@ class EnvoyAgent:
             self._not_ready,
             MergedMetrics(self._stats, self._envoy_metrics, settings.prometheus_annotations),
             AppProbes(settings.app_probers, settings.ip),
-            quit=lambda: self._finish(drained=True),
+            quit=self.stop,
             drain=self._start_drain,
         )
         servers = [
@@ -84,6 +84,10 @@ class EnvoyAgent:
                 for server, _, _ in servers:
                     await server.close()
                 relay.close()
+
+    def stop(self) -> None:
+        """End now, without a drain."""
+        self._finish(drained=True)
 
     def _on_signals(self) -> None:
         loop = asyncio.get_running_loop()
