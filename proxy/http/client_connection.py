@@ -51,6 +51,7 @@ class ClientConnection:
         "_now",
         "_trailers",
         "connection",
+        "informational",
         "local_address",
         "peer_uri_san",
         "pool",
@@ -70,6 +71,7 @@ class ClientConnection:
         host, port = sock.getsockname()[:2]
         self.local_address = f"{host}:{port}"
         self._decoder = HttptoolsResponseDecoder()
+        self.informational = self._decoder.informational  # 1xx responses not yet passed on
         self._exchange: Exchange | None = None
         self._chunking = False
         self._trailers = pool.cluster.enable_trailers
@@ -90,11 +92,6 @@ class ClientConnection:
         """The request goes out now; the response it will get."""
         self._exchange = exchange
         return self._decoder.expect(method)
-
-    @property
-    def informational(self) -> list[tuple[int, Headers]]:
-        """1xx responses received and not yet passed on."""
-        return self._decoder.informational
 
     def send_request(
         self, stream: DownstreamStream, headers: Headers, chunks: list[bytes], end: bool

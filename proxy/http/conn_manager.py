@@ -33,7 +33,7 @@ from proxy.router.route import Route
 
 log = logging.getLogger(__name__)
 
-Terminal = Callable[[Stream], Awaitable[None]]
+Terminal = Callable[[Stream, Route | None], Awaitable[None] | None]
 _NOTHING: frozenset[bytes] = frozenset()
 _EXPECT = frozenset({b"expect"})
 
@@ -59,6 +59,7 @@ class HttpConnection:
         "_out_mark",
         "_stream",
         "_terminal",
+        "_valid_authority",
         "client",
         "connection",
         "draining",
@@ -101,6 +102,7 @@ class HttpConnection:
         self._idle_deadline: Deadline | None = None
         self._idle_since = 0.0
         self._in_mark = self._out_mark = 0
+        self._valid_authority = b""
 
     def _client_facts(self) -> ClientFacts:
         facts = self.facts
@@ -152,45 +154,43 @@ class HttpConnection:
         """Answer one request; returns whether the connection can carry another."""
         stream = self._open_stream(request)
         try:
-            if (
-                self._codec_error is not None
-                and not request.complete
-                and request is self._decoder.requests[-1]
-            ):
+            if self._codec_error is not None and self._is_last_open(request):
                 raise self._codec_error
             reply = self._admit(stream, request)
             if reply is None:
-                await self._run(stream)
-            else:
+                # Filters in order, then the terminal one; the first local reply ends it.
+                stream.route = self._find_route(stream)
+                for hook in self.settings.chain.request_hooks:
+                    result = hook(stream)
+                    if result is not None:
+                        reply = result if isinstance(result, LocalReply) else await result
+                        if reply is not None:
+                            break
+                else:
+                    pending = self._terminal(stream, stream.route)
+                    if pending is not None:
+                        await pending
+            if reply is not None:
                 stream.reply(reply)
-            if stream.upgrade is not None and stream.info.response_code == 101:
-                return False
-            return self._stays_open(stream)
+            return stream.ended and not stream.closes
         except CodecError as error:
             self._break_off(stream, error)
             return False
         except Disconnected:
-            stream.info.response_flags |= flags.DC
-            stream.info.response_code_details = "downstream_remote_disconnect"
-            self.settings.stats.downstream_cx_destroy_remote_active_rq.value += 1
-            self.settings.stats.downstream_rq_rx_reset.value += 1
+            self._on_disconnected(stream)
             return False
         finally:
             self._complete(stream)
 
-    async def _run(self, stream: Stream) -> None:
-        """Filters in order, then the terminal one; the first local reply ends it."""
-        settings = self.settings
-        stream.route = self._find_route(stream)
-        self._apply_decorator(stream)
-        for hook in settings.chain.request_hooks:
-            result = hook(stream)
-            if result is not None:
-                reply = result if isinstance(result, LocalReply) else await result
-                if reply is not None:
-                    stream.reply(reply)
-                    return
-        await self._terminal(stream)
+    def _is_last_open(self, request: Request) -> bool:
+        """Whether what the client broke is this request's body."""
+        return not request.complete and request is self._decoder.requests[-1]
+
+    def _on_disconnected(self, stream: Stream) -> None:
+        stream.info.response_flags |= flags.DC
+        stream.info.response_code_details = "downstream_remote_disconnect"
+        self.settings.stats.downstream_cx_destroy_remote_active_rq.value += 1
+        self.settings.stats.downstream_rq_rx_reset.value += 1
 
     # A request begins.
 
@@ -225,14 +225,31 @@ class HttpConnection:
                 self._linger = True
                 return LocalReply(400, details="missing_host_header")
             authority = b""
-        h1_rules.check_authority(authority)
+        if authority != self._valid_authority:  # a client mostly asks for one host
+            h1_rules.check_authority(authority)
+            self._valid_authority = authority
         stream.authority = stream.info.authority = authority
         if request.target[:1] != b"/":
             refused = self._admit_special_target(stream, request)
             if refused is not None:
                 return refused
+        if settings.suspect_path is not None and settings.suspect_path.search(stream.path):
+            refused = self._normalize_path(stream)
+            if refused is not None:
+                return refused
+        stream.info.path = stream.path
+        if request.upgrade:
+            refused = self._admit_upgrade(stream, request)
+            if refused is not None:
+                return refused
+        self._mutate(stream, request)
+        stream.info.request_headers = stream.headers
+        return None
+
+    def _normalize_path(self, stream: Stream) -> LocalReply | None:
+        settings = self.settings
         try:
-            path = normalize(
+            stream.path = normalize(
                 stream.path,
                 normalize_path=settings.normalize_path,
                 merge_slashes=settings.merge_slashes,
@@ -244,13 +261,6 @@ class HttpConnection:
         except PathRedirect as redirect:
             location = ((b"location", redirect.path),)
             return LocalReply(307, details="path_normalization_failed", headers=location)
-        stream.path = stream.info.path = path
-        if request.upgrade:
-            refused = self._admit_upgrade(stream, request)
-            if refused is not None:
-                return refused
-        self._mutate(stream, request)
-        stream.info.request_headers = stream.headers
         return None
 
     def _admit_special_target(self, stream: Stream, request: Request) -> LocalReply | None:
@@ -304,7 +314,8 @@ class HttpConnection:
             scheme = b"https" if client.tls else b"http"
             headers.append((b"x-forwarded-proto", scheme))
         stream.scheme = scheme
-        headers = request_headers.forward_client_cert(headers, fields, settings.client_cert.mode, client)
+        if client.xfcc is not None or b"x-forwarded-client-cert" in fields:
+            headers = request_headers.forward_client_cert(headers, fields, settings.client_cert.mode, client)
         if settings.generate_request_id and b"x-request-id" not in fields:
             headers.append((b"x-request-id", request_id.generate()))
         stream.headers = headers
@@ -324,46 +335,31 @@ class HttpConnection:
         return headers
 
     def _find_route(self, stream: Stream) -> Route | None:
-        table = self.settings.routes.table
+        settings = self.settings
+        table = settings.routes.table
         if table is None:
             return None
-        return table.route(
+        route = table.route(
             stream.headers,
             authority=stream.authority,
             path=stream.path,
             method=stream.method,
             scheme=stream.scheme,
-            draw=self.settings.draw(),
+            draw=settings.draw(),
         )
-
-    def _apply_decorator(self, stream: Stream) -> None:
-        """`x-envoy-decorator-operation` names the span: set by the client side, consumed by the server side."""
-        operation = self.settings.tracing_operation
-        if operation is None:
-            return
-        name = b"x-envoy-decorator-operation"
-        if name in stream.body.fields:
-            stream.headers[:] = [pair for pair in stream.headers if pair[0] != name]
-        if operation == "EGRESS" and stream.route is not None and stream.route.decorator_operation:
-            stream.headers.append((name, stream.route.decorator_operation))
+        if settings.tracing_operation is not None:
+            _apply_decorator(stream, route, settings.tracing_operation)
+        return route
 
     # A request ends.
 
     def closes_after(self, stream: Stream) -> bool:
         """Whether the response must say `connection: close`."""
         body = stream.body
-        return (
-            self._linger
-            or self.draining
-            or not body.keep_alive
-            or not body.complete
-            or stream.upgrade is not None
-        )
-
-    def _stays_open(self, stream: Stream) -> bool:
-        if stream.ended and not stream.body.complete:
+        if not body.complete:
             self.settings.stats.downstream_rq_response_before_rq_complete.value += 1
-        return stream.ended and not self.closes_after(stream)
+            return True
+        return self._linger or self.draining or not body.keep_alive or stream.upgrade is not None
 
     def _complete(self, stream: Stream) -> None:
         self._stream = None
@@ -524,6 +520,15 @@ class HttpConnection:
 
 def _ignore(connection: HttpConnection) -> None:
     """The end was reported already."""
+
+
+def _apply_decorator(stream: Stream, route: Route | None, operation: str) -> None:
+    """`x-envoy-decorator-operation` names the span: set by the client side, consumed by the server side."""
+    name = b"x-envoy-decorator-operation"
+    if name in stream.body.fields:
+        stream.headers = [pair for pair in stream.headers if pair[0] != name]
+    if operation == "EGRESS" and route is not None and route.decorator_operation:
+        stream.headers.append((name, route.decorator_operation))
 
 
 def _codec_reply(error: CodecError) -> LocalReply:

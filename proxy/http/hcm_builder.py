@@ -19,7 +19,7 @@ from proxy.http.filters.istio_alpn import IstioAlpn
 from proxy.http.filters.peer_metadata import PeerMetadata, PeerMetadataParts
 from proxy.http.filters.set_filter_state import ALPN_OBJECT, SetFilterState
 from proxy.http.hcm_stats import HcmStats
-from proxy.http.path_normalization import EscapedSlashes
+from proxy.http.path_normalization import EscapedSlashes, suspect
 from proxy.http.settings import ForwardClientCert, HcmSettings, RouteSource
 from proxy.observability.stats import StatsStore
 from proxy.observability.stream_info import StreamInfo
@@ -100,9 +100,14 @@ def build(
         routes=routes,
         chain=FilterChain(one for one in filters if one is not None),
         draw=parts.draw,
+        suspect_path=suspect(
+            normalize_path=wanted.normalize_path,
+            merge_slashes=wanted.merge_slashes,
+            escaped=_escaped_slashes(wanted.path_with_escaped_slashes_action),
+        ),
         loggers=tuple(loggers),
         server_name=wanted.server_name.encode(),
-        server_transformation=wanted.server_header_transformation,
+        overwrites_server=wanted.server_header_transformation == "OVERWRITE",
         normalize_path=wanted.normalize_path,
         merge_slashes=wanted.merge_slashes,
         escaped_slashes=_escaped_slashes(wanted.path_with_escaped_slashes_action),

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from proxy.deadlines import Deadlines
-from proxy.http.conn_manager import HttpConnection
+from proxy.http.conn_manager import HttpConnection, Terminal
 from proxy.http.settings import HcmSettings
-from proxy.http.stream import Stream
 from proxy.net.downstream import DownstreamFacts
 
 
@@ -24,7 +23,7 @@ class HttpNetworkFilter:
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
         settings: HcmSettings,
-        terminal: Callable[[Stream], Awaitable[None]],
+        terminal: Terminal,
         on_count: Callable[[int], None],
     ) -> None:
         self._loop = loop

@@ -17,6 +17,7 @@ _ESCAPED_SLASH = re.compile(rb"%(?:2[Ff]|5[Cc])")
 _SLASHES = re.compile(rb"/{2,}")
 # A path without any of these is normal already.
 _SUSPECT = re.compile(rb"%|/\.|\\|#")
+_SUSPECT_OR_SLASHES = re.compile(rb"%|/\.|\\|#|//")
 _FORBIDDEN = re.compile(rb"#|%00")
 
 
@@ -39,6 +40,15 @@ class PathRedirect(Exception):
     def __init__(self, path: bytes) -> None:
         super().__init__(path)
         self.path = path
+
+
+def suspect(
+    *, normalize_path: bool, merge_slashes: bool, escaped: EscapedSlashes
+) -> re.Pattern[bytes] | None:
+    """What a target must contain for `normalize` to change or refuse it; None: nothing."""
+    if merge_slashes:
+        return _SUSPECT_OR_SLASHES
+    return _SUSPECT if normalize_path or escaped is not EscapedSlashes.KEEP_UNCHANGED else None
 
 
 def normalize(target: bytes, *, normalize_path: bool, merge_slashes: bool, escaped: EscapedSlashes) -> bytes:

@@ -6,6 +6,7 @@ Reference: envoy.extensions.filters.network.http_connection_manager.v3.HttpConne
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -53,9 +54,11 @@ class HcmSettings:
     routes: RouteSource
     chain: FilterChain
     draw: Callable[[], float]
+    suspect_path: re.Pattern[bytes] | None = None
+    """Found in a path that must be looked at closer; None when paths are left alone."""
     loggers: tuple[Callable[[StreamInfo], None], ...] = ()
     server_name: bytes = b"envoy"
-    server_transformation: str = "OVERWRITE"
+    overwrites_server: bool = True  # else `server` is only added where the upstream sent none
     normalize_path: bool = False
     merge_slashes: bool = False
     escaped_slashes: EscapedSlashes = EscapedSlashes.KEEP_UNCHANGED

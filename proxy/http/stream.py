@@ -37,6 +37,7 @@ class Stream:
         "body",
         "body_chunked",
         "body_framed",
+        "closes",
         "ended",
         "filter_state",
         "flow",
@@ -71,6 +72,7 @@ class Stream:
         self.filter_state: dict[str, Any] | None = None
         self.response_started = False
         self.ended = False
+        self.closes = False  # the connection ends with this response
         self._chunking = False
 
     # The request body.
@@ -105,23 +107,28 @@ class Stream:
         trailers: Headers | None,
     ) -> None:
         """See DownstreamStream; `fields` indexes the upstream's headers as received."""
-        switching = status == 101 and self.upgrade is not None
+        settings = self._settings
+        overwrite = settings.overwrites_server
+        if status == 101 and self.upgrade is not None:
+            self._switch_protocols(headers, chunks, end)
+            return
         if not RESPONSE_REMOVED.isdisjoint(fields):
-            kept = (b"connection", b"upgrade") if switching else ()
-            headers = [pair for pair in headers if pair[0] in kept or pair[0] not in RESPONSE_REMOVED]
-        if self._settings.server_transformation == "OVERWRITE" and b"server" in fields:
+            headers = [pair for pair in headers if pair[0] not in RESPONSE_REMOVED]
+        if overwrite and b"server" in fields:
             headers = [pair for pair in headers if pair[0] != b"server"]
         if b"date" not in fields:
             headers.append((b"date", http_date.value(self._connection.wall())))
-        if self._settings.server_transformation == "OVERWRITE" or b"server" not in fields:
-            headers.append((b"server", self._settings.server_name))
-        if switching:
-            self._start(status, headers)
-            self._connection.connection.write(h1_encode.response_head(status, headers) + b"".join(chunks))
-            self._count_sent(chunks)
-            self._finish_if(end)
-            return
+        if overwrite or b"server" not in fields:
+            headers.append((b"server", settings.server_name))
         self._begin(status, headers, b"content-length" in fields, end and not chunks, chunks, end, trailers)
+
+    def _switch_protocols(self, headers: Headers, chunks: list[bytes], end: bool) -> None:
+        """101: from here on the body is whatever the two sides agreed on, unframed."""
+        headers.append((b"date", http_date.value(self._connection.wall())))
+        headers.append((b"server", self._settings.server_name))
+        self.closes = True
+        self._start(101, headers)
+        self._write(h1_encode.response_head(101, headers), chunks, end)
 
     def send_local_reply(
         self,
@@ -156,26 +163,20 @@ class Stream:
         trailers: Headers | None,
     ) -> None:
         if self._connection.closes_after(self):
+            self.closes = True
             headers.append((b"connection", b"close"))
         self._start(status, headers)
-        if has_length or status == 204:
-            pass
-        elif bodiless and (self.method == b"HEAD" or status == 304 or self._is_local_or_empty(end)):
-            if self.method == b"HEAD":
-                headers.append((b"transfer-encoding", b"chunked"))
-            else:
+        if not has_length and status != 204:
+            if bodiless and self.method != b"HEAD":
                 headers.append((b"content-length", b"0"))
-        else:
-            headers.append((b"transfer-encoding", b"chunked"))
-            self._chunking = True
+            else:
+                headers.append((b"transfer-encoding", b"chunked"))
+                self._chunking = not bodiless
         head = h1_encode.response_head(status, headers)
-        body = self._framed(chunks, end, trailers)
-        self._connection.connection.write(head + body if body else head)
-        self._count_sent(chunks)
-        self._finish_if(end)
-
-    def _is_local_or_empty(self, end: bool) -> bool:
-        return end
+        if self._chunking:
+            self._write_chunked(head, chunks, end, trailers)
+        else:
+            self._write(head, chunks, end)
 
     def _start(self, status: int, headers: Headers) -> None:
         """Run the response hooks over the head and note it."""
@@ -187,28 +188,26 @@ class Stream:
         self.response_started = True
 
     def send_body(self, chunks: list[bytes], end: bool, trailers: Headers | None) -> None:
-        data = self._framed(chunks, end, trailers)
-        if data:
-            self._connection.connection.write(data)
-        self._count_sent(chunks)
-        self._finish_if(end)
+        if self._chunking:
+            self._write_chunked(b"", chunks, end, trailers)
+        else:
+            self._write(b"", chunks, end)
 
-    def _framed(self, chunks: list[bytes], end: bool, trailers: Headers | None) -> bytes:
-        if not self._chunking:
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        parts = [h1_encode.chunk(chunk) for chunk in chunks]
+    def _write(self, head: bytes, chunks: list[bytes], end: bool) -> None:
+        """One write for head and body; `end` ends the stream."""
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if head or body:
+            self._connection.connection.write(head + body if head else body)
+        self.info.bytes_sent += len(body)
+        self.ended = end
+
+    def _write_chunked(self, head: bytes, chunks: list[bytes], end: bool, trailers: Headers | None) -> None:
+        parts = [head, *map(h1_encode.chunk, chunks)]
         if end:
             parts.append(h1_encode.last_chunk(trailers if self._settings.enable_trailers else None))
-        return b"".join(parts)
-
-    def _count_sent(self, chunks: list[bytes]) -> None:
-        info = self.info
-        for chunk in chunks:
-            info.bytes_sent += len(chunk)
-
-    def _finish_if(self, end: bool) -> None:
-        if end:
-            self.ended = True
+        self._connection.connection.write(b"".join(parts))
+        self.info.bytes_sent += sum(map(len, chunks))
+        self.ended = end
 
     def reset(self, flags: int, details: str) -> None:
         """Break the response off: HTTP/1.1 can only close the connection."""

@@ -18,7 +18,9 @@ from typing import Protocol
 
 HIGH_WATER = 256 * 1024
 _PLAIN_READ = 64 * 1024
-_TLS_READ = 16 * 1024  # SSL_read gives at most one record
+# SSL_read gives at most one record and reads no further ahead, so a read of the largest record leaves nothing decrypted
+# inside OpenSSL that no readiness event would announce.
+_TLS_READ = 16 * 1024
 _BLOCKED = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -71,8 +73,9 @@ class Connection:
         self._send: Callable[[bytes | memoryview], int] = sock.send
         self._read_size = _PLAIN_READ
         if self.tls is not None:
-            # read and write are SSLSocket's own thin methods over OpenSSL; recv and send add checks we do not need.
-            self._read, self._send, self._read_size = self.tls.read, self.tls.write, _TLS_READ
+            # SSLSocket's methods only add checks for a closed or unwrapped socket, which cannot happen here.
+            openssl = self.tls._sslobj  # type: ignore[attr-defined]
+            self._read, self._send, self._read_size = openssl.read, openssl.write, _TLS_READ
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
         self._reading = False
@@ -91,9 +94,6 @@ class Connection:
         if not self._reading and not self.closed:
             self._reading = True
             self._loop.add_reader(self.fd, self._readable)
-            if self.tls is not None and self.tls.pending():
-                # OpenSSL holds decrypted bytes the kernel knows nothing of; no event will announce them.
-                self._loop.call_soon(self._readable)
 
     def pause_reading(self) -> None:
         if self._reading:
@@ -111,6 +111,10 @@ class Connection:
             data = self._read(self._read_size)
         except _BLOCKED:
             return
+        except ssl.SSLEOFError:
+            data = (
+                b""  # the peer went without close_notify; what was announced decides whether that is an error
+            )
         except OSError as error:
             self._fail(error)
             return
@@ -120,13 +124,6 @@ class Connection:
             return
         self.bytes_in += len(data)
         self.owner.on_data(data)
-        tls = self.tls
-        while tls is not None and self._reading and tls.pending():
-            data = tls.read(self._read_size)
-            if not data:
-                break
-            self.bytes_in += len(data)
-            self.owner.on_data(data)
 
     def write(self, data: bytes) -> None:
         """Send now what the kernel takes and keep the rest. Ignored on a closed connection."""

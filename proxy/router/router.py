@@ -8,8 +8,9 @@ Reference: Envoy source/common/router/router.cc; reference §5, §9.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from proxy.deadlines import Deadline, Deadlines
 from proxy.observability import response_flags as flags
@@ -44,24 +45,29 @@ class RouterEnvironment:
     pause: Pause
 
 
-async def route_request(stream: DownstreamStream, route: Route | None, world: RouterEnvironment) -> None:
-    """Answer the stream. Exceptions thrown into the coroutine (a lost client) pass through, resources released."""
+def route_request(
+    stream: DownstreamStream, route: Route | None, world: RouterEnvironment
+) -> Coroutine[Any, Any, None] | None:
+    """Answer the stream: at once (None), or by the coroutine returned, which must be awaited.
+
+    Exceptions thrown into the coroutine (a lost client) pass through, resources released.
+    """
     if route is None:
         stream.send_local_reply(404, b"", flags.NR, "route_not_found")
-        return
+        return None
     stream.info.route_name = route.name
     action = route.action
     if isinstance(action, DirectResponse):
         _answer_directly(stream, action)
-        return
+        return None
     target = action.pick(world.draw())
     stream.info.upstream_cluster = target.cluster
     cluster = world.clusters.get(target.cluster)
     if cluster is None:
         stream.send_local_reply(action.cluster_not_found_status, b"", flags.NC, "cluster_not_found")
-        return
+        return None
     stream.info.upstream_metadata = cluster.upstream
-    await _Forwarding(stream, action, target, cluster, world).run()
+    return _Forwarding(stream, action, target, cluster, world).run()
 
 
 def _answer_directly(stream: DownstreamStream, action: DirectResponse) -> None:
@@ -141,9 +147,11 @@ class _Forwarding:
             self._cluster.stats.upstream_rq_timeout.value += 1
             self._time_out("response_timeout")
         finally:
-            if self._attempt is not None:
-                self._attempt.abandon()
-            self._disarm()
+            attempt = self._attempt
+            if attempt is not None and not attempt.ended:
+                attempt.abandon()
+            if self._deadline is not None or self._try_deadline is not None:
+                self._disarm()
 
     # The request, as every attempt sends it.
 
@@ -174,7 +182,7 @@ class _Forwarding:
         """The request's headers with what differs from try to try."""
         action = self._action
         extra: Headers = []
-        if action.timeouts.route or action.timeouts.per_try:
+        if action.timeouts:
             expected = action.timeouts.expected_ms(self._world.now() - self._started)
             if expected is not None:
                 extra.append((b"x-envoy-expected-rq-timeout-ms", expected))
@@ -189,7 +197,7 @@ class _Forwarding:
 
         Raises UpstreamReset, PerTryTimeout or RouteTimeout if the attempt ended without a response.
         """
-        stream, world = self._stream, self._world
+        stream, pause = self._stream, self._world.pause
         self._attempt = None
         stream.info.upstream_attempts += 1
         host = self._pick_host()
@@ -213,18 +221,20 @@ class _Forwarding:
             while attempt.connection is None:
                 if attempt.failure is not None:
                     raise attempt.failure
-                await world.pause()
+                await pause()
         self._send_request(attempt)
         response = attempt.response
         assert response is not None
         while not response.status:
             if attempt.failure is not None:
                 raise attempt.failure
-            self._pass_informational(attempt)
+            if attempt.connection is not None and attempt.connection.informational:
+                self._pass_informational(attempt)
             if not self._uploaded:
                 self._upload(attempt)
-            await world.pause()
-        self._pass_informational(attempt)
+            await pause()
+        if attempt.connection is not None and attempt.connection.informational:
+            self._pass_informational(attempt)
         if self._wants_another(attempt):
             return False
         await self._pass_response(attempt)
@@ -261,16 +271,15 @@ class _Forwarding:
 
     def _on_uploaded(self) -> None:
         """The whole request was received: from here the timeouts count."""
-        timeouts, world = self._action.timeouts, self._world
-        now = world.now()
+        now = self._world.now()
+        timeouts = self._action.timeouts
         if not self._uploaded:
             self._uploaded = True
             self._uploaded_at = now
             if timeouts.route and self._stream.upgrade is None:
-                self._deadline = world.deadlines.arm(now + timeouts.route, self._on_route_timeout)
-        per_try = timeouts.effective_per_try()
-        if per_try:
-            self._try_deadline = world.deadlines.arm(now + per_try, self._on_per_try_timeout)
+                self._deadline = self._world.deadlines.arm(now + timeouts.route, self._on_route_timeout)
+        if timeouts.per_try:
+            self._try_deadline = self._world.deadlines.arm(now + timeouts.per_try, self._on_per_try_timeout)
 
     def _on_route_timeout(self) -> None:
         self._stream.flow.throw(RouteTimeout())

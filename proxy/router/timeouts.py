@@ -15,16 +15,18 @@ class Timeouts:
     route: float = 0.0
     per_try: float = 0.0
 
-    def effective_per_try(self) -> float:
-        """A per-try timeout not below the route timeout has no effect."""
+    def __post_init__(self) -> None:
         if self.route and self.per_try >= self.route:
-            return 0.0
-        return self.per_try
+            # A per-try timeout not below the route timeout has no effect.
+            object.__setattr__(self, "per_try", 0.0)
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self.route or self.per_try)
 
     def expected_ms(self, elapsed: float) -> bytes | None:
         """`x-envoy-expected-rq-timeout-ms` after `elapsed` s of the route timeout; None: not sent."""
-        per_try = self.effective_per_try()
         if not self.route:
-            return str(int(per_try * 1000)).encode() if per_try else None
+            return b"%d" % (self.per_try * 1000) if self.per_try else None
         left = max(self.route - elapsed, 0.001)
-        return str(int(min(left, per_try or left) * 1000)).encode()
+        return b"%d" % (min(left, self.per_try or left) * 1000)

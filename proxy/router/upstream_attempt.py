@@ -35,10 +35,8 @@ class UpstreamConnection(Protocol):
     requests: int
     local_address: str
     peer_uri_san: str | None
-
-    @property
-    def informational(self) -> list[tuple[int, Headers]]:
-        """1xx responses not yet passed on; the router clears the list."""
+    informational: list[tuple[int, Headers]]
+    """1xx responses not yet passed on; the router clears the list."""
 
     def begin(self, method: bytes, exchange: Any) -> ResponseInProgress: ...
 
@@ -63,7 +61,7 @@ class UpstreamConnection(Protocol):
 class UpstreamAttempt:
     """Waiter of the pool and exchange of the connection."""
 
-    __slots__ = ("_flow", "connection", "failure", "host", "pool", "request_sent", "response")
+    __slots__ = ("_flow", "connection", "ended", "failure", "host", "pool", "request_sent", "response")
 
     def __init__(self, flow: Wakeable, host: Host, pool: ConnectionPool) -> None:
         self._flow = flow
@@ -73,6 +71,7 @@ class UpstreamAttempt:
         self.response: ResponseInProgress | None = None
         self.failure: UpstreamReset | None = None
         self.request_sent = False
+        self.ended = False
 
     # The pool reports.
 
@@ -98,6 +97,7 @@ class UpstreamAttempt:
 
     def end(self, *, reusable: bool) -> None:
         """The response is complete."""
+        self.ended = True
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.finish(reusable=reusable)

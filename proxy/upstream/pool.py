@@ -68,7 +68,7 @@ class ConnectionPool:
         breaker = cluster.breaker
         stats = cluster.stats
         if self._idle:
-            if not breaker.requests.allows():
+            if breaker.requests.count >= breaker.requests.limit:
                 stats.upstream_rq_pending_overflow.value += 1
                 raise UpstreamReset(ResetReason.OVERFLOW)
             connection = self._idle.pop()

@@ -67,7 +67,12 @@ class Request(Message):
     __slots__ = ("chunked", "framed", "keep_alive", "method", "target", "upgrade", "version")
 
     def __init__(self) -> None:
-        super().__init__()
+        # Not by super().__init__: this runs for every request.
+        self.headers = []
+        self.fields = {}
+        self.chunks = []
+        self.complete = False
+        self.trailers = None
         self.method = b""
         self.target = b""
         self.version = "HTTP/1.1"
@@ -87,7 +92,11 @@ class Response(Message):
     __slots__ = ("framed_by_eof", "reusable", "status")
 
     def __init__(self) -> None:
-        super().__init__()
+        self.headers = []
+        self.fields = {}
+        self.chunks = []
+        self.complete = False
+        self.trailers = None
         self.status = 0  # 0: no final head yet
         self.reusable = False
         self.framed_by_eof = False
