@@ -8,6 +8,7 @@ Reference: RFC 8446 §4.1.2, RFC 6066 §3, RFC 7301; Envoy source/extensions/fil
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,18 +22,21 @@ NEED_MORE = Verdict.NEED_MORE
 NO = Verdict.NO
 
 MAX_CLIENT_HELLO = 16 * 1024  # Envoy's TLS_MAX_CLIENT_HELLO: a longer hello is not inspected
-MAX_REQUEST_LINE = 8 * 1024  # bytes looked at for the end of an HTTP/1 request line
+MAX_REQUEST_LINE = (
+    64 * 1024
+)  # Envoy's MAX_INSPECT_SIZE: bytes looked at for the end of an HTTP/1 request line
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN = 0, 16
 H2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-# What Envoy's parser takes for a method; the first letter alone rules most other protocols out.
-METHODS = frozenset(
-    b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH NOTIFY "
-    b"OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
-    b"UNSUBSCRIBE".split()
+# Envoy's parser takes any token for a method here, blanks in any number, and for a target what begins with `/` or `*`, or
+# has a scheme. A target without a version is HTTP/0.9, which it calls http/1.0, as every version but 1.1.
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_REQUEST_LINE = re.compile(
+    rb"(?P<method>[!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]+(?P<target>[\x01-\x08\x0b\x0c\x0e-\x1f!-~]+)"
+    rb"(?:[ \t]+HTTP/(?P<version>[0-9]\.[0-9]))?[ \t]*\Z"
 )
-_FIRST_LETTERS = frozenset(method[:1] for method in METHODS)
+_TARGET = re.compile(rb"[/*]|[A-Za-z][A-Za-z0-9+.\-]*://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +79,34 @@ class _Reader:
 
 def client_hello(data: bytes) -> ClientHello | Verdict:
     """The TLS ClientHello that `data` starts with. `NO` when it starts with something else."""
-    handshake = _handshake_bytes(data)
-    if isinstance(handshake, Verdict):
-        return handshake
+    handshake, broken_off = _handshake_bytes(data)
     if handshake and handshake[0] != _CLIENT_HELLO:
         return NO
-    if len(handshake) < 4:
-        return NEED_MORE
-    size = int.from_bytes(handshake[1:4], "big")
+    size = int.from_bytes(handshake[1:4], "big") if len(handshake) >= 4 else 0
     if size > MAX_CLIENT_HELLO:
         return NO
     if len(handshake) < 4 + size:
-        return NEED_MORE
+        return NO if broken_off else NEED_MORE
     try:
         return _parse_hello(_Reader(handshake[4 : 4 + size]))
     except _Short:
         return NO
 
 
-def _handshake_bytes(data: bytes) -> bytes | Verdict:
-    """The handshake stream inside the TLS records, as far as it has arrived."""
+def _handshake_bytes(data: bytes) -> tuple[bytes, bool]:
+    """The handshake stream inside the TLS records as far as it has arrived, and whether no more of it can follow."""
     parts: list[bytes] = []
     at = 0
     while at < len(data):
-        if data[at] != _HANDSHAKE or (len(data) > at + 1 and data[at + 1] != 3):
-            return b"".join(parts) if parts else NO
-        if len(data) < at + 5:
-            break
-        size = int.from_bytes(data[at + 3 : at + 5], "big")
+        # A record without content would let a hello of any size be announced and never come.
+        head = data[at : at + 5]
+        empty = len(head) == 5 and head[3:5] == b"\0\0"
+        if head[0] != _HANDSHAKE or head[1:2] not in (b"", b"\x03") or empty:
+            return b"".join(parts), True
+        size = int.from_bytes(head[3:5], "big")
         parts.append(data[at + 5 : at + 5 + size])
         at += 5 + size
-    return b"".join(parts) if parts else NEED_MORE
+    return b"".join(parts), False
 
 
 def _parse_hello(hello: _Reader) -> ClientHello:
@@ -144,17 +145,18 @@ def _alpn(body: _Reader) -> tuple[str, ...]:
 
 
 def http_protocol(data: bytes) -> str | Verdict:
-    """`http/1.0`, `http/1.1` or `h2c`, the names Envoy's http_inspector gives; `NO` for anything else."""
+    """`http/1.0`, `http/1.1` or `h2c`, the names Envoy's http_inspector gives; `NO` for anything else.
+
+    Where no more bytes can make it HTTP the answer is `NO` at once; Envoy waits for the end of the line.
+    """
     if H2_PREFACE.startswith(data[: len(H2_PREFACE)]):
         return "h2c" if len(data) >= len(H2_PREFACE) else NEED_MORE
     end = data.find(b"\n", 0, MAX_REQUEST_LINE)
-    line = data[:MAX_REQUEST_LINE] if end < 0 else data[:end].removesuffix(b"\r")
-    if line[:1] not in _FIRST_LETTERS:
-        return NO
     if end < 0:
-        return NEED_MORE if len(data) < MAX_REQUEST_LINE else NO
-    method, _, rest = line.partition(b" ")
-    target, _, version = rest.rpartition(b" ")
-    if method not in METHODS or not target or version not in (b"HTTP/1.0", b"HTTP/1.1"):
+        method = _TOKEN.match(data)
+        hopeless = method is None or data[method.end() : method.end() + 1] not in (b"", b" ", b"\t")
+        return NO if hopeless or len(data) >= MAX_REQUEST_LINE else NEED_MORE
+    line = _REQUEST_LINE.match(data[:end].removesuffix(b"\r"))
+    if line is None or not (line["method"] == b"CONNECT" or _TARGET.match(line["target"])):
         return NO
-    return version.decode().lower()
+    return "http/1.1" if line["version"] == b"1.1" else "http/1.0"

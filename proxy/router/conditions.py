@@ -6,14 +6,15 @@ Reference: envoy.config.route.v3.RouteMatch; source/common/http/header_utility.c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from proxy.config.route import HeaderMatcher, QueryParameterMatcher, RouteMatch
 from proxy.config.values import Int64Range, StringMatcher
 
+_INTEGER = re.compile(rb"[+-]?[0-9]{1,19}\Z")
 Headers = list[tuple[bytes, bytes]]
 Test = Callable[[bytes], bool]
 
@@ -29,17 +30,17 @@ class Request:
     scheme: bytes
     draw: float
 
-    def header(self, name: bytes) -> bytes | None:
-        """All values of a header joined by commas, as Envoy matches them; None if it is absent."""
+    def header(self, name: bytes) -> list[bytes]:
+        """Each value of a header; Envoy matches them one by one (`match_headers_individually`)."""
         if name[:1] == b":":
-            return {
+            pseudo = {
                 b":authority": self.authority,
                 b":path": self.path,
                 b":method": self.method,
                 b":scheme": self.scheme,
             }.get(name)
-        values = [value for key, value in self.headers if key == name]
-        return b",".join(values) if values else None
+            return [] if pseudo is None else [pseudo]
+        return [value for key, value in self.headers if key == name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,18 +181,18 @@ def _as_string_matcher(matcher: HeaderMatcher) -> StringMatcher | None:
 
 def _header(matcher: HeaderMatcher) -> Condition:
     name, invert = matcher.name.lower().encode(), matcher.invert_match
-    empty = b"" if matcher.treat_missing_header_as_empty else None
+    if name == b"host":
+        name = b":authority"
+    missing = [b""] if matcher.treat_missing_header_as_empty else []
     pattern = _as_string_matcher(matcher)
     words, test = _header_test(matcher, pattern)
 
     def matches(request: Request) -> bool:
-        value = request.header(name)
-        if value is None:
-            value = empty
-        if value is None:
+        values = request.header(name) or missing
+        if not values:
             # A missing header never matches a pattern; inverted, only "present" turns around.
             return (pattern is None and matcher.range_match is None) and _absent_matches(matcher)
-        return test(value) is not invert
+        return any(map(test, values)) is not invert
 
     return Condition(f"header {matcher.name} {'not: ' if invert else ''}{words}", matches)
 
@@ -212,10 +213,7 @@ def _header_test(matcher: HeaderMatcher, pattern: StringMatcher | None) -> tuple
 
 def _range_test(wanted: Int64Range) -> tuple[str, Test]:
     def test(value: bytes) -> bool:
-        try:
-            return wanted.start <= int(value) < wanted.end
-        except ValueError:
-            return False
+        return _INTEGER.match(value) is not None and wanted.start <= int(value) < wanted.end
 
     return f"is in [{wanted.start}, {wanted.end})", test
 
@@ -236,10 +234,10 @@ def _query(matcher: QueryParameterMatcher) -> Condition:
 
 
 def _parameter(request: Request, name: bytes) -> bytes | None:
-    """The first value of a query parameter, percent-decoded."""
+    """The first value of a query parameter, as sent: Envoy compares without percent-decoding."""
     query = request.path.partition(b"?")[2].partition(b"#")[0]
     for pair in query.split(b"&"):
         key, _, value = pair.partition(b"=")
-        if unquote_to_bytes(key) == name:
-            return unquote_to_bytes(value)
+        if key == name:
+            return value
     return None

@@ -67,6 +67,8 @@ class RouteTable(Generic[T]):
 
     def _add(self, domain: str, virtual_host: _VirtualHost[T]) -> None:
         key = domain.lower().encode()
+        if self._ignore_port and without_port(key) != key:
+            return  # as in Envoy: no host has a port when it is looked up
         if key == b"*":
             taken, self._any = self._any is not None, self._any or virtual_host
         elif key.startswith(b"*"):
@@ -136,8 +138,6 @@ class RouteTable(Generic[T]):
 
 
 def without_port(host: bytes) -> bytes:
-    """`host:80` as `host`; an IPv6 literal keeps its colons: `[::1]:80` as `[::1]`."""
+    """`host:80` as `host`, `[::1]:80` as `[::1]`. Whatever follows the last colon counts as a port, as in Envoy."""
     name, colon, port = host.rpartition(b":")
-    if colon and port.isdigit() and (b":" not in name or name.endswith(b"]")):
-        return name
-    return host
+    return name if colon and b"]" not in port else host

@@ -7,7 +7,9 @@ source/common/router/config_impl.cc (`finalizePathHeader`, `newUri`, `processReq
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 from proxy.config.route import RedirectAction, RouteMatch
 from proxy.config.values import RegexMatchAndSubstitute
@@ -50,14 +52,34 @@ def _path_end(path: bytes) -> int:
 
 def _substitute(rule: RegexMatchAndSubstitute) -> PathRewrite:
     pattern = compile_regex(rule.pattern.regex)
-    substitution = rule.substitution.encode()
+    pieces = _pieces(rule.substitution.encode(), pattern.groups)
+
+    def replacement(match: Any) -> bytes:
+        return b"".join([piece if isinstance(piece, bytes) else match[piece] or b"" for piece in pieces])
 
     def rewrite(path: bytes) -> bytes:
         end = _path_end(path)
-        replaced: bytes = pattern.sub(substitution, path[:end])
+        replaced: bytes = pattern.sub(replacement, path[:end])
         return replaced + path[end:]
 
     return rewrite
+
+
+def _pieces(substitution: bytes, groups: int) -> list[bytes | int]:
+    r"""An RE2 rewrite string taken apart: `\0` to `\9` are groups, `\\` is a backslash, nothing else is escaped."""
+    found: list[bytes | int] = []
+    for piece in re.findall(rb"\\.?|[^\\]+", substitution, re.DOTALL):
+        if piece[:1] != b"\\" or piece == b"\\\\":
+            found.append(piece[-1:] if piece[:1] == b"\\" else piece)
+        elif not piece[1:].isdigit():
+            raise ValueError(
+                f"invalid rewrite {substitution!r}: a backslash stands before a digit or a backslash"
+            )
+        elif int(piece[1:]) > groups:
+            raise ValueError(f"invalid rewrite {substitution!r}: the pattern has {groups} groups")
+        else:
+            found.append(int(piece[1:]))
+    return found
 
 
 def redirect_location(match: RouteMatch, redirect: RedirectAction) -> Location:

@@ -25,8 +25,13 @@ from proxy.http.codec.interface import (
     Request,
     Response,
 )
-from proxy.net.sniff import METHODS
 
+# The methods Envoy's parser knows; it refuses others unless told to allow custom ones.
+METHODS = frozenset(
+    b"ACL BIND CHECKOUT CONNECT COPY DELETE GET HEAD LINK LOCK MERGE MKACTIVITY MKCALENDAR MKCOL MOVE MSEARCH NOTIFY "
+    b"OPTIONS PATCH POST PROPFIND PROPPATCH PURGE PUT REBIND REPORT SEARCH SOURCE SUBSCRIBE TRACE UNBIND UNLINK UNLOCK "
+    b"UNSUBSCRIBE".split()
+)
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _BLANK_LINES = re.compile(rb"(?:\r?\n)+")
 # Fields of which h11 keeps one where it saw several; Envoy refuses them.
