@@ -7,6 +7,7 @@ Reference: Kubernetes' "Server-Side Apply"; sigs.k8s.io/structured-merge-diff/me
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 from control.api.errors import apply_conflict
@@ -14,6 +15,8 @@ from control.api.managed_fields import ListKeys, Manager, Ownership, Path, item_
 from control.resources.kind import Object
 
 _ABSENT = object()
+_KUBECTL = "kubectl"  # the field manager of `kubectl apply --server-side`
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def apply(
@@ -21,15 +24,17 @@ def apply(
 ) -> Object:
     """The object after `manager` applied `wanted`; `owners` is updated. Raises ApiError 409 on conflicts."""
     now, after = leaves(live, lists), leaves(wanted, lists)
-    contested: set[tuple[str, str]] = set()
-    for other, paths in owners.others(manager).items():
-        for path in paths & after.keys():
-            if path[-1] != "." and now.get(path, _ABSENT) not in (_ABSENT, after[path]):
-                contested.add((show(path), other.name))
-                if force:
-                    paths.discard(path)
-    if contested and not force:
-        raise apply_conflict(contested)
+    contested = [
+        (path, other)
+        for other, paths in owners.others(manager).items()
+        for path in paths & after.keys()
+        if path[-1] != "." and now.get(path, _ABSENT) not in (_ABSENT, after[path])
+    ]
+    yielded = _applied_by_client(live, lists) if manager.name == _KUBECTL else set()
+    if not force and any(path not in yielded for path, _ in contested):
+        raise apply_conflict((show(path), other.name) for path, other in contested)
+    for path, other in contested:
+        owners.paths[other].discard(path)
     result: Object = _merge(live, wanted, lists, "")
     given_up = owners.paths.get(manager, set()) - after.keys()
     kept = set().union(*owners.others(manager).values())
@@ -38,6 +43,16 @@ def apply(
             _remove(result, path, lists, "")
     owners.paths[manager] = set(after)
     return result
+
+
+def _applied_by_client(live: Object, lists: ListKeys) -> set[Path]:
+    """What `kubectl apply` set before: the same user, so `kubectl apply --server-side` may change it without force."""
+    annotations = live["metadata"].get("annotations") or {}
+    try:
+        before = json.loads(annotations.get(_LAST_APPLIED, "{}"))
+    except ValueError:
+        return set()
+    return set(leaves(before, lists)) if isinstance(before, dict) else set()
 
 
 def _still_owned(path: Path, owned: set[Path]) -> bool:
