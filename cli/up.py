@@ -23,6 +23,7 @@ from cli.manifest import BadManifest, Document, read
 from node import running_mesh, start, teardown
 from node.launch import CannotLaunch
 from node.namespaces import become_subreaper
+from node.restart import BASE_SECONDS
 from node.run_state import RunState
 
 API_SECONDS = 30.0
@@ -49,7 +50,16 @@ class Interrupted(BaseException):
     type=click.IntRange(0, 65535),
     help="Host port of the ingress gateway; default: 8080, or a free one.",
 )
-def command(filenames: tuple[str, ...], detach: bool, state: Path, gateway_port: int | None) -> None:
+@click.option(
+    "--back-off",
+    type=click.FloatRange(min=0),
+    default=BASE_SECONDS,
+    show_default=True,
+    help="First pause before a container that crashed is started again, in seconds.",
+)
+def command(
+    filenames: tuple[str, ...], detach: bool, state: Path, gateway_port: int | None, back_off: float
+) -> None:
     """Start a mesh on this machine and apply the manifests given."""
     state = state.absolute()
     try:
@@ -60,7 +70,7 @@ def command(filenames: tuple[str, ...], detach: bool, state: Path, gateway_port:
     if not detach:
         become_subreaper()  # pid 1 of the mesh stays our child
     try:
-        run = start.start(start.Wish(state, gateway_port, detach))
+        run = start.start(start.Wish(state, gateway_port, detach, back_off))
     except CannotLaunch as error:
         raise click.ClickException(str(error)) from None
     running = teardown.handle(run)

@@ -74,20 +74,25 @@ async def read(path: Path, tail: int | None, follow: bool) -> AsyncIterator[byte
     """The content from the last `tail` lines on; with `follow` also what comes, across restarts, until closed."""
     offset = 0 if tail is None else tail_offset(path, tail)
     while True:
-        identity = path.stat().st_ino
         with path.open("rb") as file:
             file.seek(offset)
+            opened = os.fstat(file.fileno()).st_ino
             while True:
                 while block := file.read(CHUNK):
                     yield block
-                if not follow:
+                if not follow or (now := _inode(path)) is None:
                     return
+                if now != opened:
+                    break  # the container was started again
                 await asyncio.sleep(POLL_SECONDS)
-                try:
-                    if path.stat().st_ino != identity:
-                        break  # the container was started again
-                except FileNotFoundError:
-                    return  # the pod is gone
                 if file.tell() > os.fstat(file.fileno()).st_size:
                     file.seek(0)  # rotated
         offset = 0
+
+
+def _inode(path: Path) -> int | None:
+    """None when the file is gone, and its pod with it."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,7 @@ class NodeHttp:
         app.router.add_get("/healthz", self._healthz)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        path.unlink(missing_ok=True)
-        await web.UnixSite(self._runner, path).start()
-        path.chmod(0o600)
+        await web.SockSite(self._runner, _listener(path)).start()
 
     async def close(self) -> None:
         if self._runner is not None:
@@ -83,6 +82,15 @@ class NodeHttp:
         return web.json_response(
             {"pods": [_describe(worker) for worker in self._pods.workers], "memory": own}
         )
+
+
+def _listener(path: Path) -> socket.socket:
+    """A socket only the mesh's owner may connect to."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    return listener
 
 
 def _flag(request: web.Request, name: str) -> bool:

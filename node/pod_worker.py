@@ -69,6 +69,7 @@ class PodWorker:
         self._policy = policy
         self._containers = [self._container(host, spec, policy) for spec in pod["spec"]["containers"]]
         self._has_network = False
+        self._has_volumes = False
         self._start_time = now()
         self._status: pod_status.Status = pod.get("status") or {}
         self._dirty = asyncio.Event()
@@ -102,6 +103,21 @@ class PodWorker:
             # A postStart hook holds back the containers after it (holdApplicationUntilProxyStarts).
             await container.launched.wait()
         await asyncio.Event().wait()
+
+    def update(self, pod: Object) -> None:
+        """Takes in what may change of a running pod: labels and annotations, and what its volumes hold."""
+        self.pod = pod
+        self._volumes.pod = pod
+        self.refresh_volumes()
+
+    def refresh_volumes(self) -> None:
+        """Writes ConfigMaps, Secrets and fields of the pod that changed into its volumes."""
+        if not self._has_volumes:
+            return
+        try:
+            self._volumes.write_all(self._machine.lookup(self.namespace))
+        except (UnknownField, OSError) as error:
+            self._machine.events.warning(self.pod, "Pod", "FailedMount", str(error))
 
     async def stop(self, grace: float) -> None:
         """Ends every container within `grace` seconds, native sidecars last, and takes the network down."""
@@ -139,6 +155,7 @@ class PodWorker:
 
     async def _fill_volumes(self) -> None:
         self._volumes.write_all(self._machine.lookup(self.namespace))
+        self._has_volumes = True
 
     async def _try(self, step: Callable[[], Awaitable[None]], reason: str) -> None:
         while True:

@@ -43,6 +43,12 @@ class Pods:
     def worker(self, key: Key) -> PodWorker | None:
         return self._workers.get(key)
 
+    def refresh_volumes(self, source: Key) -> None:
+        """A ConfigMap or Secret changed: the pods of its namespace may hold it."""
+        for (namespace, _), worker in self._workers.items():
+            if namespace == source[0]:
+                worker.refresh_volumes()
+
     async def stop_all(self, grace: float) -> None:
         await asyncio.gather(*(self._stop(key, grace) for key in list(self._workers)))
 
@@ -63,6 +69,8 @@ class Pods:
             self._begin(key, self._end(key, pod))
         elif pod and worker is None and not _over(pod):
             self._begin(key, self._start(key, pod))
+        elif pod and worker and _told(pod) != _told(worker.pod):
+            worker.update(pod)
 
     def _begin(self, key: Key, work: Awaitable[None]) -> None:
         self._busy.add(key)
@@ -139,6 +147,11 @@ class Pods:
 def _grace(pod: Object) -> float:
     given = pod["metadata"].get("deletionGracePeriodSeconds")
     return float(pod["spec"].get("terminationGracePeriodSeconds", 30) if given is None else given)
+
+
+def _told(pod: Object) -> Object:
+    """What a running pod's downward API volumes tell of it and may change."""
+    return {field: pod["metadata"].get(field) for field in ("labels", "annotations")}
 
 
 def _over(pod: Object) -> bool:

@@ -25,17 +25,27 @@ class PublishedPort:
         self._listener = listener
         self._target = target
         self._server: asyncio.Server | None = None
+        # Held here, because a connection whose both ends wait is otherwise referenced by nothing but itself.
+        self._connections: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<PublishedPort {self._listener.getsockname()[1]} to {self._target()}>"
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._carry, sock=self._listener, limit=BUFFER)
+        self._server = await asyncio.start_server(self._accepted, sock=self._listener, limit=BUFFER)
 
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+            for task in self._connections:
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
             await self._server.wait_closed()
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._carry(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target = self._target()

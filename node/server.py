@@ -156,6 +156,8 @@ async def _start(
     )
     pods = Pods(machine, caches.pods)
     stack.push_async_callback(pods.stop_all, END_SECONDS)
+    for source in (caches.config_maps, caches.secrets):
+        source.listen(pods.refresh_volumes)
     workloads = Workloads(api, events, caches.deployments, caches.replica_sets, caches.pods)
     rules = ServiceRules(processes, caches.services, caches.endpoints)
 

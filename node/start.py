@@ -15,6 +15,7 @@ from pathlib import Path
 
 from node import run_state
 from node.launch import CannotLaunch, launch
+from node.restart import BASE_SECONDS
 from node.run_state import RunState
 
 DEFAULT_GATEWAY_PORT = 8080
@@ -32,7 +33,7 @@ class Wish:
     state: Path
     gateway_port: int | None
     detached: bool
-    back_off: float | None = None
+    back_off: float = BASE_SECONDS  # seconds
 
 
 def start(wish: Wish) -> RunState:
@@ -50,8 +51,7 @@ def start(wish: Wish) -> RunState:
     with _api_listener(port) as api, _gateway_listener(wish.gateway_port) as gateway:
         argv = [sys.executable, "-m", "node", "--state", str(wish.state)]
         argv += ["--api-fd", str(API_FD), "--gateway-fd", str(GATEWAY_FD)]
-        if wish.back_off is not None:
-            argv += ["--back-off", str(wish.back_off)]
+        argv += ["--back-off", str(wish.back_off)]
         pid = launch(argv, {API_FD: api.fileno(), GATEWAY_FD: gateway.fileno()}, node_log(wish.state))
         run = RunState(
             pid=pid,

@@ -105,7 +105,7 @@ class Volumes:
 
     def __init__(self, root: Path, pod: Object, placement: Placement) -> None:
         self._root = root
-        self._pod = pod
+        self.pod = pod  # replaced when its labels or annotations change
         self._placement = placement
         self._volumes: dict[str, Mapping[str, Any]] = {v["name"]: v for v in pod["spec"].get("volumes") or []}
 
@@ -119,7 +119,7 @@ class Volumes:
     def write_all(self, lookup: Lookup) -> None:
         """Makes every directory and file that needs no token. Raises UnknownField."""
         for name, volume in self._volumes.items():
-            content = files(self._pod, volume, self._placement, lookup)
+            content = files(self.pod, volume, self._placement, lookup)
             directory = self._directory(name)
             directory.mkdir(parents=True, exist_ok=True)
             if "emptyDir" in volume:
