@@ -22,8 +22,9 @@ class _Dumper(yaml.CSafeDumper):
 def _string(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     if "\n" in text:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|")
+    # `!`, `&` and `*` alone have a tag of their own in PyYAML; they need quotes only to be read, which the emitter adds.
     looks_like = dumper.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-    quoted = not text or text.startswith("*") or looks_like != "tag:yaml.org,2002:str"
+    quoted = not text or looks_like not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:yaml")
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if quoted else None)
 
 

@@ -60,10 +60,8 @@ class Kubectl:
 
 
 @pytest.fixture(scope="session")
-def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
-    binary = shutil.which("kubectl")
-    if binary is None:
-        pytest.skip("kubectl is not installed: the API is tested without it in tests/unit/control/api")
+def api_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The state directory of a running API, with its kubeconfig."""
     state = tmp_path_factory.mktemp("api")
     process = subprocess.Popen(
         [sys.executable, "-m", "control.api", "--state", str(state)], stdout=subprocess.PIPE, text=True
@@ -71,11 +69,19 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kubectl]:
     assert process.stdout is not None
     try:
         assert process.stdout.readline().startswith("serving"), "the API did not start"
-        yield Kubectl(state, binary)
+        yield state
     finally:
         process.terminate()
         assert process.wait(10) == 0
         process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def kubectl(api_state: Path) -> Kubectl:
+    binary = shutil.which("kubectl")
+    if binary is None:
+        pytest.skip("kubectl is not installed: the API is tested without it in tests/unit/control/api")
+    return Kubectl(api_state, binary)
 
 
 @pytest.fixture
