@@ -55,8 +55,8 @@ class ComposeMesh:
             )
         return done.stdout
 
-    def run_in(self, service: str, *command: str, flags: tuple[str, ...] = ()) -> str:
-        return self.compose("exec", "-T", *flags, service, *command)
+    def run_in(self, service: str, *command: str) -> str:
+        return self.compose("exec", "-T", service, *command)
 
     def left(self) -> list[str]:
         """Containers, volumes and networks of the project."""
