@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from tests.differential.known import find
 from tests.differential.run import compare
 from tests.differential.scenarios import SCENARIOS
 
@@ -18,14 +19,14 @@ def main() -> int:
     options = parser.parse_args()
     names = options.names or [""]
     chosen = [scenario for scenario in SCENARIOS if any(name in scenario.name for name in names)]
-    known = {f"{s.name}.{at}": reason for s in SCENARIOS for at, reason in s.differs.items()}
+    known = {f"{s.name}.{at}": found for s in SCENARIOS for at in s.at if (found := find(s, at))}
     counts = dict.fromkeys(("same", "allowed", "different"), 0)
     unexpected = 0
     for verdict in compare(chosen, options.judged):
         counts[verdict.word] += 1
-        expected = "different" if options.judged == "ours" and verdict.name in known else None
-        unexpected += verdict.word != expected if expected else verdict.word == "different"
-        note = f"  (known: {known[verdict.name]})" if verdict.name in known else ""
+        entry = known.get(verdict.name) if options.judged == "ours" else None
+        unexpected += (verdict.word == "different") != (entry is not None) and (entry is None or entry.always)
+        note = f"  (known: {entry.reason})" if entry else ""
         print(f"{verdict.word:<10} {verdict.name}{note}")
         for line in (*map(str, verdict.differences), *(f"allowed: {reason}" for reason in verdict.reasons)):
             print(f"           {line}")

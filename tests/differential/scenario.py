@@ -83,8 +83,7 @@ class Scenario:
     """One case. `routes` replaces Istio's default route; `action` overlays the default route's action.
 
     `endpoints` names apps, or `refused` for a port where nothing listens. `ignore` lists header names that differ by
-    chance. `distil` reduces an observation to what must agree, where the rest is random. `differs` maps a place to the
-    reason why ours is known to differ there: the test then demands the difference.
+    chance. `distil` reduces an observation to what must agree, where the rest is random.
     """
 
     name: str
@@ -101,7 +100,6 @@ class Scenario:
     routes: Callable[[Names], list[Json]] | None = None
     ignore: tuple[str, ...] = ()
     distil: Callable[[Json], Json] | None = None
-    differs: dict[str, str] = field(default_factory=dict)
 
 
 def without(*keys: str) -> Callable[[Json], Json]:

@@ -9,22 +9,24 @@ import pytest
 
 from bench.peers import envoy
 from tests.differential.compare import Verdict
+from tests.differential.known import find
 from tests.differential.run import compare
+from tests.differential.scenario import Scenario
 from tests.differential.scenarios import SCENARIOS
 
 pytestmark = [
     pytest.mark.envoy,
     pytest.mark.skipif(envoy.binary() is None and shutil.which("envoy") is None, reason="no envoy binary"),
 ]
-CASES = [
-    pytest.param(
-        f"{scenario.name}.{at}",
-        marks=[pytest.mark.xfail(strict=True, reason=scenario.differs[at])] if at in scenario.differs else [],
-        id=f"{scenario.name}.{at}",
-    )
-    for scenario in SCENARIOS
-    for at in scenario.at
-]
+
+
+def _case(scenario: Scenario, at: str) -> Any:
+    name, known = f"{scenario.name}.{at}", find(scenario, at)
+    marks = [pytest.mark.xfail(strict=known.always, reason=known.reason)] if known else []
+    return pytest.param(name, marks=marks, id=name)
+
+
+CASES = [_case(scenario, at) for scenario in SCENARIOS for at in scenario.at]
 
 
 @pytest.fixture(scope="module")

@@ -54,10 +54,13 @@ class Wire:
             raise Ended({"closed": "reset", "partial": self._left()}) from None
 
     async def rest(self) -> bytes:
+        data = b""
         try:
-            return await self.reader.read()
+            while part := await self.reader.read(65536):
+                data += part
         except OSError:
-            raise Ended({"closed": "reset", "bytes": self._left()}) from None
+            raise Ended({"closed": "reset", "bytes": text(data)}) from None
+        return data
 
     def _left(self) -> str:
         """What arrived before a reset, which the stream keeps to itself."""

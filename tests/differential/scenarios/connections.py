@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.differential import client_tls
 from tests.differential.scenario import (
     CLIENT,
+    PAIR,
     SERVER,
     SNIFFED,
     STRICT,
@@ -84,7 +85,10 @@ _TCP = [
         (Send(b"220 hi\n"), Bytes(len(LONG)), HalfClose(), ToEnd()),
     ),
     _tcp(
-        "tcp-half-close-short", (Send(b"all"), HalfClose(), ToEnd()), (ToEnd(), Send(b"later"), HalfClose())
+        "tcp-half-close-short",
+        (Send(b"all"), HalfClose(), ToEnd()),
+        (ToEnd(), Send(b"later"), HalfClose()),
+        at=(CLIENT, PAIR),
     ),
     _tcp(
         "tcp-half-close",
