@@ -131,14 +131,14 @@ class ControlPlane:
         self._tasks.append(asyncio.create_task(self.root_certificates.run(), name="root certificates"))
         await self.cache.ready.wait()
         self._push()
-        await self._serve_api(tls, token)
+        pages = DebugPages(self.proxies, self.cache, self.metrics, self._refresh_gauges)
+        await self._serve_api(tls, token, pages)
         discovery = Discovery(self.proxies, on_answer=self._on_answer, on_refusal=self._on_refusal)
         ca = CaServer(self.authority, self.tokens, options.mesh.trustDomain, self._count_csr)
         secure = application(discovery)
         secure.add_routes(ca.routes())
         webhook = web.Application()
         webhook.add_routes(self.injection.routes())
-        pages = DebugPages(self.proxies, self.cache, self.metrics, self._refresh_gauges)
         monitoring = web.Application()
         monitoring.add_routes(pages.routes())
         webhook.add_routes([web.get("/ready", pages.ready)])
@@ -164,7 +164,7 @@ class ControlPlane:
         self.proxies.close()
         self.store.close()
 
-    async def _serve_api(self, tls: ssl.SSLContext, token: str) -> None:
+    async def _serve_api(self, tls: ssl.SSLContext, token: str, pages: DebugPages) -> None:
         options = self._options
         app = make_app(
             self.store,
@@ -174,6 +174,7 @@ class ControlPlane:
             token_signer=self.tokens,
             node_socket=options.state / "node.sock",
         )
+        app.add_routes(pages.debug_routes())
         api = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         self._runners.append(api)
         await api.setup()

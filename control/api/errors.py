@@ -10,6 +10,8 @@ from typing import Any
 
 from control.resources.kind import FieldError, Kind, Object
 
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+
 
 class ApiError(Exception):
     """A request refused; rendered as a Status object."""

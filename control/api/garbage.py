@@ -20,7 +20,6 @@ from control.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
-_FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
 _RETRY_SECONDS = 1.0  # after a round that met a concurrent writer
 
 Dependents = dict[str, list[tuple[Kind, Object]]]  # by the uid of an owner
@@ -95,17 +94,17 @@ class GarbageCollector:
     async def _finish(self, kind: Kind, obj: Object, owned: list[tuple[Kind, Object]]) -> None:
         """Let go of an owner marked for foreground or orphaning deletion, once its dependents are dealt with."""
         finalizers = obj["metadata"].get("finalizers") or []
-        if _ORPHAN in finalizers:
+        if ORPHAN in finalizers:
             for of_kind, dependent in owned:
                 await self._disown(of_kind, dependent, obj["metadata"]["uid"])
-            await self._let_go(kind, obj, _ORPHAN)
-        elif _FOREGROUND in finalizers:
+            await self._let_go(kind, obj, ORPHAN)
+        elif FOREGROUND in finalizers:
             for of_kind, dependent in owned:
                 await self._delete(
                     of_kind, dependent, "Foreground" if of_kind.resource != "pods" else "Background"
                 )
             if not any(_blocks(dependent, obj["metadata"]["uid"]) for _, dependent in owned):
-                await self._let_go(kind, obj, _FOREGROUND)
+                await self._let_go(kind, obj, FOREGROUND)
 
     async def _disown(self, kind: Kind, obj: Object, uid: str) -> None:
         owners = [owner for owner in obj["metadata"]["ownerReferences"] if owner["uid"] != uid]

@@ -14,11 +14,8 @@ async def ensure_namespaces(writer: Writer) -> None:
     """Create the Namespaces that are missing; each gets its default ServiceAccount."""
     info = RequestInfo(namespace.KIND, "v1", None, None, None)
     for name in FROM_THE_START:
-        labels = {"kubernetes.io/metadata.name": name}
         try:
-            await writer.create(
-                info, {"metadata": {"name": name, "labels": labels}}, WriteOptions(manager="glassmesh")
-            )
+            await writer.create(info, {"metadata": {"name": name}}, WriteOptions(manager="glassmesh"))
         except ApiError as exc:
             if exc.reason != "AlreadyExists":
                 raise

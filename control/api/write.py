@@ -1,8 +1,7 @@
 """The life of a write: decode, default, check, admit, own, store; and of a deletion.
 
-Decides the order of these steps, what a client may not set, and when an object is really gone. Must not know HTTP.
-Invariants: a refused write changes nothing; all errors of a document are reported at once; an object with finalizers
-or a running Pod is only marked for deletion, whoever holds it lets go later.
+Decides the order of these steps. Must not know HTTP. Invariants: a refused write changes nothing; all errors of a
+document are reported at once; a write that met another is decided again on what that one left.
 Reference: k8s.io/apiserver/pkg/registry/generic/registry/store.go.
 """
 
@@ -11,11 +10,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from control.api import errors
 from control.api.admission import Admission, Denied, Review
+from control.api.deletion import DeleteOptions, check_preconditions, is_let_go, marked_for_deletion
+from control.api.document import SERVER_SET, decode, remove_field, with_fixed_parts
 from control.api.managed_fields import Manager, Ownership, leaves
 from control.api.patch import BadPatch, json_patch, merge_patch, strategic_merge
 from control.api.request_info import RequestInfo
@@ -24,7 +25,6 @@ from control.resources import namespace as namespaces
 from control.resources import service_account
 from control.resources.kind import UNKNOWN_FIELD, FieldError, Kind, Object
 from control.resources.metadata import validate_metadata
-from control.resources.pod import is_terminal
 from control.store.interface import AlreadyExists, Conflict, NotFound
 from control.store.sqlite import SqliteStore, utc_now
 
@@ -34,9 +34,6 @@ STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 _ATTEMPTS = 10  # of a patch that meets concurrent writers
-_SERVER_SET = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
-_FOREGROUND, _ORPHAN = "foregroundDeletion", "orphan"
-_PROTECTED_NAMESPACES = ("default", "kube-system")
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"  # no vowels: no words
 
 
@@ -51,17 +48,6 @@ class WriteOptions:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteOptions:
-    """Preconditions and manner of a deletion. `grace_seconds` None is the object's own."""
-
-    grace_seconds: int | None = None
-    propagation: str = "Background"
-    uid: str | None = None
-    version: str | None = None
-    dry_run: bool = False
-
-
 class Writer:
     """Every write to the store that comes from outside, and those of the API's own controllers."""
 
@@ -72,12 +58,12 @@ class Writer:
     # Create ----------------------------------------------------------------------------------------------------
 
     async def create(self, info: RequestInfo, body: Any, options: WriteOptions) -> Object:
-        obj = _decode(info, body)
+        obj = decode(info, body)
         kind, meta = info.kind, obj["metadata"]
         if not meta.get("name") and meta.get("generateName"):
             # Not a secret: it only has to be unlikely to meet another.
             meta["name"] = meta["generateName"] + "".join(random.choices(_SUFFIX, k=5))  # noqa: S311
-        for name in (*_SERVER_SET, "resourceVersion", "selfLink"):
+        for name in (*SERVER_SET, "resourceVersion", "selfLink"):
             meta.pop(name, None)
         if kind.has_status:
             obj.pop("status", None)
@@ -125,7 +111,7 @@ class Writer:
     # Update and patch ------------------------------------------------------------------------------------------
 
     async def replace(self, info: RequestInfo, body: Any, options: WriteOptions) -> Object:
-        new = _decode(info, body)
+        new = decode(info, body)
         return await self._change(
             info, lambda _old, _owners: new, Manager(options.manager, "Update"), options
         )
@@ -134,25 +120,26 @@ class Writer:
         kind = info.kind
         if media_type == APPLY_PATCH:
             return await self._apply(info, patch, options)
-        if media_type == JSON_PATCH:
-            change: Callable[[Object], Object] = lambda old: json_patch(old, patch)  # noqa: E731
-        elif media_type == MERGE_PATCH:
-            change = lambda old: merge_patch(old, patch)  # noqa: E731
-        elif media_type == STRATEGIC_PATCH and kind.merge_keys:
-            change = lambda old: strategic_merge(old, patch, kind.merge_keys)  # noqa: E731
-        else:
-            raise errors.unsupported_media_type((JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
+        applications: dict[str, Callable[[Object], Object]] = {
+            JSON_PATCH: lambda old: json_patch(old, patch),
+            MERGE_PATCH: lambda old: merge_patch(old, patch),
+        }
+        if kind.merge_keys:
+            applications[STRATEGIC_PATCH] = lambda old: strategic_merge(old, patch, kind.merge_keys)
+        change = applications.get(media_type)
+        if change is None:
+            raise errors.unsupported_media_type((*applications, APPLY_PATCH))
 
         def changed(old: Object, _owners: Ownership) -> Object:
             try:
-                return _decode(info, change(old))
+                return decode(info, change(old))
             except BadPatch as exc:
                 raise errors.ApiError(422, "Invalid", str(exc)) from exc
 
         return await self._change(info, changed, Manager(options.manager, "Update"), options)
 
     async def _apply(self, info: RequestInfo, patch: Any, options: WriteOptions) -> Object:
-        wanted = _decode(info, patch)
+        wanted = decode(info, patch)
         if wanted["metadata"].get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
         if info.kind.has_status and info.subresource is None:
@@ -190,7 +177,7 @@ class Writer:
             old = await self._get(info)
             owners = Ownership(old["metadata"].get("managedFields") or [])
             new = change(old, owners)
-            new = _with_fixed_parts(info, old, new)
+            new = with_fixed_parts(info, old, new)
             new = await self._admit(info, new, old, options)
             self._own(info, old, new, owners, manager)
             if options.dry_run:
@@ -202,7 +189,7 @@ class Writer:
             except NotFound:
                 raise errors.not_found(kind, name) from None
             return await self._remove_if_let_go(kind, stored)
-        raise errors.conflict(kind, name, _MODIFIED)
+        raise errors.conflict(kind, name, errors.MODIFIED)
 
     def _own(self, info: RequestInfo, old: Object, new: Object, owners: Ownership, manager: Manager) -> None:
         sent = new["metadata"].get("managedFields")
@@ -259,7 +246,7 @@ class Writer:
         unknown = [error for error in found if error.reason == UNKNOWN_FIELD]
         if unknown and options.strictness != "Strict":
             for error in unknown:
-                _remove_field(obj, error.path)
+                remove_field(obj, error.path)
             if options.strictness == "Warn":
                 options.warnings.extend(error.message for error in unknown)
             obj = kind.default(obj)
@@ -280,8 +267,8 @@ class Writer:
         """Delete or mark for deletion; the object, and whether it is gone."""
         for _ in range(_ATTEMPTS):
             old = await self._get(info)
-            _check_preconditions(info, old, options)
-            marked = _marked(info.kind, old, options)
+            check_preconditions(info, old, options)
+            marked = marked_for_deletion(info.kind, old, options, datetime.now(UTC))
             try:
                 if marked is None:
                     if options.dry_run:
@@ -296,93 +283,17 @@ class Writer:
                 continue
             except NotFound:
                 raise errors.not_found(info.kind, info.name or "") from None
-        raise errors.conflict(info.kind, info.name or "", _MODIFIED)
+        raise errors.conflict(info.kind, info.name or "", errors.MODIFIED)
 
     async def _remove_if_let_go(self, kind: Kind, obj: Object) -> Object:
         """The last finalizer of a deleted object is gone: so is the object."""
         meta = obj["metadata"]
-        if (
-            not meta.get("deletionTimestamp")
-            or _finalizers(kind, obj)
-            or meta.get("deletionGracePeriodSeconds")
-        ):
+        if not is_let_go(kind, obj):
             return obj
         try:
             return await self._store.delete(kind, meta.get("namespace"), meta["name"])
         except NotFound:
             return obj
-
-
-_MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
-
-
-def normalized(value: Any) -> Any:
-    """Null means "not set" in every Kubernetes document, and a whole number is an integer however it is written."""
-    if isinstance(value, dict):
-        return {key: normalized(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [normalized(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _decode(info: RequestInfo, body: Any) -> Object:
-    """The document as an object of the stored version, consistent with the path. Raises ApiError 400."""
-    if not isinstance(body, dict):
-        raise errors.bad_request("the body of the request is not an object")
-    obj: Object = normalized(body)
-    kind = obj.setdefault("kind", info.kind.kind)
-    version = obj.setdefault("apiVersion", info.api_version)
-    served = {f"{info.kind.group}/{v}" if info.kind.group else v for v in info.kind.versions}
-    if version not in served or kind != info.kind.kind:
-        raise errors.bad_request(
-            f"the API version in the data ({version}, Kind={kind}) does not match the expected API version "
-            f"({info.api_version}, Kind={info.kind.kind})"
-        )
-    obj["apiVersion"] = info.kind.api_version
-    meta = obj.setdefault("metadata", {})
-    if not isinstance(meta, dict):
-        raise errors.invalid(info.kind, "", [FieldError("metadata", "Invalid value: must be an object")])
-    if info.namespace is not None and meta.setdefault("namespace", info.namespace) != info.namespace:
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    if info.namespace is None:
-        meta.pop("namespace", None)
-    if info.name is not None and meta.setdefault("name", info.name) != info.name:
-        raise errors.bad_request(
-            f"the name of the object ({meta['name']}) does not match the name on the URL ({info.name})"
-        )
-    return obj
-
-
-def _with_fixed_parts(info: RequestInfo, old: Object, new: Object) -> Object:
-    """`new` with what this request may not change taken from `old`."""
-    meta, old_meta = dict(new["metadata"]), old["metadata"]
-    if meta.get("uid") and meta["uid"] != old_meta["uid"]:
-        why = (
-            f"Precondition failed: UID in precondition: {meta['uid']}, UID in object meta: {old_meta['uid']}"
-        )
-        raise errors.conflict(info.kind, info.name or "", why)
-    if meta.get("resourceVersion") not in (None, "", old_meta["resourceVersion"]):
-        raise errors.conflict(info.kind, info.name or "", _MODIFIED)
-    for name in _SERVER_SET:
-        meta.pop(name, None)
-        if name in old_meta:
-            meta[name] = old_meta[name]
-    meta["resourceVersion"] = old_meta["resourceVersion"]
-    meta.setdefault("managedFields", old_meta.get("managedFields") or [])
-    if info.subresource == "status":
-        return {
-            **old,
-            "metadata": {**old_meta, "managedFields": meta["managedFields"]},
-            "status": new.get("status", {}),
-        }
-    new = {**new, "metadata": meta}
-    if info.kind.has_status:
-        new.pop("status", None)
-        if "status" in old:
-            new["status"] = old["status"]
-    return new
 
 
 def _refusal(info: RequestInfo, obj: Object, found: list[FieldError]) -> errors.ApiError:
@@ -391,59 +302,3 @@ def _refusal(info: RequestInfo, obj: Object, found: list[FieldError]) -> errors.
     if all(error.reason == UNKNOWN_FIELD for error in found):
         return errors.strict_decoding(info.kind, info.version, found)
     return errors.invalid(info.kind, name, found)
-
-
-def _remove_field(obj: Object, path: str) -> None:
-    node: Any = obj
-    *above, last = path.replace("[", ".[").split(".")
-    for part in above:
-        node = node[int(part[1:-1])] if part.startswith("[") else node[part]
-    node.pop(last, None)
-
-
-def _finalizers(kind: Kind, obj: Object) -> list[str]:
-    found = list(obj["metadata"].get("finalizers") or [])
-    if kind.resource == namespaces.KIND.resource:
-        found += obj.get("spec", {}).get("finalizers") or []
-    return found
-
-
-def _check_preconditions(info: RequestInfo, old: Object, options: DeleteOptions) -> None:
-    meta, name = old["metadata"], info.name or ""
-    if options.uid and options.uid != meta["uid"]:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {meta['uid']}"
-        raise errors.conflict(info.kind, name, why)
-    if options.version and options.version != meta["resourceVersion"]:
-        raise errors.conflict(info.kind, name, _MODIFIED)
-    if info.kind.resource == namespaces.KIND.resource and name in _PROTECTED_NAMESPACES:
-        raise errors.forbidden(info.kind, name, "this namespace may not be deleted")
-
-
-def _marked(kind: Kind, old: Object, options: DeleteOptions) -> Object | None:
-    """The object marked for deletion; None when nothing holds it and it can go now."""
-    meta = dict(old["metadata"])
-    grace = _grace_seconds(kind, old, options.grace_seconds)
-    finalizers = list(meta.get("finalizers") or [])
-    for wanted, finalizer in (("Foreground", _FOREGROUND), ("Orphan", _ORPHAN)):
-        if options.propagation == wanted and finalizer not in finalizers:
-            finalizers.append(finalizer)
-    if finalizers:
-        meta["finalizers"] = finalizers
-    marked = {**old, "metadata": meta}
-    if not grace and not _finalizers(kind, marked):
-        return None
-    if "deletionTimestamp" in meta and grace >= meta.get("deletionGracePeriodSeconds", 0):
-        return marked  # a later request may only shorten the wait
-    end = datetime.now(UTC) + timedelta(seconds=grace)
-    meta["deletionTimestamp"] = end.strftime("%Y-%m-%dT%H:%M:%SZ")
-    meta["deletionGracePeriodSeconds"] = grace
-    if kind.resource == namespaces.KIND.resource:
-        marked["status"] = {**old.get("status", {}), "phase": "Terminating"}
-    return marked
-
-
-def _grace_seconds(kind: Kind, old: Object, asked: int | None) -> int:
-    """How long the node may take to stop a Pod; 0 for a Pod no node runs, and for every other kind."""
-    if kind.resource != "pods" or not old["spec"].get("nodeName") or is_terminal(old):
-        return 0
-    return int(old["spec"].get("terminationGracePeriodSeconds", 30)) if asked is None else asked

@@ -102,6 +102,10 @@ class DebugPages:
         yield web.get("/ready", self.ready)
         yield web.get("/version", self.version)
         yield web.get("/metrics", self.metrics)
+        yield from self.debug_routes()
+
+    def debug_routes(self) -> Iterable[web.RouteDef]:
+        """Also served by the API, behind its authentication: 15014 is inside the mesh, the command line is not."""
         yield web.get("/debug", self.index)
         yield web.get("/debug/list", self.index)
         for page in PAGES:
@@ -188,7 +192,15 @@ class DebugPages:
             return web.Response(status=400, text="You must provide a proxyID in the query string")
         connection = self._proxies.find(name)
         if connection is None:
-            return web.Response(status=404, text=f"Proxy not connected to this Pilot instance: {name}")
+            why = f"Proxy not connected to this Pilot instance: {name}"
+            status = {
+                "kind": "Status",
+                "status": "Failure",
+                "reason": "NotFound",
+                "code": 404,
+                "message": why,
+            }
+            return web.json_response(status, status=404)
         return _answer(config_dump(connection))
 
 

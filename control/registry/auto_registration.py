@@ -50,6 +50,10 @@ def pod_of(proxy: Proxy) -> Object:
                 "podIP": proxy.ip,
                 "podIPs": [{"ip": proxy.ip}],
                 "conditions": conditions,
+                "containerStatuses": [
+                    {**container, "imageID": "", "ready": True, "started": True, "restartCount": 0}
+                    for container in ({"name": name, "image": "auto"} for name in names)
+                ],
             },
         }
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from control.resources.kind import Column, Kind
 from control.resources.metadata import META_LIST_KEYS, TopLevel
 from control.resources.model import AnyObject, MergeKey, Model, defaulter, merge_keys, schema, validator
 
 FINALIZER = "kubernetes"
+NAME_LABEL = "kubernetes.io/metadata.name"  # lets a selector choose a Namespace by name
 
 
 class NamespaceSpec(Model):
@@ -24,6 +25,14 @@ class Namespace(TopLevel):
 
     spec: NamespaceSpec = NamespaceSpec()
     status: AnyObject = Field(default={"phase": "Active"})
+
+    @model_validator(mode="after")
+    def _named_by_label(self) -> Namespace:
+        labels = self.metadata.get("labels") or {}
+        if isinstance(labels, dict):
+            named = {**labels, NAME_LABEL: self.metadata.get("name")}
+            self.metadata = {**self.metadata, "labels": named}
+        return self
 
 
 KIND = Kind(
