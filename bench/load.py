@@ -183,6 +183,7 @@ def measure(plan: Plan) -> dict[str, Any]:
     go = run.open_loop if plan.rate else run.closed_loop
     try:
         go(plan.warmup)
+        warmed = len(run.latencies)
         del run.latencies[:]
         print(json.dumps({"event": "measuring"}), flush=True)
         seconds = go(plan.seconds)
@@ -195,6 +196,7 @@ def measure(plan: Plan) -> dict[str, Any]:
         "event": "done",
         "errors": 0,
         "requests": len(ordered),
+        "warmup_requests": warmed,
         "seconds": seconds,
         "requests_per_second": len(ordered) / seconds,
         "p50_us": percentile(ordered, 0.50),

@@ -42,13 +42,13 @@ def _plan(workload: Workload, port: int) -> Plan:
 def profile(
     children: Children, pair: Pair, workload: Workload, pins: machine.Pinning, role: str, out: Path
 ) -> int:
-    """Runs the load with the profiler on; the requests counted include the warm-up and are exact to a few."""
+    """Runs the load with the profiler on; returns how many requests that were."""
     pid = pair.sidecars[role].pid
     os.kill(pid, signal.SIGUSR1)
     result, _ = generate(children, pair, _plan(workload, pair.port), pins)
     os.kill(pid, signal.SIGUSR2)
     wait_until("the profile is written", out.exists, [pair.sidecars[role]])
-    return int(result["requests"] * (1 + 0.5 / SECONDS))
+    return int(result["requests"] + result["warmup_requests"])
 
 
 def show_profile(console: Console, out: Path, requests: int, rows: int) -> None:
@@ -79,7 +79,7 @@ def show_system_calls(
     result, _ = generate(children, pair, _plan(workload, pair.port), pins)
     tracer.process.send_signal(signal.SIGINT)
     tracer.process.wait()
-    requests = result["requests"] * (1 + 0.5 / SECONDS)
+    requests = result["requests"] + result["warmup_requests"]
     table = Table("calls/request", "system call")
     for line in tracer.output.read_text().splitlines():
         columns = line.split()
