@@ -42,6 +42,7 @@ def become(spec: dict[str, Any]) -> None:
     else:
         enter_pod(spec["network"], spec["hostname"])
         mount_view(spec["mounts"])
+        own_output(spec["uid"], spec["gid"])
     drop_to(spec["uid"], spec["gid"], spec["groups"])
     os.chdir(spec["directory"])
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, programs expect it
@@ -100,6 +101,12 @@ def make_mount_point(target: str, directory: bool) -> None:
     os.makedirs(target if directory else os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120
     if not directory:
         write(target, "")
+
+
+def own_output(uid: int, gid: int) -> None:
+    """A program may open /dev/stdout by name, which asks for the file's permissions (runc's fixStdioPermissions)."""
+    for fd in (1, 2):
+        os.fchown(fd, uid, gid)
 
 
 def drop_to(uid: int, gid: int, groups: list[int]) -> None:
