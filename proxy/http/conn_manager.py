@@ -59,6 +59,7 @@ class HttpConnection:
         "_out_mark",
         "_stream",
         "_terminal",
+        "_upgraded",
         "_valid_authority",
         "client",
         "connection",
@@ -103,6 +104,7 @@ class HttpConnection:
         self._idle_since = 0.0
         self._in_mark = self._out_mark = 0
         self._valid_authority = b""
+        self._upgraded = False
 
     def _client_facts(self) -> ClientFacts:
         facts = self.facts
@@ -137,9 +139,6 @@ class HttpConnection:
             while not requests:
                 if self._codec_error is not None:
                     self._refuse(self._codec_error)
-                    return
-                if self.draining and decoder.idle:
-                    self.settings.stats.downstream_cx_drain_close.value += 1
                     return
                 if not connection.reading and not connection.closed:
                     connection.resume_reading()
@@ -286,6 +285,7 @@ class HttpConnection:
         wanted = request.fields[b"upgrade"].lower()
         if wanted in self.settings.upgrades:
             self._decoder.accept_upgrade()
+            self._upgraded = True
             stream.upgrade = wanted
             return None
         self._decoder.refuse_upgrade()
@@ -448,7 +448,9 @@ class HttpConnection:
     def drain(self) -> None:
         """Finish what runs, then close; an idle connection closes at once."""
         self.draining = True
-        self.flow.wake()
+        if self._stream is None and self._decoder.idle and not self.flow.done:
+            self.settings.stats.downstream_cx_drain_close.value += 1
+            self.flow.throw(Disconnected())
 
     def _check_idle(self) -> None:
         self._idle_deadline = None
@@ -473,7 +475,7 @@ class HttpConnection:
         self._closing = True
         if connection.closed or isinstance(error, Disconnected):
             self._close()
-        elif self._linger or not self._decoder.idle or self._decoder.requests:
+        elif self._linger or self._decoder.requests or not (self._decoder.idle or self._upgraded):
             self._close_later()
         elif connection.unsent:
             pass  # on_drain closes
