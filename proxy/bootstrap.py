@@ -17,6 +17,12 @@ from typing import Any
 from proxy.agent.environment import Settings, SettingsError
 
 XDS_CLUSTER = "xds-rest"
+_UNLIMITED = {
+    "max_connections": 100000,
+    "max_pending_requests": 100000,
+    "max_requests": 100000,
+    "max_retries": 3,
+}
 _BOOTSTRAP_KEYS = {
     "node", "admin", "dynamic_resources", "static_resources", "stats_config", "layered_runtime", "stats_sinks",
     "overload_manager", "cluster_manager",
@@ -105,7 +111,7 @@ def xds_cluster(host: str, port: int) -> dict[str, Any]:
     """The static cluster `xds-rest`. Each EDS subscription is a long poll of its own, so the usual 1024 are too few."""
     return static_cluster(XDS_CLUSTER, host, port) | {
         "connect_timeout": "5s",
-        "circuit_breakers": {"thresholds": [_unlimited("DEFAULT"), _unlimited("HIGH")]},
+        "circuit_breakers": {"thresholds": [_UNLIMITED, {"priority": "HIGH", **_UNLIMITED}]},
     }
 
 
@@ -118,16 +124,6 @@ def static_cluster(name: str, host: str, port: int) -> dict[str, Any]:
         "type": "STATIC" if numeric else "STRICT_DNS",
         "connect_timeout": "1s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
-    }
-
-
-def _unlimited(priority: str) -> dict[str, Any]:
-    return {
-        "priority": priority,
-        "max_connections": 100000,
-        "max_pending_requests": 100000,
-        "max_requests": 100000,
-        "max_retries": 3,
     }
 
 

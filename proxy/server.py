@@ -182,10 +182,14 @@ class Sidecar:
 
     def _bound_listeners(self) -> list[tuple[str, str, int]]:
         manager = self._data_plane.listeners
-        bound = [
-            (name, runtime.address) for name, runtime in manager.listeners.items() if runtime.bind_to_port
-        ]
-        return [(name, *address) for name, address in sorted(bound)]
+        found = []
+        for name, runtime in sorted(manager.listeners.items()):
+            if runtime.bind_to_port:
+                try:
+                    found.append((name, *manager.bound_address(name)))
+                except KeyError:  # its address could not be bound
+                    continue
+        return found
 
     # Readiness.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.admin.http_server import JSON, Response
+from proxy.admin.regex import RegexError, compile_regex
 from proxy.upstream.host import Host
 
 _RESOURCES = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
@@ -34,6 +35,12 @@ class ClusterStatus:
 
 def render(clusters: Iterable[ClusterStatus], query: dict[str, str]) -> Response:
     """Answer `/clusters`, `?format=json` included."""
+    if query.get("filter"):
+        try:
+            search = compile_regex(query["filter"]).search
+        except RegexError as error:
+            return Response(f"Invalid re2 regex: {error}\n", 400)
+        clusters = [cluster for cluster in clusters if search(cluster.name) is not None]
     if query.get("format") == "json":
         statuses = [_status(cluster) for cluster in clusters]
         return Response(json.dumps({"cluster_statuses": statuses}, indent=1) + "\n", content_type=JSON)
@@ -61,6 +68,7 @@ def _host_values(host: Host) -> list[tuple[str, object]]:
         ("cx_total", host.cx_total),
         ("rq_active", host.rq_active),
         ("rq_error", host.rq_error),
+        ("rq_pending_active", _pending(host)),
         ("rq_success", host.rq_success),
         ("rq_timeout", host.rq_timeout),
         ("rq_total", host.rq_total),
@@ -98,6 +106,7 @@ def _status(cluster: ClusterStatus) -> dict[str, Any]:
 def _host_status(host: Host) -> dict[str, Any]:
     stats = [_stat(name, getattr(host, name)) for name in _COUNTERS]
     stats += [{"type": "GAUGE", **_stat(name, getattr(host, name))} for name in _GAUGES]
+    stats.append({"type": "GAUGE", **_stat("rq_pending_active", _pending(host))})
     region, zone, sub_zone = host.locality
     locality = {"region": region, "zone": zone, "sub_zone": sub_zone}
     status: dict[str, Any] = {
@@ -108,6 +117,11 @@ def _host_status(host: Host) -> dict[str, Any]:
         "locality": {key: value for key, value in locality.items() if value},
     }
     return status | ({"priority": host.priority} if host.priority else {})
+
+
+def _pending(host: Host) -> int:
+    """Requests that wait for a connection to this host."""
+    return sum(len(pool._waiting) for pool in host.pools.values())
 
 
 def _stat(name: str, value: int) -> dict[str, str]:

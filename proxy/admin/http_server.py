@@ -177,7 +177,7 @@ def _render(
     body = response.body.encode("utf-8", "replace") if isinstance(response.body, str) else response.body
     status = HTTPStatus(response.status)
     lines = [f"HTTP/1.1 {response.status} {status.phrase}"]
-    if body:
+    if response.status != HTTPStatus.NOT_MODIFIED:
         lines.append(f"content-type: {response.content_type}")
     if "gzip" in accept and len(body) > 1024:
         squeezer = zlib.compressobj(6, wbits=31)

@@ -16,8 +16,10 @@ def compile_regex(pattern: str) -> re.Pattern[str]:
     """A compiled pattern with the interface of `re`."""
     import re2
 
+    options = re2.Options()
+    options.log_errors = False  # the caller is told
     try:
-        compiled: re.Pattern[str] = re2.compile(pattern)
+        compiled: re.Pattern[str] = re2.compile(pattern, options)
     except re2.error as error:
         text = error.args[0] if error.args else error
         raise RegexError(text.decode() if isinstance(text, bytes) else str(text)) from error

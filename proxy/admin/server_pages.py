@@ -72,6 +72,7 @@ def server_info(admin: Admin, _request: Request) -> Response:
         "uptime_current_epoch": uptime,
         "uptime_all_epochs": uptime,
         "hot_restart_version": "disabled",
+        "hot_restart_initializing": False,
         "command_line_options": admin.options,
         "node": admin.state.node,
     }

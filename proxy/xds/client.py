@@ -74,17 +74,22 @@ class XdsClient:
     async def run(self) -> None:
         """Poll for as long as the sidecar lives."""
         backoff = Backoff(initial=0.2, maximum=10.0)
-        while True:
-            try:
-                accepted = await self.poll()
-            except HttpError as error:
-                self._lost(error)
-                await asyncio.sleep(backoff.next(random.random()))  # noqa: S311 - spreads retries
-                continue
-            if accepted:
-                backoff.reset()
-            else:  # a control plane that repeats what was refused must not make us spin
-                await asyncio.sleep(backoff.next(random.random()))  # noqa: S311
+        try:
+            while True:
+                if await self._polled():
+                    backoff.reset()
+                else:  # nor must a control plane that repeats what was refused make us spin
+                    await asyncio.sleep(backoff.next(random.random()))  # noqa: S311 - spreads retries
+        finally:
+            self._http.close()
+
+    async def _polled(self) -> bool:
+        """One poll; False if it brought nothing usable."""
+        try:
+            return await self.poll()
+        except HttpError as error:
+            self._lost(error)
+            return False
 
     async def poll(self) -> bool:
         """One request; False if its answer was refused. Raises `HttpError` if there was none."""

@@ -139,21 +139,26 @@ class RestXdsClient:
 
     async def _run_one(self, subscription: Subscription) -> None:
         backoff = Backoff(initial=0.2, maximum=10.0)
-        while True:
-            try:
-                answer = await subscription.next(self._node)
-            except HttpError as error:
-                self._lost(subscription, error)
-                await asyncio.sleep(backoff.next(random.random()))  # noqa: S311 - spreads retries
-                continue
-            self._connected.value = 1
-            backoff.reset()
-            if answer is None:
-                continue
-            known = answer.version_info == subscription.version and subscription.answered
-            self._take(subscription, answer)
-            if known or subscription.error is not None:  # a server that does not hold must not make us spin
-                await asyncio.sleep(_REFRESH_SECONDS)
+        try:
+            while True:
+                try:
+                    await self._poll_one(subscription)
+                    backoff.reset()
+                except HttpError as error:
+                    self._lost(subscription, error)
+                    await asyncio.sleep(backoff.next(random.random()))  # noqa: S311 - spreads retries
+        finally:
+            subscription.http.close()
+
+    async def _poll_one(self, subscription: Subscription) -> None:
+        answer = await subscription.next(self._node)
+        self._connected.value = 1
+        if answer is None:
+            return
+        known = answer.version_info == subscription.version and subscription.answered
+        self._take(subscription, answer)
+        if known or subscription.error is not None:  # a server that does not hold must not make us spin
+            await asyncio.sleep(_REFRESH_SECONDS)
 
     def _lost(self, subscription: Subscription, error: HttpError) -> None:
         if self._connected.value or not self.version:
