@@ -51,22 +51,19 @@ class LogFiles:
 def tail_offset(path: Path, lines: int) -> int:
     """Where the last `lines` lines of a file begin, in bytes."""
     with path.open("rb") as file:
-        position = file.seek(0, os.SEEK_END)
-        wanted = lines + 1  # the newline before the first wanted line
+        size = position = file.seek(0, os.SEEK_END)
+        if not lines:
+            return size
         while position > 0:
-            step = min(CHUNK, position)
-            position -= step
-            file.seek(position)
-            block = file.read(step)
-            if position + step == file.seek(0, os.SEEK_END) and not block.endswith(b"\n"):
-                wanted -= 1  # the last line is not finished
-            if (count := block.count(b"\n")) >= wanted:
-                for _ in range(count - wanted + 1):
-                    offset = block.index(b"\n")
-                    block = block[offset + 1 :]
-                    position += offset + 1
-                return position
-            wanted -= count
+            begin = max(0, position - CHUNK)
+            file.seek(begin)
+            block = file.read(position - begin)
+            end = len(block) - (position == size)  # the newline that ends the last line begins no other
+            while (found := block.rfind(b"\n", 0, end)) >= 0:
+                lines, end = lines - 1, found
+                if not lines:
+                    return begin + found + 1
+            position = begin
     return 0
 
 
