@@ -39,6 +39,12 @@ class Exchange:
             # Envoy's REST client says nothing about a refusal: it goes on with the version before.
             self.refused, self.error = self.sent, self.error or "the proxy went on with the version before"
 
+    def already_has(self, version: str, now: float) -> None:
+        """The proxy holds what it should have from an earlier control plane."""
+        if not self.sent:
+            self.sent = self.acked = version
+            self.at = now
+
     def answer(self, version: str, now: float) -> None:
         self.sent, self.at = version, now
 

@@ -124,6 +124,8 @@ class Discovery:
             current = digest(resources)
             if current != version and not (version and current == exchange.refused):
                 break
+            if current == version:
+                exchange.already_has(version, time.time())
             if not await connection.wait(deadline - asyncio.get_running_loop().time()):
                 return web.Response(status=304)
         exchange.answer(current, time.time())
@@ -145,6 +147,9 @@ class Discovery:
             held_back = error is not None and current.version == exchange.refused
             if current.version != version and not held_back:
                 break
+            if current.version == version:
+                exchange.already_has(version, time.time())
+                connection.accepted = connection.offered = current
             if not await connection.wait(deadline - asyncio.get_running_loop().time()):
                 return web.Response(status=304)
         exchange.answer(current.version, time.time())
