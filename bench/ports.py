@@ -16,21 +16,20 @@ _given: set[int] = set()
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
     """`count` different TCP ports nobody listens on now, and that this process did not get before."""
     held: list[socket.socket] = []
+    found: list[int] = []
     try:
-        for port in random.sample(
-            [p for p in range(FIRST, LAST) if p not in _given], LAST - FIRST - len(_given)
-        ):
-            if len(held) == count:
-                break
+        while len(found) < count:
+            port = random.randint(FIRST, LAST)
+            if port in _given:
+                continue
+            _given.add(port)
             sock = socket.socket()
+            held.append(sock)
             try:
                 sock.bind((host, port))
             except OSError:
-                sock.close()
                 continue
-            held.append(sock)
-        found = [sock.getsockname()[1] for sock in held]
-        _given.update(found)
+            found.append(port)
         return found
     finally:
         for sock in held:

@@ -20,11 +20,8 @@ class RunningApp:
         self._requests = 0
         self.connections: list[list[Observed]] = []
 
-    async def start(self) -> int:
-        """Listens; returns the port."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+    async def start(self, port: int) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -34,7 +34,8 @@ SETTLE_S = 0.25
 """How long a connection must stay open to count as kept."""
 ANNOUNCED_S = 2.0
 """The same, when the answer announced that it will be closed: Envoy gives the client a second to do so itself."""
-LOG_QUIET_S = 0.5
+LOG_QUIET_S = 1.5
+"""Longer than a sidecar keeps log lines before it writes them: a second, as Istio starts Envoy."""
 Secrets = dict[str, list[dict[str, Any]]]
 Spoil = Callable[[dict[str, Any]], None]
 """Changes the configuration of one side, to prove that the comparison sees it."""
@@ -60,7 +61,8 @@ class Side:
         ports: dict[str, int] = {}
         for name, script in scenario.apps.items():
             app = RunningApp(script)
-            ports[name] = await app.start()
+            (ports[name],) = free_ports(1)
+            await app.start(ports[name])
             self._apps[f"{scenario.name}.{at}", name] = app
         for name in (*scenario.endpoints, *(one for hosts in scenario.subsets.values() for one in hosts)):
             if name.startswith("refused"):

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any
 
-STEP_S = 2.5
+STEP_S = 5.0
 """A step that takes longer is recorded as `timeout`; above every timeout a scenario configures."""
 SHOWN_BYTES = 200
 """A longer body is recorded as length and digest."""
