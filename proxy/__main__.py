@@ -30,9 +30,6 @@ def _parser() -> argparse.ArgumentParser:
         "-l", "--log-level", default="info", choices=tuple(logging.LEVELS), help="default: info"
     )
     parser.add_argument(
-        "--http1-codec", choices=("httptools", "h11"), default="httptools", help="default: httptools"
-    )
-    parser.add_argument(
         "--concurrency", type=int, default=1, help="accepted for Envoy's sake; one worker runs"
     )
     parser.add_argument(

@@ -17,7 +17,7 @@ from proxy.admin.clusters import DEFAULT_LIMITS, ClusterStatus
 from proxy.admin.config_dump import Sources
 from proxy.bootstrap import Bootstrap
 from proxy.config.cluster import Cluster, Thresholds
-from proxy.config.decode import CLUSTER, LISTENER, SECRET, decode
+from proxy.config.decode import CLUSTER, LISTENER, SECRET, ConfigError, decode
 from proxy.config.listener import Listener
 from proxy.config.secret import Secret
 from proxy.config.snapshot import Snapshot, build
@@ -51,6 +51,10 @@ class Configuration:
         except ValueError as error:
             self._refused = version, str(error), clock.wall()
             raise
+        except Exception as error:  # a fault of ours must not end a sidecar that serves
+            log.exception("configuration %s", version)
+            self._refused = version, f"internal error: {error!r}", clock.wall()
+            raise ConfigError(self._refused[1]) from error
         self._refused = None
 
     def _apply(self, resources: Resources, version: str) -> None:

@@ -33,6 +33,7 @@ from proxy.observability.istio_metrics import IstioMetrics
 from proxy.observability.stats import SIDECAR_PREFIXES, SIDECAR_SUFFIXES, Inclusion, StatsStore
 from proxy.observability.workload import workload_of_node
 from proxy.tls.secrets import SecretStore
+from proxy.upstream.cluster import OriginalDstCluster
 from proxy.xds.ca_client import CaClient
 from proxy.xds.client import XdsClient
 from proxy.xds.http_client import HttpClient
@@ -244,7 +245,7 @@ class Sidecar:
             log.info("all clusters and listeners initialized, configuration %s", version)
 
     async def _housekeeping(self) -> None:
-        """Write access logs every second and TCP metrics every five."""
+        """Every second access logs are written; every five, TCP metrics are taken and unused hosts forgotten."""
         ticks = 0
         while True:
             await asyncio.sleep(access_log.FLUSH_SECONDS)
