@@ -15,7 +15,7 @@ DEVIATIONS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The mesh came up. `seconds` from the start until the first page came through; `memory` is resident bytes of all of it."""
+    """The mesh came up. `seconds` from nothing until every pod was ready; `memory` is resident bytes of all of it."""
 
     ready: int
     pods: int

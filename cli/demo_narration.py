@@ -1,11 +1,11 @@
-"""How the demo's facts read on a terminal: one line each, two where both ends of a hop are named.
+"""How the demo's facts read on a terminal: one line each, more where there are two ends or two versions.
 
 Decides words and colours only; a terminal without colours gets the same words. What is untrue is said in red below its line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,9 +13,10 @@ from rich.text import Text
 
 from cli.demo_facts import Applied, Bytes, Caught, Fact, Hop, Link, Page, Split, Started
 
-LABEL_WIDTH = 10
+LABEL_WIDTH = 11
 BAR_WIDTH = 40
-SHOWN_BYTES = 16
+SHOWN_BYTES = 12
+Lines = list[tuple[str, Text]]  # label and text of each
 COLORS = {"v1": "cyan", "v2": "yellow", "v3": "red"}
 
 
@@ -34,30 +35,41 @@ def title(console: Console, text: str, more: str) -> None:
     console.print()
 
 
-def closing(console: Console, commands: list[tuple[str, str]], end: str) -> None:
-    """The commands to try next."""
-    for number, (command, what) in enumerate(commands):
-        _line(console, "" if number else "try next", Text.assemble((command, "bold"), f"  {what}"))
+def closing(console: Console, commands: Sequence[str], end: str) -> None:
+    """What to try next."""
+    console.print()
+    for number, command in enumerate(commands):
+        _line(console, "" if number else "try next", Text(command, "bold"))
     console.print()
     console.print(Text(end, "dim"), highlight=False)
+
+
+def verdict(console: Console, true: bool) -> None:
+    console.print()
+    said = (
+        ("✓ everything told was true", "bold green")
+        if true
+        else ("✗ not everything told was true", "bold red")
+    )
+    console.print(Text(*said), highlight=False)
 
 
 def _line(console: Console, label: str, text: Text) -> None:
     console.print(Text.assemble((f"{label:<{LABEL_WIDTH}}", "green")) + text, highlight=False, soft_wrap=True)
 
 
-def started(fact: Started) -> list[tuple[str, Text]]:
+def started(fact: Started) -> Lines:
     text = Text.assemble(
-        f"{fact.ready} pods, each a network namespace with its own sidecar: first answer after ",
+        f"{fact.ready} pods in ",
         (f"{fact.seconds:.1f} s", "bold"),
-        ", memory ",
+        ", each a network namespace with its own sidecar; ",
         (f"{fact.memory / 2**20:.0f} MB", "bold"),
-        " in all",
+        " for all of it",
     )
     return [("started", text)]
 
 
-def page(fact: Page) -> list[tuple[str, Text]]:
+def page(fact: Page) -> Lines:
     text = Text.assemble(
         (f"GET {fact.url}", "bold"),
         f" → {fact.status} in {fact.milliseconds:.0f} ms, reviews by {fact.reviews_pod or 'nobody'}",
@@ -65,35 +77,33 @@ def page(fact: Page) -> list[tuple[str, Text]]:
     return [("page", text)]
 
 
-def caught(fact: Caught) -> list[tuple[str, Text]]:
+def caught(fact: Caught) -> Lines:
+    width = max(len(each.pod) for each in fact.counters)
     lines = []
     for number, each in enumerate(fact.counters):
-        text = Text.assemble(
-            f"iptables of {each.pod}: {each.rule}, connections ",
-            str(each.before),
-            " → ",
-            (str(each.after), "bold"),
-        )
+        moved = (f"{each.before} → {each.after}", "bold")
+        text = Text.assemble(f"{each.pod:<{width}}  iptables {each.rule}  ", moved, " connections")
         lines.append(("" if number else "caught", text))
     return lines
 
 
-def captured(fact: Bytes) -> list[tuple[str, Text]]:
+def captured(fact: Bytes) -> Lines:
+    width = max(len(_ends(link)) for link in (fact.app, fact.wire))
     return [
-        ("app side", _link("lo  ", fact.app, first_line(fact.app.payload), "bold")),
-        ("the wire", _link("eth0", fact.wire, hexadecimal(fact.wire.payload), "bold magenta")),
+        ("app side", _link("lo", fact.app, width, first_line(fact.app.payload), "bold")),
+        ("the wire", _link("eth0", fact.wire, width, hexadecimal(fact.wire.payload), "bold magenta")),
     ]
 
 
-def _link(name: str, link: Link, shown: str, style: str) -> Text:
-    where = f"{name} {link.source} → {link.destination}  "
-    return Text.assemble((where, "dim"), (shown, style), f"  {describe(link)}")
+def _ends(link: Link) -> str:
+    return f"{link.source.partition(':')[0]} → {link.destination}"
 
 
-def describe(link: Link) -> str:
-    if not link.total:
-        return "nothing"
-    return f"TLS, {link.total} bytes" if link.tls else f"plain, {link.total} bytes"
+def _link(name: str, link: Link, width: int, shown: str, style: str) -> Text:
+    kind = "TLS" if link.tls else "plain"
+    return Text.assemble(
+        (f"{name:<4}  {_ends(link):<{width}}  ", "dim"), (shown, style), f"  {kind}, {link.total} bytes"
+    )
 
 
 def first_line(payload: bytes) -> str:
@@ -104,38 +114,34 @@ def hexadecimal(payload: bytes) -> str:
     return payload[:SHOWN_BYTES].hex(" ") + (" …" if len(payload) > SHOWN_BYTES else "")
 
 
-def hop(fact: Hop) -> list[tuple[str, Text]]:
+def hop(fact: Hop) -> Lines:
+    what = f"{fact.key}, {fact.hours_left:.0f} h left; seen in the handshake, held by the client's sidecar"
     return [
         ("identity", Text.assemble((fact.client, "bold"), " proved itself to")),
         ("", Text(fact.server, "bold")),
-        (
-            "proof",
-            Text(
-                f"certificate {fact.held[:16]}…, {fact.key}, {fact.hours_left:.0f} h left: the one its sidecar holds"
-            ),
-        ),
+        ("proof", Text.assemble(("certificate ", ""), (f"{fact.presented[:16]}…", "bold"), f"  {what}")),
     ]
 
 
-def applied(fact: Applied) -> list[tuple[str, Text]]:
-    before = ", ".join(f"{version} {number}" for version, number in sorted(fact.before.items()))
-    seen = "not followed" if fact.seen_after is None else f"followed after {fact.seen_after * 1000:.0f} ms"
-    return [("canary", Text.assemble(f"before: {before}.  ", (fact.command, "bold"), f"  {seen}"))]
+def applied(fact: Applied) -> Lines:
+    before = " ".join(f"{version} {number}" for version, number in sorted(fact.before.items()))
+    seen = "not followed" if fact.seen_after is None else f"followed {fact.seen_after * 1000:.0f} ms later"
+    return [
+        ("before", Text(f"{sum(fact.before.values())} requests, spread evenly: {before}")),
+        ("canary", Text.assemble((fact.command, "bold"), f"  {seen}")),
+    ]
 
 
-def split(fact: Split) -> list[tuple[str, Text]]:
-    text = Text(f"{fact.total} requests: ")
-    for version in sorted(fact.counts):
+def split(fact: Split) -> Lines:
+    lines = []
+    for number, version in enumerate(sorted(fact.counts)):
         bar = "█" * max(1, round(fact.share(version) * BAR_WIDTH))
-        text += Text.assemble(
-            f"{version} {fact.counts[version]} ({fact.share(version):.1%}) ",
-            (bar, COLORS.get(version, "")),
-            "  ",
-        )
-    return [("split", text)]
+        count = f"{version} {fact.counts[version]:>4} of {fact.total}  {fact.share(version):6.1%}  "
+        lines.append(("" if number else "split", Text.assemble(count, (bar, COLORS.get(version, "")))))
+    return lines
 
 
-LINES: dict[type[Any], Callable[[Any], list[tuple[str, Text]]]] = {
+LINES: dict[type[Any], Callable[[Any], Lines]] = {
     Started: started,
     Page: page,
     Caught: caught,

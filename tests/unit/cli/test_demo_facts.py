@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cli.demo_facts import Applied, Bytes, Caught, Counter, Fact, Hop, Link, Page, Split, Started
-from cli.demo_narration import closing, narrate, title
+from cli.demo_narration import closing, narrate, title, verdict
 
 PLAIN = Link(
     "127.0.0.6:1", "10.0.0.1:9080", b"GET /details/0 HTTP/1.1\r\nhost: x", 100, marker=True, tls=False
@@ -74,11 +74,12 @@ def test_what_is_told() -> None:
     title(out, "Glassmesh", "more")
     for fact in TRUE:
         narrate(out, fact)
-    closing(out, [("kubectl get pods", "")], "the end")
+    closing(out, ["kubectl get pods"], "the end")
+    verdict(out, True)
     told = out.export_text()
     for words in (
-        "first answer after 4.2 s, memory 400 MB", "→ 200 in 12 ms, reviews by reviews-v2-1",
-        "connections 0 → 2", "GET /details/0 HTTP/1.1", "17 03 03 00", "spiffe://a", "EC secp256r1",
-        "followed after 40 ms", "v1 270 (90.0%)", "v2 30 (10.0%)", "kubectl get pods", "the end",
+        "7 pods in 4.2 s", "400 MB for all of it", "everything told was true", "→ 200 in 12 ms, reviews by reviews-v2-1",
+        "REDIRECT to 15001  0 → 2 connections", "GET /details/0 HTTP/1.1", "17 03 03 00", "spiffe://a", "EC secp256r1",
+        "followed 40 ms later", "v1  270 of 300   90.0%", "v2   30 of 300   10.0%", "kubectl get pods", "the end",
     ):  # fmt: skip
         assert words in told
