@@ -24,6 +24,7 @@ from proxy.config.snapshot import Snapshot
 from proxy.deadlines import Deadlines
 from proxy.http import hcm_builder
 from proxy.http.client_connection import ClientConnection
+from proxy.http.codec import http1_codec
 from proxy.http.filters.peer_metadata import PeerMetadataParts
 from proxy.http.filters.router import terminal
 from proxy.http.hcm_builder import HcmParts
@@ -79,6 +80,7 @@ class Services:
     )
     local_uri_san: Callable[[], str | None] = lambda: None
     drain_time: float = 600.0
+    http1_codec: str = "httptools"
 
 
 class DataPlane:
@@ -97,15 +99,21 @@ class DataPlane:
         draw = random.random
         self._world = RouterEnvironment({}, self.deadlines, now, draw, pause)
         self._routes: dict[str, RouteHolder] = {}
+        codec = http1_codec(services.http1_codec)
         self._hcm_parts = HcmParts(
-            services.stats, services.access_loggers, services.istio_http_stats, services.peer_metadata, draw
+            services.stats,
+            services.access_loggers,
+            services.istio_http_stats,
+            services.peer_metadata,
+            draw,
+            codec,
         )
         connector = connector or SocketConnector(loop, self.deadlines)
         self.clusters = ClusterManager(
             ClusterParts(
                 stats=services.stats,
                 connector=connector,
-                wrap=lambda sock, pool: ClientConnection(loop, self.deadlines, sock, pool),
+                wrap=lambda sock, pool: ClientConnection(loop, self.deadlines, sock, pool, codec),
                 upstream_tls=lambda config: upstream_context(config, services.secrets),
                 draw=draw,
             ),
@@ -182,7 +190,7 @@ class DataPlane:
             assert typed.route_config is not None
             routes = RouteHolder(_table(typed.route_config, "route_config"), typed.route_config)
         settings = hcm_builder.build(typed, routes, self._hcm_parts, direction=listener.traffic_direction)
-        return HttpNetworkFilter(self._loop, self.deadlines, settings, terminal(self._world), lambda _: None)
+        return HttpNetworkFilter(self._loop, self.deadlines, settings, terminal(self._world))
 
     # The end.
 

@@ -13,8 +13,7 @@ import ssl
 from typing import Protocol
 
 from proxy.deadlines import Deadline, Deadlines
-from proxy.http.codec import CodecError, Response, h1_encode
-from proxy.http.codec.h1_httptools import HttptoolsResponseDecoder
+from proxy.http.codec import CodecError, Http1Codec, Response, h1_encode
 from proxy.net.connection import Connection
 from proxy.router.stream import DownstreamStream, Headers
 from proxy.tls.peer import peer_identity
@@ -64,13 +63,14 @@ class ClientConnection:
         deadlines: Deadlines,
         sock: socket.socket,
         pool: ConnectionPool,
+        codec: Http1Codec,
     ) -> None:
         self.pool = pool
         self.requests = 0
         self.connection = Connection(loop, sock, self)
         host, port = sock.getsockname()[:2]
         self.local_address = f"{host}:{port}"
-        self._decoder = HttptoolsResponseDecoder()
+        self._decoder = codec.response_decoder()
         self.informational = self._decoder.informational  # 1xx responses not yet passed on
         self._exchange: Exchange | None = None
         self._chunking = False

@@ -18,7 +18,6 @@ from proxy import clock
 from proxy.deadlines import Deadline, Deadlines
 from proxy.http import request_headers, request_id
 from proxy.http.codec import CodecError, Request, h1_encode, h1_rules
-from proxy.http.codec.h1_httptools import HttptoolsRequestDecoder
 from proxy.http.local_reply import LocalReply
 from proxy.http.path_normalization import PathRedirect, PathRefused, normalize
 from proxy.http.request_headers import ClientFacts
@@ -42,6 +41,18 @@ class Disconnected(Exception):
     """The client is gone."""
 
 
+class StreamTimeout(Exception):
+    """The request took too long on the client's side or stood still; `reply` says so."""
+
+    def __init__(self, reply: LocalReply) -> None:
+        super().__init__(reply.details)
+        self.reply = reply
+
+
+_HEADERS_LATE = LocalReply(408, b"request header timeout", details="request_header_timeout")
+_REQUEST_LATE = LocalReply(408, b"request timeout", details="request_overall_timeout")
+
+
 class HttpConnection:
     """Serves one connection. `on_closed(connection)` is called once it is over."""
 
@@ -51,6 +62,7 @@ class HttpConnection:
         "_codec_error",
         "_deadlines",
         "_decoder",
+        "_headers_deadline",
         "_idle_deadline",
         "_idle_since",
         "_in_mark",
@@ -58,6 +70,8 @@ class HttpConnection:
         "_on_closed",
         "_out_mark",
         "_stream",
+        "_stream_bytes",
+        "_stream_deadlines",
         "_terminal",
         "_upgraded",
         "_valid_authority",
@@ -94,7 +108,7 @@ class HttpConnection:
         self._terminal = terminal
         self._deadlines = deadlines
         self._on_closed = on_closed
-        self._decoder = HttptoolsRequestDecoder(settings.max_headers_bytes, settings.max_headers_count)
+        self._decoder = settings.codec.request_decoder(settings.max_headers_bytes, settings.max_headers_count)
         self._codec_error: CodecError | None = None
         self._stream: Stream | None = None
         self._closing = False
@@ -105,6 +119,9 @@ class HttpConnection:
         self._in_mark = self._out_mark = 0
         self._valid_authority = b""
         self._upgraded = False
+        self._stream_deadlines: list[Deadline] = []
+        self._stream_bytes = -1
+        self._headers_deadline: Deadline | None = None
 
     def _client_facts(self) -> ClientFacts:
         facts = self.facts
@@ -175,6 +192,9 @@ class HttpConnection:
         except CodecError as error:
             self._break_off(stream, error)
             return False
+        except StreamTimeout as late:
+            self._on_stream_timeout(stream, late.reply)
+            return False
         except Disconnected:
             self._on_disconnected(stream)
             return False
@@ -184,6 +204,14 @@ class HttpConnection:
     def _is_last_open(self, request: Request) -> bool:
         """Whether what the client broke is this request's body."""
         return not request.complete and request is self._decoder.requests[-1]
+
+    def _on_stream_timeout(self, stream: Stream, reply: LocalReply) -> None:
+        self._linger = True
+        self.settings.stats.downstream_rq_timeout.value += 1
+        if stream.response_started:
+            stream.reset(reply.flags, reply.details)
+        else:
+            stream.reply(reply)
 
     def _on_disconnected(self, stream: Stream) -> None:
         stream.info.response_flags |= flags.DC
@@ -211,7 +239,36 @@ class HttpConnection:
             info.downstream_peer_uri_san = facts.peer.uri_san
             info.downstream_local_uri_san = facts.local_uri_san
         self._stream = stream = Stream(self, request, info)
+        if self.settings.times_streams:
+            self._arm_stream_deadlines(request)
         return stream
+
+    def _arm_stream_deadlines(self, request: Request) -> None:
+        settings, after = self.settings, self._deadlines.after
+        if settings.request_timeout and not request.complete:
+            self._stream_deadlines.append(after(settings.request_timeout, self._check_request_complete))
+        if settings.stream_idle_timeout:
+            self._stream_bytes = -1
+            self._stream_deadlines.append(after(settings.stream_idle_timeout, self._check_stream_idle))
+
+    def _check_request_complete(self) -> None:
+        if self._stream is not None and not self._stream.body.complete:
+            self.flow.throw(StreamTimeout(_REQUEST_LATE))
+
+    def _check_stream_idle(self) -> None:
+        """Looks once per period whether bytes have moved, so an idle stream ends after one to two periods at most."""
+        stream, connection = self._stream, self.connection
+        if stream is None:
+            return
+        moved = connection.bytes_in + connection.bytes_out - connection.unsent
+        if moved != self._stream_bytes:
+            self._stream_bytes = moved
+            after = self._deadlines.after(self.settings.stream_idle_timeout, self._check_stream_idle)
+            self._stream_deadlines.append(after)
+            return
+        status = 504 if stream.body.complete else 408
+        reply = LocalReply(status, b"stream timeout", flags.SI, "stream_idle_timeout")
+        self.flow.throw(StreamTimeout(reply))
 
     def _admit(self, stream: Stream, request: Request) -> LocalReply | None:
         """Check and mutate the head; a reply if the request goes no further. Raises CodecError."""
@@ -363,6 +420,10 @@ class HttpConnection:
 
     def _complete(self, stream: Stream) -> None:
         self._stream = None
+        if self._stream_deadlines:
+            for deadline in self._stream_deadlines:
+                self._deadlines.disarm(deadline)
+            self._stream_deadlines.clear()
         settings, info, connection = self.settings, stream.info, self.connection
         info.end = self._idle_since = self.now()
         info.wire_bytes_received = connection.bytes_in - self._in_mark
@@ -414,10 +475,29 @@ class HttpConnection:
                 self.flow.throw(error)
                 return
             self._codec_error = error
+        if self.settings.request_headers_timeout:
+            self._watch_headers()
         self.flow.wake()
         requests = decoder.requests
         if requests and (len(requests) > 1 or requests[0].chunks):
             self.connection.pause_reading()  # until the request at hand is done, or its body taken
+
+    def _watch_headers(self) -> None:
+        """A head that has begun must be complete in time."""
+        begun = not self._decoder.idle and not self._decoder.requests
+        if begun and self._headers_deadline is None:
+            timeout = self.settings.request_headers_timeout
+            self._headers_deadline = self._deadlines.after(timeout, self._headers_timed_out)
+        elif not begun and self._headers_deadline is not None:
+            self._deadlines.disarm(self._headers_deadline)
+            self._headers_deadline = None
+
+    def _headers_timed_out(self) -> None:
+        self._headers_deadline = None
+        if self._stream is None and not self._closing:
+            self.settings.stats.downstream_rq_timeout.value += 1
+            self._codec_error = CodecError(408, "request_header_timeout")
+            self.flow.wake()
 
     def resume_upload(self) -> None:
         """The body that had arrived was taken."""
@@ -492,10 +572,10 @@ class HttpConnection:
 
     def _close(self) -> None:
         connection = self.connection
-        for deadline in (self._close_deadline, self._idle_deadline):
+        for deadline in (self._close_deadline, self._idle_deadline, self._headers_deadline):
             if deadline is not None:
                 self._deadlines.disarm(deadline)
-        self._close_deadline = self._idle_deadline = None
+        self._close_deadline = self._idle_deadline = self._headers_deadline = None
         connection.close()
         on_closed, self._on_closed = self._on_closed, _ignore
         if on_closed is _ignore:
@@ -508,6 +588,7 @@ class HttpConnection:
         stats.downstream_cx_tx_bytes_total.value += connection.bytes_out
         if self.facts.tls:
             stats.downstream_cx_ssl_active.value -= 1
+        self.facts.on_closed()
         on_closed(self)
 
     def close(self) -> None:
@@ -534,5 +615,7 @@ def _apply_decorator(stream: Stream, route: Route | None, operation: str) -> Non
 
 
 def _codec_reply(error: CodecError) -> LocalReply:
+    if error.status == 408:
+        return _HEADERS_LATE
     body = h1_encode.reason_phrase(error.status).encode()
     return LocalReply(error.status, body, flags.DPE, error.details)

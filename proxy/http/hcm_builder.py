@@ -14,6 +14,7 @@ from proxy.config import http_filters as config
 from proxy.config.access_log import AccessLog
 from proxy.config.decode import ConfigError
 from proxy.config.network_filters import HttpConnectionManager
+from proxy.http.codec import Http1Codec
 from proxy.http.filter_chain import FilterChain, HttpFilter
 from proxy.http.filters.istio_alpn import IstioAlpn
 from proxy.http.filters.peer_metadata import PeerMetadata, PeerMetadataParts
@@ -37,6 +38,7 @@ class HcmParts:
     istio_stats: Callable[[str], Logger]
     peer_metadata: PeerMetadataParts
     draw: Callable[[], float]
+    codec: Http1Codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ def build(
         routes=routes,
         chain=FilterChain(one for one in filters if one is not None),
         draw=parts.draw,
+        codec=parts.codec,
         suspect_path=suspect(
             normalize_path=wanted.normalize_path,
             merge_slashes=wanted.merge_slashes,
@@ -120,6 +123,7 @@ def build(
         proxy_100_continue=wanted.proxy_100_continue,
         idle_timeout=DEFAULT_IDLE_TIMEOUT if common.idle_timeout is None else float(common.idle_timeout),
         stream_idle_timeout=float(wanted.stream_idle_timeout),
+        times_streams=bool(wanted.stream_idle_timeout or wanted.request_timeout),
         request_timeout=float(wanted.request_timeout),
         request_headers_timeout=float(wanted.request_headers_timeout),
         delayed_close_timeout=float(wanted.delayed_close_timeout),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 
 from proxy.deadlines import Deadlines
 from proxy.http.conn_manager import HttpConnection, Terminal
@@ -24,13 +23,11 @@ class HttpNetworkFilter:
         deadlines: Deadlines,
         settings: HcmSettings,
         terminal: Terminal,
-        on_count: Callable[[int], None],
     ) -> None:
         self._loop = loop
         self._deadlines = deadlines
         self.settings = settings
         self._terminal = terminal
-        self._on_count = on_count
         self._connections: set[HttpConnection] = set()
         self._draining = False
 
@@ -40,12 +37,10 @@ class HttpNetworkFilter:
         )
         connection.draining = self._draining
         self._connections.add(connection)
-        self._on_count(1)
         connection.start()
 
     def _closed(self, connection: HttpConnection) -> None:
         self._connections.discard(connection)
-        self._on_count(-1)
 
     def drain(self) -> None:
         self._draining = True

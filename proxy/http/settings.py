@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from proxy.http.codec import Http1Codec, http1_codec
 from proxy.http.filter_chain import FilterChain
 from proxy.http.hcm_stats import HcmStats
 from proxy.http.path_normalization import EscapedSlashes
@@ -54,6 +55,7 @@ class HcmSettings:
     routes: RouteSource
     chain: FilterChain
     draw: Callable[[], float]
+    codec: Http1Codec = field(default_factory=lambda: http1_codec("httptools"))
     suspect_path: re.Pattern[bytes] | None = None
     """Found in a path that must be looked at closer; None when paths are left alone."""
     loggers: tuple[Callable[[StreamInfo], None], ...] = ()
@@ -80,5 +82,6 @@ class HcmSettings:
     upgrades: frozenset[bytes] = frozenset()
     client_cert: ForwardClientCert = field(default_factory=ForwardClientCert)
     tracing_operation: str | None = None  # "EGRESS" or "INGRESS" when tracing is configured
+    times_streams: bool = False  # stream_idle_timeout or request_timeout is set
     strip_any_host_port: bool = False
     always_set_request_id: bool = False

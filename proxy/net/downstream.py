@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.tls.peer import PeerIdentity
@@ -9,7 +10,10 @@ from proxy.tls.peer import PeerIdentity
 
 @dataclass(slots=True)
 class DownstreamFacts:
-    """Addresses are `ip:port`; the local one is the original destination. Times in s, monotonic and wall clock."""
+    """Addresses are `ip:port`; the local one is the original destination. Times in s, monotonic and wall clock.
+
+    `on_closed` is the listener's, to be called once when the connection is over.
+    """
 
     local_address: str
     remote_address: str
@@ -20,6 +24,7 @@ class DownstreamFacts:
     local_uri_san: str | None = None
     started: float = 0.0
     started_wall: float = 0.0
+    on_closed: Callable[[], None] = lambda: None
 
 
 def format_address(address: tuple[str, int]) -> str:

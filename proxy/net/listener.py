@@ -278,6 +278,7 @@ class AcceptedConnection:
         chain, runtime = self._chain, self._runtime
         assert chain is not None
         runtime.stats.downstream_pre_cx_active.value -= 1
+        runtime.stats.downstream_cx_active.value += 1
         facts = DownstreamFacts(
             format_address(self._destination),
             format_address(self._peer),
@@ -288,6 +289,7 @@ class AcceptedConnection:
             local_uri_san=chain.local_uri_san() if peer is not None else None,
             started=self._started,
             started_wall=self._started_wall,
+            on_closed=runtime.stats.connection_closed,
         )
         self._on_done(self)
         chain.serve(sock, facts)

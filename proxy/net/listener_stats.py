@@ -27,3 +27,8 @@ class ListenerStats:
         for stat, kind in ListenerStats.__annotations__.items():
             make = store.counter if kind == "Counter" else store.gauge
             setattr(self, stat, make(prefix + stat.replace("ssl_", "ssl.")))
+
+    def connection_closed(self) -> None:
+        """A served connection is over."""
+        self.downstream_cx_active.value -= 1
+        self.downstream_cx_destroy.value += 1

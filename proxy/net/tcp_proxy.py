@@ -306,6 +306,7 @@ class TcpConnection:
         stats.rx_bytes.value += info.bytes_received
         stats.tx_bytes.value += info.bytes_sent
         info.end = self._now()
+        self._facts.on_closed()
         self._proxy.ended(self)
         for logger in self._proxy.loggers:
             logger(info)
