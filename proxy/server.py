@@ -253,6 +253,9 @@ class Sidecar:
             ticks += 1
             if ticks % int(istio_metrics.TCP_REPORT_SECONDS / access_log.FLUSH_SECONDS) == 0:
                 self._metrics.flush_tcp()
+                for cluster in self._data_plane.clusters.clusters.values():
+                    if isinstance(cluster, OriginalDstCluster):
+                        cluster.forget_unused()
 
     # The end.
 
