@@ -23,6 +23,7 @@ CANARY = ("destination-rule-all.yaml", "virtual-service-reviews-90-10.yaml")
 CANARY_SHARES = {"v1": 0.9, "v2": 0.1}
 REMOVED = "v3"  # answers without a route, and no more with the canary
 INTERRUPTED = 130
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BEFORE, AFTER = 60, 300  # requests counted
 
 
@@ -35,7 +36,7 @@ BEFORE, AFTER = 60, 300  # requests counted
 )
 def command(once: bool, gateway_port: int | None) -> None:
     """Start Bookinfo in a mesh, send requests, and show what happens to them."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in INTERRUPTIONS:
         signal.signal(number, _interrupt)
     console = Console()
     mesh = RunningMesh(STATE)
@@ -49,8 +50,8 @@ def command(once: bool, gateway_port: int | None) -> None:
         status = 1
         console.print(f"✗ {error}", style="bold red", highlight=False, markup=False)
     finally:
-        with console.status("ending the mesh …"):
-            mesh.end(keep_logs=status == 1)
+        _ignore_signals()
+        mesh.end(keep_logs=status == 1)
     if status == 1 and STATE.exists():
         console.print(f"the logs stay in {STATE / 'logs'}", style="dim", highlight=False)
     raise SystemExit(status)
@@ -58,6 +59,12 @@ def command(once: bool, gateway_port: int | None) -> None:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    """Ending takes a second or two, and a terminal that closes says so more than once: nothing may cut it short."""
+    for number in INTERRUPTIONS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _tell(console: Console, mesh: RunningMesh, gateway_port: int | None) -> bool:
@@ -92,12 +99,17 @@ def _close(console: Console, mesh: RunningMesh, once: bool, true: bool) -> None:
     if once:
         demo_narration.verdict(console, true)
         return
-    ours, state = our_name(), mesh.state
-    commands = [
-        f"open {mesh.gateway}{demo_steps.PAGE} in a browser and reload",
-        f"kubectl --kubeconfig {state / 'kubeconfig'} get pods,virtualservices",
-        f"{ours} exec --state {state} --root reviews-v1 -- iptables-save -t nat",
-        f"{ours} logs --state {state} productpage-v1 -c istio-proxy",
-    ]
-    demo_narration.closing(console, commands, "Ctrl-C ends the mesh and leaves nothing behind.")
+    demo_narration.closing(console, suggestions(mesh), "Ctrl-C ends the mesh and leaves nothing behind.")
     signal.pause()
+
+
+def suggestions(mesh: RunningMesh) -> list[str]:
+    """Commands to try next; each works as it is printed."""
+    ours, state = our_name(), mesh.state
+    kubeconfig = f"--kubeconfig {state / 'kubeconfig'}"
+    return [
+        f"curl -s {mesh.gateway}{demo_steps.PAGE}   (or in a browser; reload to be routed again)",
+        f"kubectl {kubeconfig} get pods,virtualservices",
+        f"{ours} proxy-config routes productpage-v1 {kubeconfig}",
+        f"{ours} exec --state {state} --root reviews-v1 -- iptables-save -t nat",
+    ]

@@ -115,7 +115,7 @@ def hexadecimal(payload: bytes) -> str:
 
 
 def hop(fact: Hop) -> Lines:
-    what = f"{fact.key}, {fact.hours_left:.0f} h left; seen in the handshake, held by the client's sidecar"
+    what = f"{fact.key}, {fact.hours_left:.0f} h left; seen by the server, held by the client"
     return [
         ("identity", Text.assemble((fact.client, "bold"), " proved itself to")),
         ("", Text(fact.server, "bold")),
@@ -127,7 +127,7 @@ def applied(fact: Applied) -> Lines:
     before = " ".join(f"{version} {number}" for version, number in sorted(fact.before.items()))
     seen = "not followed" if fact.seen_after is None else f"followed {fact.seen_after * 1000:.0f} ms later"
     return [
-        ("before", Text(f"{sum(fact.before.values())} requests, spread evenly: {before}")),
+        ("before", Text(f"{sum(fact.before.values())} requests without a route: {before}")),
         ("canary", Text.assemble((fact.command, "bold"), f"  {seen}")),
     ]
 

@@ -152,7 +152,6 @@ def hop(mesh: Mesh, request: bytes, now: Callable[[], datetime] = lambda: dateti
     """Both identities of the captured request's hop, and the client's certificate from its sidecar's admin pages."""
     seen = forwarded_client_cert(request)
     certificate = held_certificate(mesh.run(CLIENT, admin("/config_dump?resource=dynamic_active_secrets")))
-    public = certificate.public_key()
     domain = "spiffe://cluster.local/ns/default/sa/"
     return Hop(
         client=seen.get("URI", ""),
@@ -160,12 +159,18 @@ def hop(mesh: Mesh, request: bytes, now: Callable[[], datetime] = lambda: dateti
         presented=seen.get("Hash", ""),
         held=hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
         serial=f"{certificate.serial_number:x}",
-        key=f"EC {public.curve.name}"
-        if isinstance(public, ec.EllipticCurvePublicKey)
-        else type(public).__name__,
+        key=key_name(certificate),
         hours_left=(certificate.not_valid_after_utc - now()).total_seconds() / 3600,
         expected=(domain + CLIENT_ACCOUNT, domain + SERVER_ACCOUNT),
     )
+
+
+def key_name(certificate: x509.Certificate) -> str:
+    """`EC P-256` for the keys the mesh makes; the curve's or algorithm's name for others."""
+    public = certificate.public_key()
+    if not isinstance(public, ec.EllipticCurvePublicKey):
+        return type(public).__name__
+    return "EC P-256" if isinstance(public.curve, ec.SECP256R1) else f"EC {public.curve.name}"
 
 
 def admin(path: str) -> list[str]:
