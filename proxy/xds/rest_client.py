@@ -72,9 +72,12 @@ class Subscription:
         while self.names == ():
             self._wanted.clear()
             await self._wanted.wait()
+        asked = self.names
         self._poll = asyncio.ensure_future(self._request(node))
         try:
-            return await self._poll
+            answer = await self._poll
+            # It may have come while the names changed; then it answers a question nobody asks any more.
+            return answer if asked == self.names else None
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is not None and current.cancelling():
@@ -224,9 +227,19 @@ class RestXdsClient:
         if not all(s.answered for s in self._subscriptions.values()):
             return
         resources: Resources = {t: s.resources for t, s in self._subscriptions.items()}
+        resources = {**resources, CLUSTER: self._warm(resources)}
         versions = sorted({s.version for s in self._subscriptions.values() if s.version})
         self._apply(resources, "/".join(versions))
         self.version = "/".join(versions)
+
+    def _warm(self, resources: Resources) -> Mapping[str, Resource]:
+        """The clusters that can be used: one whose endpoints never came is still warming, as in Envoy."""
+        known = resources[ENDPOINT]
+        return {
+            cluster.name: resources[CLUSTER][cluster.name]
+            for cluster in self._typed(CLUSTER)
+            if references.endpoint_names([cluster]) <= known.keys()
+        }
 
     def __repr__(self) -> str:
         return f"<RestXdsClient {', '.join(map(repr, self._subscriptions.values()))}>"

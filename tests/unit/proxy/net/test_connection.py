@@ -1,0 +1,148 @@
+"""A connection over real sockets, plain and TLS, and over a fake one for what the kernel does not do on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import Any
+
+import pytest
+
+from proxy.net.connection import HIGH_WATER, Connection
+from tests.unit.proxy.in_memory import FakeLoop, FakeSocket
+from tests.unit.proxy.mesh_ca import MeshCa
+
+
+class Recorder:
+    """An owner that remembers, and lets a test wait for what it remembers."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.eof = asyncio.Event()
+        self.error: OSError | None = None
+        self.drains = 0
+        self.changed = asyncio.Event()
+
+    def on_data(self, data: bytes) -> None:
+        self.data += data
+        self.changed.set()
+
+    def on_eof(self) -> None:
+        self.eof.set()
+        self.changed.set()
+
+    def on_error(self, error: OSError) -> None:
+        self.error = error
+        self.changed.set()
+
+    def on_drain(self) -> None:
+        self.drains += 1
+
+    async def until(self, size: int) -> None:
+        while len(self.data) < size:
+            self.changed.clear()
+            await asyncio.wait_for(self.changed.wait(), 10)
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    left, right = socket.socketpair()
+    left.setblocking(False)
+    right.setblocking(False)
+    return left, right
+
+
+async def tls_pair(ca: MeshCa, tmp_path: Any) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+    chain, key = ca.issue("spiffe://cluster.local/ns/a/sa/b")
+    file = tmp_path / "pair.pem"
+    file.write_text(key + chain)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(file)
+    client = ssl.create_default_context(cadata=ca.root_pem)
+    client.check_hostname = False
+    left, right = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    wrapped = loop.run_in_executor(None, lambda: server.wrap_socket(left, server_side=True))
+    other = await loop.run_in_executor(None, lambda: client.wrap_socket(right, server_hostname=None))
+    first = await wrapped
+    first.setblocking(False)
+    other.setblocking(False)
+    return first, other
+
+
+@pytest.mark.parametrize("size", [1, 16384, 16385, 200_000, 3_000_000])
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+async def test_bytes_arrive_whole_and_in_order(kind: str, size: int, mesh_ca: MeshCa, tmp_path: Any) -> None:
+    loop = asyncio.get_running_loop()
+    left, right = pair() if kind == "plain" else await tls_pair(mesh_ca, tmp_path)
+    sender, receiver = Recorder(), Recorder()
+    a, b = Connection(loop, left, sender), Connection(loop, right, receiver)
+    a.start()
+    b.start()
+    data = bytes(i * 7 % 251 for i in range(1000)) * (size // 1000 + 1)
+    data = data[:size]
+    for at in range(0, size, 70_000):
+        a.write(data[at : at + 70_000])
+    a.finish_writing()
+    await receiver.until(size)
+    await asyncio.wait_for(receiver.eof.wait(), 10)
+    assert receiver.data == data
+    assert (a.bytes_out, b.bytes_in) == (size, size)
+    b.write(b"and back")
+    await sender.until(8)
+    assert sender.data == b"and back", "a half-closed connection still carries the other direction"
+    a.close()
+    b.close()
+
+
+async def test_a_reset_is_an_error_once() -> None:
+    loop = asyncio.get_running_loop()
+    server = socket.create_server(("127.0.0.1", 0))
+    peer = socket.create_connection(server.getsockname())
+    accepted, _ = server.accept()
+    accepted.setblocking(False)
+    owner = Recorder()
+    connection = Connection(loop, accepted, owner)
+    connection.start()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    peer.close()
+    while owner.error is None:
+        owner.changed.clear()
+        await asyncio.wait_for(owner.changed.wait(), 10)
+    assert isinstance(owner.error, ConnectionResetError)
+    assert connection.closed
+    connection.close()
+    server.close()
+
+
+def test_congestion_begins_above_the_high_watermark_and_ends_when_all_is_sent() -> None:
+    loop, owner = FakeLoop(), Recorder()
+    sock = FakeSocket(loop)
+    connection = Connection(loop, sock, owner)  # type: ignore[arg-type]
+    sock.capacity = 10
+    connection.write(b"x" * 100)
+    assert (connection.unsent, connection.congested) == (90, False)
+    connection.write(b"y" * HIGH_WATER)
+    assert connection.congested
+    sock.capacity = 50
+    loop.writers[sock.fd]()
+    assert (owner.drains, connection.congested) == (0, True)
+    sock.drain()
+    assert (owner.drains, connection.congested, connection.unsent) == (1, False, 0)
+    assert sock.take() == b"x" * 100 + b"y" * HIGH_WATER
+    assert sock.fd not in loop.writers
+
+
+def test_after_close_nothing_happens() -> None:
+    loop, owner = FakeLoop(), Recorder()
+    sock = FakeSocket(loop)
+    connection = Connection(loop, sock, owner)  # type: ignore[arg-type]
+    connection.start()
+    sock.capacity = 0
+    connection.write(b"lost")
+    connection.close()
+    connection.close()
+    connection.write(b"ignored")
+    assert sock.closed
+    assert not loop.readers
+    assert not loop.writers

@@ -1,0 +1,65 @@
+"""Deadlines on a clock that jumps."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.deadlines import RESOLUTION, Deadlines
+from tests.unit.proxy.in_memory import FakeLoop
+
+
+def test_it_fires_once_and_never_early() -> None:
+    loop, fired = FakeLoop(), []
+    deadlines = Deadlines(loop.call_later, loop.time)
+    start = loop.now
+    deadlines.after(0.1, lambda: fired.append(loop.now - start))
+    loop.advance(0.099)
+    assert fired == []
+    loop.advance(1)
+    assert len(fired) == 1
+    assert 0.1 <= fired[0] <= 0.1 + 2 * RESOLUTION
+
+
+def test_a_disarmed_deadline_does_not_fire_and_nothing_ticks() -> None:
+    loop, fired = FakeLoop(), []
+    deadlines = Deadlines(loop.call_later, loop.time)
+    deadline = deadlines.after(1, lambda: fired.append(1))
+    deadlines.disarm(deadline)
+    deadlines.disarm(deadline)
+    loop.advance(10)
+    assert fired == []
+    assert loop.timers == []
+
+
+def test_an_action_may_arm_and_disarm() -> None:
+    loop, fired = FakeLoop(), []
+    deadlines = Deadlines(loop.call_later, loop.time)
+    later = deadlines.after(0.2, lambda: fired.append("never"))
+
+    def act() -> None:
+        deadlines.disarm(later)
+        deadlines.after(0.05, lambda: fired.append("second"))
+
+    deadlines.after(0.1, act)
+    loop.advance(1)
+    assert fired == ["second"]
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=30), st.lists(st.floats(0, 1), max_size=30)
+)
+def test_every_armed_deadline_fires_in_time(arms: list[tuple[float, bool]], steps: list[float]) -> None:
+    loop = FakeLoop()
+    deadlines = Deadlines(loop.call_later, loop.time)
+    start, fired = loop.now, {}
+    for number, (delay, keep) in enumerate(arms):
+        deadline = deadlines.after(delay, lambda number=number: fired.setdefault(number, loop.now - start))
+        if not keep:
+            deadlines.disarm(deadline)
+    for step in [*steps, 6.0]:
+        loop.advance(step)
+    assert set(fired) == {number for number, (_, keep) in enumerate(arms) if keep}
+    for number, when in fired.items():
+        assert arms[number][0] - 1e-6 <= when <= arms[number][0] + 2 * RESOLUTION + 1e-6
+    assert loop.timers == []
