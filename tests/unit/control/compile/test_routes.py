@@ -1,0 +1,283 @@
+"""What rules become, field by field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from control.mesh_config import MeshConfig, OutboundTrafficPolicy
+
+HOST = "web.default.svc.cluster.local"
+
+
+def _rule(http: str, extra: str = "") -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: web}}
+spec:
+  hosts: [web]
+  http: {http}
+{extra}
+"""
+
+
+def _routes(compiled: Any, http: str, **kwargs: Any) -> list[dict[str, Any]]:
+    host = compiled(_rule(http), **kwargs).virtual_host("80", f"{HOST}:80")
+    routes: list[dict[str, Any]] = host["routes"]
+    return routes
+
+
+TO = "route: [{destination: {host: web}}]"
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        ("uri: {prefix: /a}", {"prefix": "/a"}),
+        ("uri: {exact: /a}, ignoreUriCase: true", {"path": "/a", "case_sensitive": False}),
+        ("uri: {regex: '/a.*'}", {"safe_regex": {"regex": "/a.*"}}),
+        (
+            "method: {exact: GET}",
+            {"prefix": "/", "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]},
+        ),
+        (
+            "authority: {prefix: w}",
+            {"prefix": "/", "headers": [{"name": ":authority", "string_match": {"prefix": "w"}}]},
+        ),
+        (
+            "headers: {X-A: {exact: b}}",
+            {"prefix": "/", "headers": [{"name": "x-a", "string_match": {"exact": "b"}}]},
+        ),
+        ("headers: {x: {}}", {"prefix": "/", "headers": [{"name": "x", "present_match": True}]}),
+        ("headers: {x: {regex: '*'}}", {"prefix": "/", "headers": [{"name": "x", "present_match": True}]}),
+        (
+            "withoutHeaders: {x: {exact: a}}",
+            {
+                "prefix": "/",
+                "headers": [
+                    {
+                        "name": "x",
+                        "string_match": {"exact": "a"},
+                        "invert_match": True,
+                        "treat_missing_header_as_empty": True,
+                    }
+                ],
+            },
+        ),
+        (
+            "withoutHeaders: {x: {}}",
+            {"prefix": "/", "headers": [{"name": "x", "present_match": True, "invert_match": True}]},
+        ),
+        (
+            "queryParams: {q: {exact: ''}}",
+            {"prefix": "/", "query_parameters": [{"name": "q", "string_match": {"exact": ""}}]},
+        ),
+        ("port: 80", {"prefix": "/"}),
+        ("sourceLabels: {app: client}", {"prefix": "/"}),
+        ("sourceNamespace: default", {"prefix": "/"}),
+    ],
+)
+def test_matches(compiled: Any, match: str, expected: dict[str, Any]) -> None:
+    assert _routes(compiled, f"[{{match: [{{{match}}}], {TO}}}]")[0]["match"] == expected
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        "port: 81",
+        "sourceLabels: {app: other}",
+        "sourceNamespace: other",
+        "gateways: [gw]",
+        "headers: {'@request.auth.claims.group': {exact: a}}",
+    ],
+)
+def test_matches_that_can_never_hold_here_are_left_out(compiled: Any, match: str) -> None:
+    routes = _routes(compiled, f"[{{name: never, match: [{{{match}}}], {TO}}}, {{name: last, {TO}}}]")
+    assert [route["name"] for route in routes] == ["last"]
+
+
+def test_nothing_follows_a_rule_that_takes_everything(compiled: Any) -> None:
+    routes = _routes(compiled, f"[{{name: a, {TO}}}, {{name: b, {TO}}}]")
+    assert [route["name"] for route in routes] == ["a"]
+
+
+def test_each_match_is_a_route_named_after_both(compiled: Any) -> None:
+    rule = f"[{{name: r, match: [{{name: a, uri: {{exact: /a}}}}, {{uri: {{exact: /b}}}}], {TO}}}]"
+    assert [route["name"] for route in _routes(compiled, rule)] == ["r.a", "r"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("rewrite: {uri: /x}", {"prefix_rewrite": "/x"}),
+        ("rewrite: {authority: x.y}", {"host_rewrite_literal": "x.y"}),
+        (
+            "rewrite: {uriRegexRewrite: {match: a, rewrite: b}}",
+            {"regex_rewrite": {"pattern": {"regex": "a"}, "substitution": "b"}},
+        ),
+        ("headers: {request: {set: {Host: x.y}}}", {"host_rewrite_literal": "x.y"}),
+        ("timeout: 1m30s", {"timeout": "90s"}),
+        ("timeout: 1500ms", {"timeout": "1.500s"}),
+        ("rewrite: {uri: /x, authority: x.y}", {"prefix_rewrite": "/x", "host_rewrite_literal": "x.y"}),
+    ],
+)
+def test_actions(compiled: Any, rule: str, expected: dict[str, Any]) -> None:
+    action = _routes(compiled, f"[{{{TO}, {rule}}}]")[0]["route"]
+    assert {key: action[key] for key in expected} == expected
+
+
+DEFAULT = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
+
+
+@pytest.mark.parametrize(
+    ("retries", "expected"),
+    [
+        ("", {"retry_on": DEFAULT, "num_retries": 2, "host_selection_retry_max_attempts": "5"}),
+        ("retries: {attempts: 0}", None),
+        ("retries: {attempts: 3}", {"retry_on": DEFAULT, "num_retries": 3}),
+        (
+            "retries: {attempts: 1, retryOn: '503,5xx'}",
+            {"retry_on": "5xx,retriable-status-codes", "retriable_status_codes": [503]},
+        ),
+        (
+            "retries: {attempts: 1, perTryTimeout: 2s, backoff: 10ms}",
+            {
+                "per_try_timeout": "2s",
+                "retry_back_off": {"base_interval": "0.010s", "max_interval": "0.100s"},
+            },
+        ),
+    ],
+)
+def test_retries(compiled: Any, retries: str, expected: dict[str, Any] | None) -> None:
+    rule = ", ".join(part for part in (TO, retries) if part)
+    policy = _routes(compiled, f"[{{{rule}}}]")[0]["route"].get("retry_policy")
+    assert (policy and expected and {key: policy[key] for key in expected}) == expected
+
+
+def test_weights(compiled: Any) -> None:
+    destinations = ", ".join(
+        f"{{destination: {{host: web, subset: v{n}}}, weight: {w}}}" for n, w in ((1, 90), (2, 10), (3, 0))
+    )
+    (route,) = _routes(compiled, f"[{{route: [{destinations}]}}]")
+    assert route["route"]["weighted_clusters"]["clusters"] == [
+        {"name": f"outbound|80|v1|{HOST}", "weight": 90},
+        {"name": f"outbound|80|v2|{HOST}", "weight": 10},
+    ]
+
+
+def test_headers_of_a_rule_and_of_a_destination(compiled: Any) -> None:
+    rule = (
+        "[{route: [{destination: {host: web}, headers: {response: {remove: [a]}}}],"
+        " headers: {request: {set: {b: c, ':path': x}, add: {d: e}, remove: [f]}}}]"
+    ).replace(", ':path': x", "")
+    (route,) = _routes(compiled, rule)
+    assert route["request_headers_to_add"] == [
+        {"header": {"key": "b", "value": "c"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"},
+        {"header": {"key": "d", "value": "e"}, "append_action": "APPEND_IF_EXISTS_OR_ADD"},
+    ]
+    assert route["request_headers_to_remove"] == ["f"]
+    (cluster,) = route["route"]["weighted_clusters"]["clusters"]
+    assert (cluster["weight"], cluster["response_headers_to_remove"]) == (100, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("redirect: {uri: /x}", {"redirect": {"path_redirect": "/x"}}),
+        (
+            "redirect: {authority: a.b, redirectCode: 308, port: 8443, scheme: https}",
+            {
+                "redirect": {
+                    "response_code": "PERMANENT_REDIRECT",
+                    "host_redirect": "a.b",
+                    "scheme_redirect": "https",
+                    "port_redirect": 8443,
+                }
+            },
+        ),
+        ("directResponse: {status: 404}", {"direct_response": {"status": 404}}),
+        (
+            "directResponse: {status: 200, body: {bytes: aGk=}}",
+            {"direct_response": {"status": 200, "body": {"inline_bytes": "aGk="}}},
+        ),
+    ],
+)
+def test_answers_without_an_upstream(compiled: Any, rule: str, expected: dict[str, Any]) -> None:
+    (route,) = _routes(compiled, f"[{{{rule}}}]")
+    assert {key: route[key] for key in expected} == expected
+
+
+def test_a_service_without_rules(compiled: Any) -> None:
+    host = compiled().virtual_host("80", f"{HOST}:80")
+    assert host["domains"] == [HOST, f"{HOST}.", "web.default.svc", "web.default", "web", "10.96.0.1"]
+    (route,) = host["routes"]
+    assert (route["name"], route["route"]["cluster"]) == ("default", f"outbound|80||{HOST}")
+    assert route["decorator"] == {"operation": f"{HOST}:80/*"}
+
+
+def test_hosts_nobody_knows(compiled: Any) -> None:
+    assert compiled().virtual_host("80", "allow_any")["routes"][0]["route"]["cluster"] == "PassthroughCluster"
+    strict = MeshConfig(outboundTrafficPolicy=OutboundTrafficPolicy(mode="REGISTRY_ONLY"))
+    found = compiled(mesh=strict)
+    assert found.virtual_host("80", "block_all")["routes"][0]["direct_response"] == {"status": 502}
+    chains = found.listeners["virtualOutbound"]["filter_chains"]
+    assert chains[-1]["filters"][-1]["typed_config"]["cluster"] == "BlackHoleCluster"
+
+
+def test_a_host_without_a_service_is_on_port_80_only(compiled: Any) -> None:
+    external = _rule(f"[{{{TO}}}]").replace("hosts: [web]", "hosts: [example.com]")
+    found = compiled(external)
+    assert found.virtual_host("80", "example.com:80")["domains"] == ["example.com"]
+
+
+def test_a_sniffed_port_has_a_table_of_its_own(compiled: Any) -> None:
+    service = """
+apiVersion: v1
+kind: Service
+metadata: {name: any}
+spec: {selector: {app: web}, ports: [{name: foo, port: 7000}]}
+"""
+    found = compiled(service)
+    name = "any.default.svc.cluster.local:7000"
+    (host,) = found.routes[name]["virtual_hosts"]
+    assert (host["name"], host["domains"]) == (name, ["*"])
+    listener = found.listeners["10.96.0.2_7000"]
+    assert listener["default_filter_chain"]["filters"][-1]["typed_config"]["cluster"].startswith(
+        "outbound|7000"
+    )
+    assert listener["bind_to_port"] is False
+
+
+GATEWAY = """
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 80, name: http, protocol: HTTP}, hosts: ["*.example.com"]}
+  - {port: {number: 81, name: redirect, protocol: HTTP}, hosts: [safe.example.com], tls: {httpsRedirect: true}}
+"""
+
+
+def test_a_gateway(compiled: Any) -> None:
+    extra = "  gateways: [gw]\n"
+    rule = _rule(f"[{{match: [{{uri: {{exact: /a}}}}], {TO}}}]", extra).replace(
+        "[web]", '["a.example.com", "b.org"]'
+    )
+    found = compiled(GATEWAY + "---" + rule, "gateway", kind="router")
+    assert set(found.listeners) == {"0.0.0.0_80", "0.0.0.0_81"}
+    (host,) = found.routes["http.80"]["virtual_hosts"]
+    assert (host["name"], host["domains"]) == ("a.example.com:80", ["a.example.com"])
+    assert host["routes"][0]["route"]["cluster"] == f"outbound|80||{HOST}"
+    (redirect,) = found.routes["http.81"]["virtual_hosts"]
+    assert (redirect["name"], redirect["require_tls"]) == ("safe.example.com:81", "ALL")
+    manager = found.listeners["0.0.0.0_80"]["filter_chains"][0]["filters"][-1]["typed_config"]
+    assert (manager["use_remote_address"], manager["forward_client_cert_details"]) == (True, "SANITIZE_SET")
+
+
+def test_a_gateway_without_rules_answers_404(compiled: Any) -> None:
+    found = compiled(GATEWAY, "gateway", kind="router")
+    assert found.routes["http.80"]["virtual_hosts"] == [{"name": "blackhole:80", "domains": ["*"]}]
