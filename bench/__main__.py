@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -57,7 +58,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         "machine": machine.description(),
         "cpus_of": pins.text,
         "effort": vars(effort),
-        "configuration": "compiled by the control plane, moved to loopback (bench/compiled.py)",
+        "configuration": "compiled by the control plane for vanilla Envoy, moved to loopback (bench/compiled.py)",
         "workloads": {},
     }
     for workload in WORKLOADS:
@@ -69,14 +70,18 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         found = report.workload_document(results)
         document["workloads"][workload.name] = found
         console.print(report.table(workload.title, found, {peer.name: peer.title for peer in peers}))
-    first = document["workloads"][WORKLOADS[0].name]
-    document["ratio_to_envoy"] = first["ratio_of_glassmesh_to"].get("envoy", {})
+    first = document["workloads"][WORKLOADS[0].name]["ratio_to_envoy_of"]
+    document["ratio_to_envoy"] = first.get("glassmesh", {})
+    document["ratio_to_envoy_with_telemetry"] = first.get("glassmesh_telemetry", {})
     return document
 
 
 def main() -> int:
     console = Console()
     options = arguments()
+    # Both end the run in order; a shell's background job starts with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         document = measure(options, console)
     except (runner.RunFailed, ChildDied, TimeoutError) as error:

@@ -7,14 +7,13 @@ from typing import Any
 from bench.xds_shapes import REST, address
 
 
-def bootstrap(node: str, user_agent_name: str, admin_port: int, xds_port: int) -> dict[str, Any]:
+def bootstrap(node: str, admin_port: int, xds_port: int) -> dict[str, Any]:
     """Node identity, the admin page, and LDS and CDS over REST from the static cluster `xds-rest`."""
     name, _, namespace = node.split("~")[2].partition(".")
     return {
         "node": {
             "id": node,
             "cluster": f"{name}.{namespace}",
-            "user_agent_name": user_agent_name,
             "metadata": {
                 "NAME": name,
                 "NAMESPACE": namespace,

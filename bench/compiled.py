@@ -4,8 +4,8 @@ The mesh is one service `app`, port 9080 named http, with a client pod and a ser
 proves it. What is moved, and nothing else:
 the client's `0.0.0.0_9080` listener binds a port of its own (no iptables hand it connections); `virtualInbound` binds the
 service's target port; the app is a fixed endpoint where Istio sends to the original destination. Listeners for
-capture (15001, and the 15006 of the client) are left out. Vanilla Envoy gets what the control plane gives vanilla Envoy:
-no Istio metrics and no metadata exchange, which our sidecar does on top.
+capture (15001, and the 15006 of the client) are left out. The resources are those for vanilla Envoy, or those our sidecar
+gets in a mesh, with Istio's metrics and metadata exchange.
 """
 
 from __future__ import annotations

@@ -79,19 +79,15 @@ def peer_document(measured: Measured) -> dict[str, Any]:
 
 
 def workload_document(results: list[Measured]) -> dict[str, Any]:
-    """What the JSON file says of one workload: each peer, and ours over each other peer."""
+    """What the JSON file says of one workload: each peer, and each over Envoy."""
     peers = {measured.pair.peer.name: peer_document(measured) for measured in results}
-    ours = peers.get("glassmesh")
-    compared = (
-        {}
-        if ours is None
-        else {
-            name: ratios(ours["medians"], other["medians"])
-            for name, other in peers.items()
-            if name != "glassmesh"
-        }
-    )
-    return {"peers": peers, "ratio_of_glassmesh_to": compared}
+    envoy = peers.get("envoy")
+    compared = {
+        name: ratios(peer["medians"], envoy["medians"])
+        for name, peer in peers.items()
+        if envoy is not None and name not in ("envoy", "direct")
+    }
+    return {"peers": peers, "ratio_to_envoy_of": compared}
 
 
 def table(title: str, document: Mapping[str, Any], titles: Mapping[str, str]) -> Table:
@@ -101,9 +97,8 @@ def table(title: str, document: Mapping[str, Any], titles: Mapping[str, str]) ->
     for name in document["peers"]:
         found.add_column(titles[name], justify="right")
     found.add_column("ours / Envoy", justify="right", style="bold")
-    by_key = {
-        RATIOS[name]: value for name, value in document["ratio_of_glassmesh_to"].get("envoy", {}).items()
-    }
+    ours = document["ratio_to_envoy_of"].get("glassmesh", {})
+    by_key = {RATIOS[name]: value for name, value in ours.items()}
     for key, label, scale, form in ROWS:
         ratio = by_key.get(key)
         cells = (_cell(peer, key, scale, form) for peer in document["peers"].values())

@@ -38,7 +38,7 @@ class Effort:
 
 
 FULL = Effort(rounds=5, seconds=5.0, warmup=1.0, open_seconds=5.0)
-QUICK = Effort(rounds=3, seconds=2.5, warmup=0.5, open_seconds=2.0)
+QUICK = Effort(rounds=3, seconds=2.0, warmup=0.4, open_seconds=1.5)
 
 
 @dataclass

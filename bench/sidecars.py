@@ -68,9 +68,7 @@ def start_pair(
     if peer.command is None:
         return Pair(peer, app_port)
     client, server, client_admin, server_admin, xds_port = free_ports(5)
-    snapshots = workload.snapshots(
-        Ports(client, server, app_port), Authority(), peer.user_agent_name == "envoy"
-    )
+    snapshots = workload.snapshots(Ports(client, server, app_port), Authority(), peer.vanilla)
     xds_file = directory / f"{peer.name}-xds.json"
     xds_file.write_text(json.dumps(dict(zip((CLIENT_NODE, SERVER_NODE), snapshots, strict=True))))
     xds = children.start(
@@ -87,7 +85,7 @@ def start_pair(
         ("server", SERVER_NODE, server_admin, pins.server),
     ):
         file = directory / f"{peer.name}-{role}.json"
-        file.write_text(json.dumps(bootstrap(node, peer.user_agent_name, admin, xds_port)))
+        file.write_text(json.dumps(bootstrap(node, admin, xds_port)))
         pair.sidecars[role] = children.start(
             f"{peer.name}-{role}", peer.command(file), cpus=cpus, env=ENVIRONMENT
         )

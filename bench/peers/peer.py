@@ -11,12 +11,13 @@ from pathlib import Path
 class Peer:
     """`command` makes the argv from the bootstrap file; `None` stands for no proxy at all.
 
-    `unavailable` says why the peer cannot run here, or nothing; `version` is asked only when it can.
+    `vanilla` asks the control plane for what vanilla Envoy can read, else for what our sidecar gets: Istio's metrics and
+    metadata exchange as well. `unavailable` says why the peer cannot run here, or nothing; `version` is asked only when it can.
     """
 
     name: str
     title: str
-    user_agent_name: str
+    vanilla: bool
     command: Callable[[Path], list[str]] | None
     unavailable: Callable[[], str]
     version: Callable[[], str]

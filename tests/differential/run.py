@@ -42,8 +42,7 @@ async def _compare(
     for name, peer in (("reference", "envoy"), ("judged", judged)):
         place = directory / name
         place.mkdir()
-        agent = PEERS[peer].user_agent_name
-        side = Side(name, lambda file, peer=peer: _command(peer, file), agent, place, children)
+        side = Side(name, lambda file, peer=peer: _command(peer, file), place, children)
         await side.start(scenarios, secrets, spoil if name == "judged" else _as_it_is)
         sides.append(side)
     reference, other = await asyncio.gather(*(side.run(secrets) for side in sides))

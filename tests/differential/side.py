@@ -44,12 +44,9 @@ Spoil = Callable[[dict[str, Any]], None]
 class Side:
     """Started with `start`, run once with `run`, ended by closing its `Children`."""
 
-    def __init__(
-        self, name: str, command: Any, user_agent_name: str, directory: Path, children: Children
-    ) -> None:
+    def __init__(self, name: str, command: Any, directory: Path, children: Children) -> None:
         self.name = name
         self._command = command
-        self._user_agent_name = user_agent_name
         self._directory = directory
         self._children = children
         self._apps: dict[tuple[str, str], RunningApp] = {}
@@ -98,7 +95,7 @@ class Side:
             ("server", SERVER_NODE, server_admin),
         ):
             config = self._directory / f"{self.name}-{role}.json"
-            config.write_text(json.dumps(bootstrap(node, self._user_agent_name, admin, xds_port)))
+            config.write_text(json.dumps(bootstrap(node, admin, xds_port)))
             self._sidecars[role] = self._children.start(
                 f"{self.name}-{role}", self._command(config), env=ENVIRONMENT
             )

@@ -22,7 +22,9 @@ pytestmark = [
 
 def _case(scenario: Scenario, at: str) -> Any:
     name, known = f"{scenario.name}.{at}", find(scenario, at)
-    marks = [pytest.mark.xfail(strict=known.always, reason=known.reason)] if known else []
+    marks = (
+        [pytest.mark.xfail(strict=known.always, reason=known.reason, raises=AssertionError)] if known else []
+    )
     return pytest.param(name, marks=marks, id=name)
 
 

@@ -26,8 +26,8 @@ def test_medians_and_spread_and_ratio_to_each_peer() -> None:
     assert ours["medians"]["cpu_us_per_request"] == 45
     assert ours["spread"]["cpu_us_per_request"] == [30, 60]
     assert ours["medians"]["rss_kib"] == 15_000
-    assert document["ratio_of_glassmesh_to"]["envoy"]["cpu_per_request"] == 0.5
-    assert document["ratio_of_glassmesh_to"]["envoy"]["rss"] == 1.0
+    assert document["ratio_to_envoy_of"]["glassmesh"]["cpu_per_request"] == 0.5
+    assert document["ratio_to_envoy_of"]["glassmesh"]["rss"] == 1.0
 
 
 def test_a_figure_that_one_side_lacks_has_no_ratio() -> None:
@@ -37,7 +37,7 @@ def test_a_figure_that_one_side_lacks_has_no_ratio() -> None:
 
 def test_without_our_sidecar_there_is_no_ratio_but_a_table() -> None:
     document = workload_document([_measured("envoy", [80])])
-    assert document["ratio_of_glassmesh_to"] == {}
+    assert document["ratio_to_envoy_of"] == {}
     console = Console(width=120, record=True, file=None, quiet=True)
     console.print(table("t", document, {"envoy": "Envoy"}))
 
