@@ -34,6 +34,7 @@ from proxy.net.flow import pause
 from proxy.net.listener_builder import ListenerParts
 from proxy.net.listener_config import NetworkFilter
 from proxy.net.listener_manager import ListenerManager
+from proxy.net.resolve import Named, Resolver
 from proxy.net.tcp_proxy import TcpProxyFilter
 from proxy.observability.stats import StatsStore
 from proxy.observability.stream_info import StreamInfo
@@ -43,10 +44,13 @@ from proxy.router.route_builder import build_table
 from proxy.router.router import RouterEnvironment
 from proxy.tls.contexts import downstream_context, upstream_context
 from proxy.tls.secrets import SecretStore
+from proxy.upstream.cluster import Cluster
 from proxy.upstream.cluster_builder import ClusterParts
 from proxy.upstream.cluster_manager import ClusterManager
 from proxy.upstream.connector import Connector
+from proxy.upstream.host import Host
 
+DNS_REFRESH = 5.0  # s, Envoy's Cluster.dns_refresh_rate
 Logger = Callable[[StreamInfo], None]
 
 
@@ -118,7 +122,9 @@ class DataPlane:
                 draw=draw,
             ),
             self._set_clusters,
+            self._resolve,
         )
+        self._resolver = Resolver(loop)
         self.listeners = ListenerManager(
             loop,
             self.deadlines,
@@ -136,6 +142,11 @@ class DataPlane:
     def _set_clusters(self, clusters: Mapping[str, object]) -> None:
         self._world.clusters = clusters  # type: ignore[assignment]  # the manager's own mapping
 
+    def _resolve(self, cluster: Cluster, wanted: ClusterConfig, hosts: list[Host]) -> None:
+        names = [Named(host.address[0], host.address[1], host.at) for host in hosts]
+        refresh = float(wanted.dns_refresh_rate or DNS_REFRESH)
+        self._resolver.track(cluster, names, refresh, wanted.dns_lookup_family)
+
     # Configuration.
 
     def apply(
@@ -152,6 +163,7 @@ class DataPlane:
         clusters = self.clusters.prepare(static_clusters or {}, snapshot)
         listeners = self.listeners.prepare({**snapshot.listeners, **(static_listeners or {})})
         self.clusters.commit(clusters)
+        self._resolver.keep_only(set(self.clusters.clusters))
         for name, (config, table) in tables.items():
             holder = self._holder(name)
             holder.config, holder.table = config, table
@@ -201,6 +213,7 @@ class DataPlane:
     def close(self) -> None:
         """Break everything off."""
         self.listeners.close()
+        self._resolver.close()
         self.clusters.close()
         self.deadlines.close()
 

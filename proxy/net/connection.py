@@ -11,6 +11,7 @@ connection costs no epoll_ctl per request.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -198,7 +199,7 @@ class Connection:
     def _shut_down_writing(self) -> None:
         try:
             if self.tls is not None:
-                _send_close_notify(self.tls)
+                _half_close(self.tls)
             self.sock.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # the peer was faster
@@ -229,6 +230,29 @@ class Connection:
             "closed" if self.closed else f"in={self.bytes_in} out={self.bytes_out} unsent={self._out_size}"
         )
         return f"<Connection {kind} fd={self.fd} {state}>"
+
+
+def _half_close(tls: ssl.SSLSocket) -> None:
+    """Send close_notify and leave what the peer is sending alone.
+
+    Python's shutdown goes on to look for the peer's close_notify, and swallows data that arrives at that moment. So
+    OpenSSL's descriptor stands for an empty socket pair meanwhile, and we carry the alert over.
+    """
+    fd = tls.fileno()
+    here, there = socket.socketpair()
+    kept = os.dup(fd)
+    try:
+        there.setblocking(False)
+        os.dup2(there.fileno(), fd, inheritable=False)
+        try:
+            _send_close_notify(tls)
+        finally:
+            os.dup2(kept, fd, inheritable=False)
+        socket.socket.send(tls, here.recv(4096, socket.MSG_DONTWAIT))
+    finally:
+        os.close(kept)
+        here.close()
+        there.close()
 
 
 def _send_close_notify(tls: ssl.SSLSocket) -> None:

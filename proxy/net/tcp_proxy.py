@@ -123,8 +123,7 @@ class _Side:
         other = self.peer.connection
         self.owner.touch()
         if other is None:
-            self.owner.keep_early(data)
-            return
+            return  # the client is read only once there is somebody to read for
         other.write(data)
         if other.congested and self.connection is not None:
             self.connection.pause_reading()
@@ -133,6 +132,7 @@ class _Side:
         source = self.peer.connection
         if source is not None and not self.peer.ended:
             source.resume_reading()
+        self.owner.on_sent(self)
 
     def on_eof(self) -> None:
         self.ended = True
@@ -155,7 +155,6 @@ class TcpConnection:
         self._cluster: Cluster | None = None
         self._host: Host | None = None
         self._connecting: Connecting | None = None
-        self._early: list[bytes] = []
         self._down, self._up = _Side(self), _Side(self)
         self._down.peer, self._up.peer = self._up, self._down
         self._down.connection = Connection(proxy.loop, sock, self._down)
@@ -240,9 +239,6 @@ class TcpConnection:
         self.info.upstream_transport_failure_reason = failure.transport
         self._finish(flags.UF | flags.URX)
 
-    def keep_early(self, data: bytes) -> None:
-        self._early.append(data)
-
     def touch(self) -> None:
         self._last = self._now()
 
@@ -255,7 +251,14 @@ class TcpConnection:
 
     def _finish_when_sent(self) -> None:
         """Both sides are done; what is still unsent goes out first."""
-        self._finish(0)
+        down, up = self._down.connection, self._up.connection
+        if (down is None or not down.unsent) and (up is None or not up.unsent):
+            self._finish(0)
+
+    def on_sent(self, side: _Side) -> None:
+        """All that was kept for this side is out."""
+        if side.ended and side.peer.ended:
+            self._finish_when_sent()
 
     def on_broken(self, side: _Side) -> None:
         if side is self._down:

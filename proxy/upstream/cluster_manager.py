@@ -42,7 +42,8 @@ class PreparedClusters:
     hosts: list[tuple[_Known, ClusterLoadAssignment | None, list[Host]]] = field(default_factory=list)
 
 
-Resolve = Callable[[str, Cluster, ClusterLoadAssignment, TransportChoice], None]
+# Told of a STRICT_DNS cluster: its definition, and its hosts with names where addresses will be.
+Resolve = Callable[[Cluster, config.Cluster, list[Host]], None]
 
 
 class ClusterManager:
@@ -75,7 +76,7 @@ class ClusterManager:
                 assignment = snapshot.endpoints.get(service or name)
             fresh = self._known.get(name) is not known
             if wanted.type != "ORIGINAL_DST" and (fresh or assignment is not known.assignment):
-                hosts = [] if wanted.type == "STRICT_DNS" else known.hosts(assignment)
+                hosts = known.hosts(assignment)
                 prepared.hosts.append((known, assignment, hosts))
         return prepared
 
@@ -86,8 +87,8 @@ class ClusterManager:
             known.assignment = assignment
             if known.wanted.type != "STRICT_DNS":
                 known.cluster.set_hosts(hosts)
-            elif assignment is not None and self._resolve is not None:
-                self._resolve(known.wanted.name, known.cluster, assignment, known.transports)
+            elif self._resolve is not None:
+                self._resolve(known.cluster, known.wanted, hosts)
         self.clusters = {name: known.cluster for name, known in prepared.known.items()}
         self._on_change(self.clusters)
         for name, old in before.items():

@@ -78,6 +78,19 @@ class Host:
         self.upstream = other.upstream
         self.transport = other.transport
 
+    def at(self, address: Address) -> Host:
+        """The same endpoint, at an address its name resolved to."""
+        return Host(
+            address,
+            self.transport,
+            weight=self.weight,
+            healthy=self.healthy,
+            metadata=self.metadata,
+            locality=self.locality,
+            priority=self.priority,
+            upstream=self.upstream,
+        )
+
     def drain(self) -> None:
         """The host left its cluster: idle connections close, active requests finish."""
         for pool in self.pools.values():
