@@ -10,9 +10,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from control.api.deletion import FOREGROUND, ORPHAN, DeleteOptions
 from control.api.errors import ApiError
 from control.api.request_info import RequestInfo
-from control.api.write import DeleteOptions, WriteOptions, Writer
+from control.api.write import WriteOptions, Writer
 from control.resources import namespace as namespaces
 from control.resources.kind import Kind, Object
 from control.store.interface import Expired, NotFound

@@ -16,11 +16,12 @@ from aiohttp import web
 
 from control.api import body as body_of
 from control.api import errors
+from control.api.deletion import DeleteOptions
 from control.api.representation import Representation
 from control.api.request_info import RequestInfo
 from control.api.scale import from_scale, to_scale
 from control.api.watch import events, in_scope
-from control.api.write import APPLY_PATCH, DeleteOptions, WriteOptions, Writer
+from control.api.write import APPLY_PATCH, WriteOptions, Writer
 from control.resources.kind import Object
 from control.resources.selectors import BadSelector, Predicate, parse_fields, parse_labels
 from control.store.interface import Expired, NotFound, WatchEvent

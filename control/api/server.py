@@ -44,6 +44,7 @@ VERSION: Object = {
     "platform": "linux/amd64",
 }
 _OPEN_PATHS = ("/healthz", "/readyz", "/livez", "/version")
+_RESTART_SECONDS = 1.0
 _MAX_BODY = 3 * 1024 * 1024  # bytes, as the API server's limit
 _PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
@@ -213,6 +214,16 @@ class ApiServer:
             raise errors.not_found(info.kind, info.name or "") from None
 
 
+async def _kept_running(loop: GarbageCollector | EndpointsController) -> None:
+    """A controller that fails begins anew: it looks at the whole state first, so nothing is missed."""
+    while True:
+        try:
+            await loop.run()
+        except Exception:
+            log.exception("%s failed", type(loop).__name__)
+        await asyncio.sleep(_RESTART_SECONDS)
+
+
 def make_app(
     store: SqliteStore,
     kinds: Sequence[Kind],
@@ -259,7 +270,7 @@ def make_app(
     async def run_controllers(_app: web.Application) -> AsyncIterator[None]:
         await ensure_namespaces(writer)
         loops = (GarbageCollector(store, writer, kinds), EndpointsController(store))
-        tasks = [asyncio.create_task(loop.run(), name=type(loop).__name__) for loop in loops]
+        tasks = [asyncio.create_task(_kept_running(loop)) for loop in loops]
         yield
         for task in tasks:
             task.cancel()
