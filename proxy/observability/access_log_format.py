@@ -12,6 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -51,13 +52,13 @@ class FormatError(ValueError):
 def compile_text(text: str, *, omit_empty: bool = False) -> Line:
     """A function that renders one line. A missing value is `-`, or nothing with `omit_empty`."""
     missing = "" if omit_empty else "-"
-    parts = [part if isinstance(part, str) else _text(part, missing) for part in _parse(text)]
+    parts = _parse(text)
     # One `%` on a ready template beats joining: the constant pieces are copied by C code.
     template = "".join(p.replace("%", "%%") if isinstance(p, str) else "%s" for p in parts)
     getters = [p for p in parts if not isinstance(p, str)]
 
     def line(info: StreamInfo) -> str:
-        return template % tuple([get(info) for get in getters])
+        return template % tuple([missing if (value := get(info)) is None else value for get in getters])
 
     return line
 
@@ -99,14 +100,6 @@ def _sanitized(value: Any) -> Any:
     if isinstance(value, list):
         return [_sanitized(inner) for inner in value]
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-def _text(get: Getter, missing: str) -> Getter:
-    def text(info: StreamInfo) -> Value:
-        value = get(info)
-        return missing if value is None else value
-
-    return text
 
 
 def _parse(text: str) -> list[str | Getter]:
@@ -264,41 +257,41 @@ _GRPC_NAMES = (
 _HOSTNAME = socket.gethostname()
 
 _PLAIN: dict[str, Getter] = {
-    "PROTOCOL": lambda i: i.protocol,
-    "RESPONSE_CODE": lambda i: i.response_code,
+    "PROTOCOL": attrgetter("protocol"),
+    "RESPONSE_CODE": attrgetter("response_code"),
     "RESPONSE_FLAGS": lambda i: response_flags.text(i.response_flags),
     "RESPONSE_FLAGS_LONG": lambda i: response_flags.long_text(i.response_flags),
-    "RESPONSE_CODE_DETAILS": lambda i: i.response_code_details,
-    "CONNECTION_TERMINATION_DETAILS": lambda i: i.connection_termination_details,
-    "UPSTREAM_TRANSPORT_FAILURE_REASON": lambda i: i.upstream_transport_failure_reason,
-    "BYTES_RECEIVED": lambda i: i.bytes_received,
-    "BYTES_SENT": lambda i: i.bytes_sent,
-    "DOWNSTREAM_WIRE_BYTES_RECEIVED": lambda i: i.wire_bytes_received,
-    "DOWNSTREAM_WIRE_BYTES_SENT": lambda i: i.wire_bytes_sent,
+    "RESPONSE_CODE_DETAILS": attrgetter("response_code_details"),
+    "CONNECTION_TERMINATION_DETAILS": attrgetter("connection_termination_details"),
+    "UPSTREAM_TRANSPORT_FAILURE_REASON": attrgetter("upstream_transport_failure_reason"),
+    "BYTES_RECEIVED": attrgetter("bytes_received"),
+    "BYTES_SENT": attrgetter("bytes_sent"),
+    "DOWNSTREAM_WIRE_BYTES_RECEIVED": attrgetter("wire_bytes_received"),
+    "DOWNSTREAM_WIRE_BYTES_SENT": attrgetter("wire_bytes_sent"),
     "DURATION": _duration,
-    "GRPC_STATUS_NUMBER": lambda i: i.grpc_status,
+    "GRPC_STATUS_NUMBER": attrgetter("grpc_status"),
     "GRPC_STATUS": _grpc_status,
     "HOSTNAME": lambda _: _HOSTNAME,
-    "ROUTE_NAME": lambda i: i.route_name,
-    "REQUESTED_SERVER_NAME": lambda i: i.requested_server_name,
-    "UPSTREAM_HOST": lambda i: i.upstream_host,
-    "UPSTREAM_REMOTE_ADDRESS": lambda i: i.upstream_host,
+    "ROUTE_NAME": attrgetter("route_name"),
+    "REQUESTED_SERVER_NAME": attrgetter("requested_server_name"),
+    "UPSTREAM_HOST": attrgetter("upstream_host"),
+    "UPSTREAM_REMOTE_ADDRESS": attrgetter("upstream_host"),
     "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": lambda i: _host(i.upstream_host),
-    "UPSTREAM_CLUSTER": lambda i: i.upstream_cluster,
-    "UPSTREAM_CLUSTER_RAW": lambda i: i.upstream_cluster,
-    "UPSTREAM_LOCAL_ADDRESS": lambda i: i.upstream_local_address,
+    "UPSTREAM_CLUSTER": attrgetter("upstream_cluster"),
+    "UPSTREAM_CLUSTER_RAW": attrgetter("upstream_cluster"),
+    "UPSTREAM_LOCAL_ADDRESS": attrgetter("upstream_local_address"),
     "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": lambda i: _host(i.upstream_local_address),
-    "UPSTREAM_REQUEST_ATTEMPT_COUNT": lambda i: i.upstream_attempts,
-    "UPSTREAM_PEER_URI_SAN": lambda i: i.upstream_peer_uri_san,
-    "DOWNSTREAM_PEER_URI_SAN": lambda i: i.downstream_peer_uri_san,
-    "DOWNSTREAM_LOCAL_URI_SAN": lambda i: i.downstream_local_uri_san,
-    "DOWNSTREAM_LOCAL_ADDRESS": lambda i: i.downstream_local_address,
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT": attrgetter("upstream_attempts"),
+    "UPSTREAM_PEER_URI_SAN": attrgetter("upstream_peer_uri_san"),
+    "DOWNSTREAM_PEER_URI_SAN": attrgetter("downstream_peer_uri_san"),
+    "DOWNSTREAM_LOCAL_URI_SAN": attrgetter("downstream_local_uri_san"),
+    "DOWNSTREAM_LOCAL_ADDRESS": attrgetter("downstream_local_address"),
     "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": lambda i: _host(i.downstream_local_address),
     "DOWNSTREAM_LOCAL_PORT": lambda i: _port(i.downstream_local_address),
-    "DOWNSTREAM_REMOTE_ADDRESS": lambda i: i.downstream_remote_address,
+    "DOWNSTREAM_REMOTE_ADDRESS": attrgetter("downstream_remote_address"),
     "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": lambda i: _host(i.downstream_remote_address),
     "DOWNSTREAM_REMOTE_PORT": lambda i: _port(i.downstream_remote_address),
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": lambda i: i.downstream_remote_address,
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": attrgetter("downstream_remote_address"),
 }  # fmt: skip
 
 _WITH_ARGUMENT: dict[str, Callable[[str | None], Getter]] = {
