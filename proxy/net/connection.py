@@ -45,6 +45,7 @@ class Connection:
     """Owns `sock`, which is non-blocking and connected, its TLS handshake done."""
 
     __slots__ = (
+        "_alert",
         "_finishing",
         "_loop",
         "_out",
@@ -81,6 +82,7 @@ class Connection:
         self._out_size = 0
         self._reading = False
         self._writing = False
+        self._alert = b""  # close_notify, while the kernel does not take it
         self._finishing = False  # shut down writing once the buffer is empty
         self.closed = False
         self.congested = False
@@ -197,10 +199,17 @@ class Connection:
             self._shut_down_writing()
 
     def _shut_down_writing(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self.fd)
         try:
             if self.tls is not None:
-                _half_close(self.tls)
+                self._alert = self._alert or _close_notify(self.tls)
+                socket.socket.send(self.tls, self._alert)
             self.sock.shutdown(socket.SHUT_WR)
+        except _BLOCKED:
+            self._writing = True
+            self._loop.add_writer(self.fd, self._shut_down_writing)
         except OSError:
             pass  # the peer was faster
 
@@ -232,11 +241,11 @@ class Connection:
         return f"<Connection {kind} fd={self.fd} {state}>"
 
 
-def _half_close(tls: ssl.SSLSocket) -> None:
-    """Send close_notify and leave what the peer is sending alone.
+def _close_notify(tls: ssl.SSLSocket) -> bytes:
+    """The close_notify alert, made without a look at what the peer is sending.
 
     Python's shutdown goes on to look for the peer's close_notify, and swallows data that arrives at that moment. So
-    OpenSSL's descriptor stands for an empty socket pair meanwhile, and we carry the alert over.
+    OpenSSL's descriptor stands for an empty socket pair meanwhile, where the alert is picked up.
     """
     fd = tls.fileno()
     here, there = socket.socketpair()
@@ -248,7 +257,7 @@ def _half_close(tls: ssl.SSLSocket) -> None:
             _send_close_notify(tls)
         finally:
             os.dup2(kept, fd, inheritable=False)
-        socket.socket.send(tls, here.recv(4096, socket.MSG_DONTWAIT))
+        return here.recv(4096, socket.MSG_DONTWAIT)
     finally:
         os.close(kept)
         here.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.deadlines import RESOLUTION, Deadlines
@@ -46,6 +46,7 @@ def test_an_action_may_arm_and_disarm() -> None:
     assert fired == ["second"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=30), st.lists(st.floats(0, 1), max_size=30)
 )
