@@ -197,6 +197,7 @@ class ComposeNode:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), REFRESH_SECONDS)
         finally:
+            self._options.host_kubeconfig.unlink(missing_ok=True)  # it leads nowhere from now on
             await dns.close()
             for task in following:
                 task.cancel()

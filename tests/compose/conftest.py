@@ -25,3 +25,4 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeMesh]:
         started.compose("down", "-v", "--remove-orphans")
         started.remove_images()
         assert started.left() == []
+        assert not started.kubeconfig.exists()
