@@ -1,7 +1,7 @@
 """The API server: authentication, the list of paths, and errors as Status objects.
 
 Reads top to bottom as the life of a request. Building it starts the controllers that keep the store consistent
-(garbage collection, endpoints). Reference: Kubernetes API concepts.
+(garbage collection, endpoints, expiry of Events). Reference: Kubernetes API concepts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from control.api import discovery, errors, logs, openapi, virtual
 from control.api.admission import Admission
 from control.api.cluster_ip import ClusterIPs
 from control.api.endpoints import EndpointsController
+from control.api.expiry import EventExpiry
 from control.api.garbage import GarbageCollector
 from control.api.namespaces import ensure_namespaces
 from control.api.request_info import Paths, RequestInfo
@@ -214,7 +215,7 @@ class ApiServer:
             raise errors.not_found(info.kind, info.name or "") from None
 
 
-async def _kept_running(loop: GarbageCollector | EndpointsController) -> None:
+async def _kept_running(loop: GarbageCollector | EndpointsController | EventExpiry) -> None:
     """A controller that fails begins anew: it looks at the whole state first, so nothing is missed."""
     while True:
         try:
@@ -269,7 +270,7 @@ def make_app(
 
     async def run_controllers(_app: web.Application) -> AsyncIterator[None]:
         await ensure_namespaces(writer)
-        loops = (GarbageCollector(store, writer, kinds), EndpointsController(store))
+        loops = (GarbageCollector(store, writer, kinds), EndpointsController(store), EventExpiry(store))
         tasks = [asyncio.create_task(_kept_running(loop)) for loop in loops]
         yield
         for task in tasks:

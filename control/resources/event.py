@@ -13,6 +13,7 @@ from control.resources.age import age
 from control.resources.kind import Column, Kind, Object
 from control.resources.metadata import META_LIST_KEYS, TopLevel
 from control.resources.model import AnyObject, Model, defaulter, merge_keys, schema, validator
+from control.resources.names import Timestamp
 
 
 class ObjectReference(Model):
@@ -27,6 +28,13 @@ class ObjectReference(Model):
     fieldPath: str | None = None
 
 
+class EventSeries(Model):
+    """How often an Event was repeated, and when last."""
+
+    count: int | None = None
+    lastObservedTime: Timestamp | None = None
+
+
 class Event(TopLevel):
     """An Event tells what happened to an object."""
 
@@ -36,10 +44,10 @@ class Event(TopLevel):
     message: str | None = None
     source: AnyObject = Field(default={})
     count: int | None = None
-    firstTimestamp: str | None = None
-    lastTimestamp: str | None = None
-    eventTime: str | None = None
-    series: AnyObject | None = None
+    firstTimestamp: Timestamp | None = None
+    lastTimestamp: Timestamp | None = None
+    eventTime: Timestamp | None = None
+    series: EventSeries | None = None
     action: str | None = None
     related: ObjectReference | None = None
     reportingComponent: str = ""

@@ -6,6 +6,7 @@ Each function returns None for a good value, else the message. Reference: k8s.io
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -112,6 +113,17 @@ def _not_negative(value: int) -> int:
     return value
 
 
+def _timestamp(value: str) -> str:
+    try:
+        zoned = datetime.fromisoformat(value.replace("Z", "+00:00")).tzinfo is not None
+    except ValueError:
+        zoned = False
+    if not zoned:
+        raise ValueError(f'Invalid value: "{value}": must be an RFC 3339 time')
+    return value
+
+
+Timestamp = Annotated[str, AfterValidator(_timestamp)]
 Port = Annotated[int, AfterValidator(_port)]
 Dns1123Label = Annotated[str, AfterValidator(_named)]
 NotNegative = Annotated[int, AfterValidator(_not_negative)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -350,10 +351,11 @@ def test_describe(kubectl: Kubectl, namespace: str) -> None:
         "uid": pod["metadata"]["uid"],
         "apiVersion": "v1",
     }
+    now = datetime.now(UTC).isoformat()
     event = {
         "apiVersion": "v1", "kind": "Event", "metadata": {"name": "shop.1", "namespace": namespace}, "involvedObject": about,
         "reason": "Started", "message": "Started container shop", "type": "Normal", "source": {"component": "kubelet"},
-        "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:00Z", "count": 1,
+        "firstTimestamp": now, "lastTimestamp": now, "count": 1,
     }  # fmt: skip
     kubectl("create", "-f", "-", stdin=json.dumps(event))
     kubectl(

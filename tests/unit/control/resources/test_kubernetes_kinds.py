@@ -79,6 +79,8 @@ PORT = "must be between 1 and 65535, inclusive"
         (deployment.KIND, a_deployment(selector={"matchLabels": {"app": "b"}}),
          ['spec.template.metadata.labels: Invalid value: {"app": "a"}: `selector` does not match template `labels`']),
         (deployment.KIND, a_deployment(selector={}), ["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]),
+        (event.KIND, {"metadata": {"name": "e"}, "involvedObject": {}, "lastTimestamp": "noon"},
+         ['lastTimestamp: Invalid value: "noon": must be an RFC 3339 time']),
         (config_map.KIND, {"metadata": {"name": "c"}, "data": {"a": 1}}, ["data.a: Invalid value: 1: input should be a valid string"]),
         (config_map.SECRET, {"metadata": {"name": "s"}, "data": {"a": "?"}}, ['data[a]: Invalid value: "<value>": must be base64']),
     ],
