@@ -136,7 +136,7 @@ class Sidecar:
             secrets=self._secrets,
             sources=self._configuration.sources,
             clusters=self._configuration.cluster_statuses,
-            listeners=self._bound_listeners,
+            listeners=self._listening,
             state=self._state,
             quit=self._stop.set,
             drain=self._drain_listeners,
@@ -181,15 +181,16 @@ class Sidecar:
         self._server_stats.update()
         return stats_page.render_prometheus(self._stats, request.query)
 
-    def _bound_listeners(self) -> list[tuple[str, str, int]]:
+    def _listening(self) -> list[tuple[str, str, int]]:
+        """Every listener with its real address, those without a socket of their own included, as Envoy lists them."""
         manager = self._data_plane.listeners
         found = []
         for name, runtime in sorted(manager.listeners.items()):
-            if runtime.bind_to_port:
-                try:
-                    found.append((name, *manager.bound_address(name)))
-                except KeyError:  # its address could not be bound
-                    continue
+            try:
+                address = manager.bound_address(name) if runtime.bind_to_port else runtime.address
+            except KeyError:  # it could not be bound
+                continue
+            found.append((name, *address))
         return found
 
     # Readiness.
