@@ -25,6 +25,8 @@ MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 
+MNT_DETACH = 0x2
+
 PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -55,6 +57,14 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 def bind(source: str, target: str) -> None:
     """Shows `source`, with what is mounted below it, at `target` too."""
     mount(source, target, flags=MS_BIND | MS_REC)
+
+
+def pivot_root(new: str) -> None:
+    """Makes the mount at `new` the root of this mount namespace and lets go of the old one."""
+    os.chdir(new)
+    _check(_libc.pivot_root(b".", b"."), f"pivot_root {new}")
+    _check(_libc.umount2(b".", MNT_DETACH), "umount the old root")
+    os.chdir("/")
 
 
 def make_private() -> None:

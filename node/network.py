@@ -99,12 +99,18 @@ async def start_mesh_network(processes: Processes) -> None:
     """Raises CommandFailed."""
     await processes.check(["ip", "-batch", "-"], mesh_commands())
     for setting in ("conf/all/send_redirects", f"conf/{BRIDGE}/send_redirects"):
-        _set(setting, "0")  # pods share a link but always talk through us
-    _set("ip_forward", "1")
+        _set(f"ipv4/{setting}", "0")  # pods share a link but always talk through us
+    _set("ipv4/ip_forward", "1")
+    # Where the host has br_netfilter loaded (Docker does), a translated packet would be bridged instead of routed.
+    for setting in ("iptables", "ip6tables", "arptables"):
+        _set(f"bridge/bridge-nf-call-{setting}", "0")
 
 
 def _set(setting: str, value: str) -> None:
-    Path(f"/proc/sys/net/ipv4/{setting}").write_text(value)
+    """Sets a parameter of this network namespace, if this kernel has it."""
+    path = Path(f"/proc/sys/net/{setting}")
+    if path.exists():
+        path.write_text(value)
 
 
 async def add_pod(processes: Processes, namespace: str, address: str) -> None:

@@ -30,9 +30,21 @@ class View:
         return f"<View of {len(self._own_devices)} own file systems>"
 
     def make_private(self) -> None:
-        """A /run and a /proc of the mesh's own: locks, sockets and named namespaces there are the mesh's alone."""
+        """A root of the mesh's own that shows the host's directories, with a new /proc and an empty /run.
+
+        Locks, sockets and named namespaces in /run are the mesh's alone, and pods may mount at names the host's root does not have.
+        """
         namespaces.make_private()
-        namespaces.mount("proc", "/proc", "proc", _NOSUID_NODEV | namespaces.MS_NOEXEC)
+        root = Path("/run")  # hidden anyway, so the new root is built there
+        entries = [entry for entry in Path("/").iterdir() if entry.name not in ("run", "proc")]
+        self._mount_own(root)
+        for entry in entries:
+            _show(entry, root / entry.name)
+        for name in ("run", "proc"):
+            (root / name).mkdir()
+        # While the host's /proc is still to be seen: without it the kernel refuses a new one to an ordinary user.
+        namespaces.mount("proc", str(root / "proc"), "proc", _NOSUID_NODEV | namespaces.MS_NOEXEC)
+        namespaces.pivot_root(str(root))
         self._mount_own(Path("/run"))
         ORIGINALS.mkdir(parents=True)
         Path("/run/lock").mkdir(mode=0o777)
@@ -86,6 +98,18 @@ class View:
     def _mount_own(self, directory: Path) -> None:
         namespaces.mount("tmpfs", str(directory), "tmpfs", _NOSUID_NODEV, "mode=755")
         self._own_devices.add(directory.stat().st_dev)
+
+
+def _show(entry: Path, target: Path) -> None:
+    """One name of the host's root in the new one."""
+    if entry.is_symlink():
+        target.symlink_to(entry.readlink())
+    elif entry.is_dir():
+        target.mkdir()
+        namespaces.bind(str(entry), str(target))
+    else:
+        target.touch()
+        namespaces.bind(str(entry), str(target))
 
 
 def closed_ancestor(tree: Path) -> Path | None:

@@ -95,9 +95,12 @@ def scale(deployment: Object, new: Counts, old: Sequence[Counts]) -> tuple[int, 
 
 
 def _shrink(minimum: int, new: Counts, old: Sequence[Counts]) -> list[int]:
-    """Old sizes: pods that do not work go first, then as many as leave `minimum` available."""
-    sizes = [counts.wanted - min(counts.wanted, counts.existing - counts.available) for counts in old]
-    spare = new.available + sum(counts.available for counts in old) - minimum
+    """Old sizes: pods that do not work go first, then as many as leave `minimum` available.
+
+    A pod that is to go already counts as gone, although it still runs.
+    """
+    sizes = [min(counts.wanted, counts.available) for counts in old]
+    spare = min(new.wanted, new.available) + sum(sizes) - minimum
     for index, size in enumerate(sizes):
         less = max(0, min(size, spare))
         sizes[index] -= less
