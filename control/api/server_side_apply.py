@@ -38,8 +38,9 @@ def apply(
     result: Object = _merge(live, wanted, lists, "")
     given_up = owners.paths.get(manager, set()) - after.keys()
     kept = set().union(*owners.others(manager).values())
-    for path in sorted(given_up, key=len, reverse=True):
-        if not _still_owned(path, kept | after.keys()):
+    # Whole items go first: an item is found by its keys, which must not go before it.
+    for path in sorted(given_up, key=lambda path: (path[-1] != ".", path)):
+        if not _is_key(path) and not _still_owned(path, kept | after.keys()):
             _remove(result, path, lists, "")
     owners.paths[manager] = set(after)
     return result
@@ -53,6 +54,11 @@ def _applied_by_client(live: Object, lists: ListKeys) -> set[Path]:
     except ValueError:
         return set()
     return set(leaves(before, lists)) if isinstance(before, dict) else set()
+
+
+def _is_key(path: Path) -> bool:
+    """Whether a field is part of what identifies its list item; it stays while the item does."""
+    return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
 
 
 def _still_owned(path: Path, owned: set[Path]) -> bool:

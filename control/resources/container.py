@@ -180,14 +180,14 @@ class Lifecycle(Model):
 
     postStart: Handler | None = None
     preStop: Handler | None = None
-    stopSignal: str | None = None
+    stopSignal: Annotated[str | None, INERT] = None
 
 
 class ResourceRequirements(Model):
     """CPU and memory a container asks for and may use."""
 
     requests: dict[str, Quantity] | None = None
-    limits: dict[str, Quantity] | None = None
+    limits: Annotated[dict[str, Quantity] | None, INERT] = None
     claims: list[AnyObject] | None = None
 
 
@@ -208,7 +208,7 @@ class SecurityContext(Model):
     allowPrivilegeEscalation: bool | None = None
     readOnlyRootFilesystem: bool | None = None
     capabilities: Capabilities | None = None
-    procMount: str | None = None
+    procMount: Annotated[str | None, INERT] = None
     seLinuxOptions: Annotated[AnyObject | None, INERT] = None
     seccompProfile: Annotated[AnyObject | None, INERT] = None
     appArmorProfile: Annotated[AnyObject | None, INERT] = None
@@ -248,12 +248,12 @@ class Container(Model):
     readinessProbe: Probe | None = None
     startupProbe: Probe | None = None
     lifecycle: Lifecycle | None = None
-    terminationMessagePath: str = "/dev/termination-log"
-    terminationMessagePolicy: Literal["File", "FallbackToLogsOnError"] = "File"
+    terminationMessagePath: Annotated[str, INERT] = "/dev/termination-log"
+    terminationMessagePolicy: Annotated[Literal["File", "FallbackToLogsOnError"], INERT] = "File"
     securityContext: SecurityContext | None = None
     stdin: bool | None = None
     stdinOnce: bool | None = None
-    tty: bool | None = None
+    tty: Annotated[bool | None, INERT] = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Container:

@@ -5,13 +5,14 @@ Reference: k8s.io/api/apps/v1/types.go, pkg/apis/apps/v1/defaults.go, pkg/apis/a
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from control.resources.kind import Column, FieldError, Kind, Object, Verdict
 from control.resources.metadata import META_LIST_KEYS, LabelSelector, TopLevel
 from control.resources.model import (
+    INERT,
     AnyObject,
     IntOrString,
     Model,
@@ -80,7 +81,7 @@ class DeploymentSpec(ReplicaSetSpec):
 
     strategy: DeploymentStrategy = DeploymentStrategy()
     revisionHistoryLimit: NotNegative = 10
-    progressDeadlineSeconds: NotNegative = 600
+    progressDeadlineSeconds: Annotated[NotNegative, INERT] = 600
     paused: bool | None = None
 
 

@@ -161,7 +161,7 @@ class PodSecurityContext(Model):
     fsGroupChangePolicy: str | None = None
     supplementalGroups: list[int] | None = None
     supplementalGroupsPolicy: str | None = None
-    sysctls: list[Sysctl] | None = None
+    sysctls: Annotated[list[Sysctl] | None, INERT] = None
     seLinuxOptions: Annotated[AnyObject | None, INERT] = None
     seLinuxChangePolicy: Annotated[str | None, INERT] = None
     seccompProfile: Annotated[AnyObject | None, INERT] = None
@@ -187,12 +187,14 @@ class PodSpec(Model):
 
     containers: Annotated[list[Container], MergeKey("name")]
     initContainers: Annotated[list[Container] | None, MergeKey("name")] = None
-    ephemeralContainers: Annotated[list[AnyObject] | None, MergeKey("name")] = None
+    ephemeralContainers: Annotated[list[AnyObject] | None, MergeKey("name"), INERT] = None
     volumes: Annotated[list[Volume] | None, MergeKey("name")] = None
     restartPolicy: Literal["Always", "OnFailure", "Never"] = "Always"
     terminationGracePeriodSeconds: NotNegative = 30
     activeDeadlineSeconds: Annotated[int | None, INERT] = None
-    dnsPolicy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] = "ClusterFirst"
+    dnsPolicy: Annotated[Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"], INERT] = (
+        "ClusterFirst"
+    )
     dnsConfig: AnyObject | None = None
     nodeName: str | None = None
     nodeSelector: Annotated[StringMap | None, INERT] = None
@@ -200,15 +202,15 @@ class PodSpec(Model):
     serviceAccount: str | None = None
     automountServiceAccountToken: bool | None = None
     hostNetwork: bool | None = None
-    hostPID: bool | None = None
-    hostIPC: bool | None = None
-    hostUsers: bool | None = None
-    shareProcessNamespace: bool | None = None
+    hostPID: Annotated[bool | None, INERT] = None
+    hostIPC: Annotated[bool | None, INERT] = None
+    hostUsers: Annotated[bool | None, INERT] = None
+    shareProcessNamespace: Annotated[bool | None, INERT] = None
     securityContext: PodSecurityContext = PodSecurityContext()
     imagePullSecrets: Annotated[list[LocalReference] | None, MergeKey("name")] = None
     hostname: str | None = None
-    subdomain: str | None = None
-    setHostnameAsFQDN: bool | None = None
+    subdomain: Annotated[str | None, INERT] = None
+    setHostnameAsFQDN: Annotated[bool | None, INERT] = None
     hostAliases: Annotated[list[HostAlias] | None, MergeKey("ip")] = None
     affinity: Annotated[AnyObject | None, INERT] = None
     tolerations: Annotated[list[AnyObject] | None, INERT] = None

@@ -40,7 +40,7 @@ class ServicePort(Model):
     targetPort: IntOrString | None = None
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
     appProtocol: str | None = None
-    nodePort: int | None = None
+    nodePort: Annotated[int | None, INERT] = None
 
     @model_validator(mode="after")
     def _target(self) -> ServicePort:
@@ -62,7 +62,7 @@ class ServiceSpec(Model):
     ipFamilies: list[Literal["IPv4", "IPv6"]] | None = None
     ipFamilyPolicy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
     sessionAffinity: Literal["None", "ClientIP"] = "None"
-    sessionAffinityConfig: Annotated[AnyObject | None, INERT] = None
+    sessionAffinityConfig: AnyObject | None = None
     internalTrafficPolicy: Literal["Cluster", "Local"] | None = None
     externalTrafficPolicy: Literal["Cluster", "Local"] | None = None
     trafficDistribution: str | None = None

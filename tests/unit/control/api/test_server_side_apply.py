@@ -81,6 +81,17 @@ async def test_items_of_keyed_lists_have_owners_of_their_own(api: Any, make: Any
     assert "env" not in containers[0]
 
 
+async def test_an_item_another_writes_to_keeps_its_key(api: Any, make: Any) -> None:
+    base = make.deployment()
+    base["spec"]["template"]["spec"]["containers"].append({"name": "more", "image": "i:2"})
+    await apply(api, DEPLOYMENT, "me", base)
+    patch = [{"op": "add", "path": "/spec/template/spec/containers/1/image", "value": "i:3"}]
+    await api("PATCH", f"{DEPLOYMENT}?fieldManager=you", patch, type="application/json-patch+json")
+    code, after = await apply(api, DEPLOYMENT, "me", make.deployment())
+    containers = after["spec"]["template"]["spec"]["containers"]
+    assert (code, [(c["name"], c["image"]) for c in containers]) == (200, [("c", "i:1"), ("more", "i:3")])
+
+
 async def test_a_removed_field_gets_its_default_back(api: Any, make: Any) -> None:
     await apply(api, DEPLOYMENT, "me", make.deployment(replicas=5))
     assert (await apply(api, DEPLOYMENT, "me", make.deployment()))[1]["spec"]["replicas"] == 1
