@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from control.compile.filters import http_connection_manager
+from control.compile.access_log import connection_access_log
+from control.compile.edge_tls import edge_server
+from control.compile.filters import TLS_INSPECTOR, http_connection_manager
 from control.compile.http_route import virtual_service_routes
 from control.compile.protobuf import CONFIG_SOURCE, LISTENER, Message, socket_address
 from control.compile.route_match import CATCH_ALL, Audience, is_catch_all
@@ -18,7 +20,7 @@ from control.compile.route_table import route_configuration
 from control.push.config import GatewayConfig, VirtualServiceConfig
 from control.push.context import PushContext
 from control.push.proxy import Proxy
-from control.resources.gateway import HTTP_PROTOCOLS, Server
+from control.resources.gateway import Server, is_http, serves
 from control.resources.istio_types import host_matches
 
 
@@ -30,14 +32,17 @@ class Bound(NamedTuple):
     port: int
 
 
-def http_servers(context: PushContext, proxy: Proxy) -> dict[int, list[Bound]]:
-    """Plain HTTP servers by listener port, in the order of their Gateways' age."""
+def servers(context: PushContext, proxy: Proxy) -> dict[int, list[Bound]]:
+    """The servers of each listener port, in the order of their Gateways' age. A port is HTTP or TLS as its oldest server is."""
     found: dict[int, list[Bound]] = {}
     for gateway in context.gateways_for(proxy.labels):
         for server in gateway.spec.servers:
-            if server.port.protocol.upper() in HTTP_PROTOCOLS:
-                port = _listener_port(context, proxy, server.port.number)
-                found.setdefault(port, []).append(Bound(gateway, server, port))
+            if not serves(server):
+                continue
+            port = _listener_port(context, proxy, server.port.number)
+            others = found.setdefault(port, [])
+            if not others or is_http(others[0].server) == is_http(server):
+                others.append(Bound(gateway, server, port))
     return found
 
 
@@ -52,36 +57,79 @@ def _listener_port(context: PushContext, proxy: Proxy, number: int) -> int:
 
 
 def gateway_listeners(context: PushContext, proxy: Proxy) -> Iterator[Message]:
-    for port, bound in sorted(http_servers(context, proxy).items()):
-        route = {"rds": {"config_source": CONFIG_SOURCE, "route_config_name": f"http.{port}"}}
+    for port, bound in sorted(servers(context, proxy).items()):
         address = next((entry.server.bind for entry in bound if entry.server.bind), "0.0.0.0")
-        prefix = f"outbound_{address}_{port}"
-        manager = http_connection_manager(context.mesh, "gateway", proxy.vanilla, prefix, route)
-        yield {
-            "@type": LISTENER,
-            "name": f"{address}_{port}",
-            "address": socket_address(address, port),
-            "traffic_direction": "OUTBOUND",
-            "filter_chains": [{"filters": [manager]}],
+        if is_http(bound[0].server):
+            parts: Message = {
+                "filter_chains": [{"filters": [_manager(context, proxy, address, port, f"http.{port}")]}]
+            }
+        else:
+            chains = list(_tls_chains(context, proxy, address, bound))
+            parts = {"filter_chains": chains, "listener_filters": [TLS_INSPECTOR]}
+        if parts["filter_chains"]:
+            yield {
+                "@type": LISTENER,
+                "name": f"{address}_{port}",
+                "address": socket_address(address, port),
+                "traffic_direction": "OUTBOUND",
+                **parts,
+                "access_log": connection_access_log(context.mesh),
+            }
+
+
+def _manager(context: PushContext, proxy: Proxy, address: str, port: int, table: str) -> Message:
+    route = {"rds": {"config_source": CONFIG_SOURCE, "route_config_name": table}}
+    prefix = f"outbound_{address}_{port}"
+    return http_connection_manager(context.mesh, "gateway", proxy.vanilla, prefix, route)
+
+
+def _tls_chains(context: PushContext, proxy: Proxy, address: str, bound: list[Bound]) -> Iterator[Message]:
+    """One chain per server, by server name. Without its credential a server has none: connections to it are closed."""
+    taken: set[str] = set()
+    for entry in bound:
+        socket = edge_server(context, entry.server.tls, proxy.namespace)
+        names = sorted(_hosts(entry.server) - taken)
+        if socket is None or not names:
+            continue
+        taken.update(names)
+        chain: Message = {
+            "filters": [_manager(context, proxy, address, entry.port, _https_table(entry))],
+            "transport_socket": socket,
         }
+        if "*" not in names:
+            chain["filter_chain_match"] = {"server_names": names}
+        yield chain
+
+
+def _https_table(entry: Bound) -> str:
+    source, port = entry.gateway.source, entry.server.port
+    return f"https.{port.number}.{port.name}.{source.name}.{source.namespace}"
 
 
 def gateway_routes(context: PushContext, proxy: Proxy) -> Iterator[Message]:
-    for port, bound in sorted(http_servers(context, proxy).items()):
-        hosts: dict[str, list[Message]] = {}
+    for port, bound in sorted(servers(context, proxy).items()):
+        if is_http(bound[0].server):
+            yield _table(context, proxy, f"http.{port}", bound)
+            continue
         for entry in bound:
-            for config in context.virtual_services_at(entry.gateway.key, proxy.namespace):
-                for host in _bound_hosts(entry, config):
-                    routes = hosts.setdefault(host, [])
-                    routes += _routes(context, proxy, entry, config, host)
-        number = bound[0].server.port.number
-        redirects = {h for e in bound if _redirects(e.server) for h in _hosts(e.server)}
-        virtual_hosts = [
-            _virtual_host(host, number, _last_catch_all(routes), _covered(redirects, host))
-            for host, routes in hosts.items()
-        ]
-        virtual_hosts += [_virtual_host(host, number, [], True) for host in sorted(redirects - hosts.keys())]
-        yield route_configuration(f"http.{port}", virtual_hosts or [_nothing(number)])
+            yield _table(context, proxy, _https_table(entry), [entry])
+
+
+def _table(context: PushContext, proxy: Proxy, name: str, bound: list[Bound]) -> Message:
+    hosts: dict[str, list[Message]] = {}
+    for entry in bound:
+        for config in context.virtual_services_at(entry.gateway.key, proxy.namespace):
+            for host in _bound_hosts(entry, config):
+                routes = hosts.setdefault(host, [])
+                routes += _routes(context, proxy, entry, config, host)
+    number = bound[0].server.port.number
+    redirects = {host for entry in bound if _redirects(entry.server) for host in _hosts(entry.server)}
+    virtual_hosts = [
+        _virtual_host(host, number, _last_catch_all(routes), _covered(redirects, host))
+        for host, routes in hosts.items()
+    ]
+    virtual_hosts += [_virtual_host(host, number, [], True) for host in sorted(redirects - hosts.keys())]
+    return route_configuration(name, virtual_hosts or [_nothing(number)])
 
 
 def _redirects(server: Server) -> bool:

@@ -17,6 +17,7 @@ from control.registry.objects import Key, ObjectCache
 from control.registry.service import service_from
 from control.registry.workload import workload_from
 from control.resources import (
+    config_map,
     destination_rule,
     gateway,
     peer_authentication,
@@ -38,6 +39,7 @@ KINDS: tuple[Kind, ...] = (
     destination_rule.KIND,
     gateway.KIND,
     peer_authentication.KIND,
+    config_map.SECRET,
 )
 
 
@@ -61,6 +63,7 @@ class ContextBuilder:
             self._all(destination_rule.KIND, lambda obj: config.destination_rule(obj, domain)),
             self._all(gateway.KIND, config.gateway),
             self._all(peer_authentication.KIND, config.peer_authentication),
+            self._all(config_map.SECRET, config.credential),
         )
         if parts != self._parts:
             self._parts = parts  # type: ignore[assignment]  # only compared

@@ -5,6 +5,7 @@ Reference: istio's pkg/config/host and model.ResolveShortnameToFQDN; exportTo as
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -74,6 +75,35 @@ class PeerAuthenticationConfig:
     source: Source
     spec: PeerAuthenticationSpec
     labels: Mapping[str, str] = field(default_factory=dict)  # of the selector; empty: the whole namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A certificate and key (PEM) from a Secret, with the CA for its clients, empty if there is none."""
+
+    namespace: str
+    name: str
+    certificate: str
+    key: str
+    ca: str
+
+    def __repr__(self) -> str:
+        return f"<Credential {self.namespace}/{self.name}>"
+
+
+def credential(obj: Object) -> Credential | None:
+    """Of a TLS Secret (`tls.crt`, `tls.key`, `ca.crt`) or a generic one (`cert`, `key`, `cacert`); None for any other."""
+    data = obj.get("data") or {}
+
+    def text(*keys: str) -> str:
+        found = next((data[key] for key in keys if data.get(key)), "")
+        return base64.b64decode(found).decode()
+
+    certificate, key = text("tls.crt", "cert"), text("tls.key", "key")
+    if not certificate or not key:
+        return None
+    meta = obj["metadata"]
+    return Credential(meta["namespace"], meta["name"], certificate, key, text("ca.crt", "cacert"))
 
 
 def source_of(obj: Object) -> Source:

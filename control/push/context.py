@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from control.mesh_config import MeshConfig
 from control.push.config import (
+    Credential,
     DestinationRuleConfig,
     GatewayConfig,
     PeerAuthenticationConfig,
@@ -45,6 +46,7 @@ class PushContext:
         destination_rules: Iterable[DestinationRuleConfig] = (),
         gateways: Iterable[GatewayConfig] = (),
         peer_authentications: Iterable[PeerAuthenticationConfig] = (),
+        credentials: Iterable[Credential] = (),
     ) -> None:
         self.mesh = mesh
         self.services = tuple(sorted(services, key=lambda s: (s.created, s.name, s.namespace)))
@@ -58,6 +60,9 @@ class PushContext:
         self.destination_rules = DestinationRules(destination_rules, mesh.rootNamespace)
         self.gateways = tuple(sorted(gateways, key=lambda config: config.source.age))
         self.peers = PeerPolicies(peer_authentications, mesh.rootNamespace)
+        self.credentials: Mapping[tuple[str, str], Credential] = {
+            (credential.namespace, credential.name): credential for credential in credentials
+        }
         self._memo: dict[Hashable, Any] = {}
         self._by_namespace: dict[str, list[Workload]] = {}
         for workload in self.workloads:

@@ -37,10 +37,21 @@ def version() -> str:
         return "0"
 
 
+def _redacted(value: Any) -> Any:
+    """Without private keys, as Envoy's own config dump."""
+    if isinstance(value, dict):
+        hidden = {"inline_string": "[redacted]"}
+        return {key: hidden if key == "private_key" else _redacted(part) for key, part in value.items()}
+    return [_redacted(part) for part in value] if isinstance(value, list) else value
+
+
 def config_dump(connection: Connection) -> dict[str, Any]:
     """Envoy's ConfigDump of what a proxy was given."""
     found = {
-        name: [json.loads(resource.body) for resource in connection.snapshot.resources.get(url, {}).values()]
+        name: [
+            _redacted(json.loads(resource.body))
+            for resource in connection.snapshot.resources.get(url, {}).values()
+        ]
         for name, url in _TYPES.items()
     }
     return {

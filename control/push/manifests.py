@@ -18,6 +18,7 @@ from control.push.context import PushContext
 from control.registry.service import service_from
 from control.registry.workload import TLS_MODE, workload_from
 from control.resources import (
+    config_map,
     destination_rule,
     gateway,
     peer_authentication,
@@ -30,7 +31,7 @@ from control.resources.kind import Kind, Object
 _KINDS: dict[str, Kind] = {
     module.KIND.kind: module.KIND
     for module in (service, pod, virtual_service, destination_rule, gateway, peer_authentication)
-}
+} | {"Secret": config_map.SECRET}
 
 
 class BadManifest(ValueError):
@@ -114,4 +115,5 @@ def context_of(
         [config.destination_rule(obj, domain) for obj in by_kind.get("DestinationRule", ())],
         [config.gateway(obj) for obj in by_kind.get("Gateway", ())],
         [config.peer_authentication(obj) for obj in by_kind.get("PeerAuthentication", ())],
+        [each for each in map(config.credential, by_kind.get("Secret", ())) if each],
     )

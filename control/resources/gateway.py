@@ -69,19 +69,19 @@ class ServerTLSSettings(Model):
     mode: Literal[
         "PASSTHROUGH", "SIMPLE", "MUTUAL", "AUTO_PASSTHROUGH", "ISTIO_MUTUAL", "OPTIONAL_MUTUAL"
     ] = "PASSTHROUGH"
-    serverCertificate: Annotated[str | None, NOT_YET] = None
-    privateKey: Annotated[str | None, NOT_YET] = None
-    caCertificates: Annotated[str | None, NOT_YET] = None
+    serverCertificate: str | None = None
+    privateKey: str | None = None
+    caCertificates: str | None = None
     caCrl: Annotated[str | None, NOT_YET] = None
-    credentialName: Annotated[str | None, NOT_YET] = None
+    credentialName: str | None = None
     credentialNames: Annotated[list[str] | None, NOT_YET] = None
     caCertCredentialName: Annotated[str | None, NOT_YET] = None
     tlsCertificates: Annotated[list[TlsCertificate] | None, NOT_YET] = None
     subjectAltNames: Annotated[list[str] | None, NOT_YET] = None
     verifyCertificateSpki: Annotated[list[str] | None, NOT_YET] = None
     verifyCertificateHash: Annotated[list[str] | None, NOT_YET] = None
-    minProtocolVersion: Annotated[_TLS_VERSION | None, NOT_YET] = None
-    maxProtocolVersion: Annotated[_TLS_VERSION | None, NOT_YET] = None
+    minProtocolVersion: _TLS_VERSION | None = None
+    maxProtocolVersion: _TLS_VERSION | None = None
     cipherSuites: Annotated[list[str] | None, NOT_YET] = None
 
     @model_validator(mode="after")
@@ -161,6 +161,24 @@ class Server(Model):
             yield FieldError("tls", "server cannot have TLS settings for non HTTPS/TLS ports")
         elif self.tls.httpsRedirect and protocol not in HTTP_PROTOCOLS:
             yield FieldError("tls.httpsRedirect", "tls.httpsRedirect should only be used with http servers")
+
+    def without_effect(self) -> Iterator[str]:
+        """Servers of a kind that no listener is made for yet."""
+        if not serves(self):
+            yield ""
+
+
+def is_http(server: Server) -> bool:
+    """Whether a server takes plain HTTP."""
+    return server.port.protocol.upper() in HTTP_PROTOCOLS
+
+
+def serves(server: Server) -> bool:
+    """Plain HTTP, and HTTPS that ends at the gateway."""
+    if is_http(server):
+        return True
+    ends = server.tls is not None and server.tls.mode in ("SIMPLE", "MUTUAL", "ISTIO_MUTUAL")
+    return ends and server.port.protocol.upper() == "HTTPS"
 
 
 class GatewaySpec(Model):

@@ -233,7 +233,7 @@ class HTTPRetry(Model):
     attempts: NotNegative = 0
     perTryTimeout: Duration | None = None
     retryOn: str | None = None
-    retryRemoteLocalities: bool | None = None
+    retryRemoteLocalities: Annotated[bool | None, NOT_YET] = None
     retryIgnorePreviousHosts: bool | None = None
     backoff: Duration | None = None
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import re2
 from pydantic import AfterValidator, BaseModel, PlainValidator, WithJsonSchema, model_validator
@@ -246,9 +246,20 @@ class IstioObject(TopLevel):
     status: Annotated[dict[str, Any] | None, WithJsonSchema({"type": "object"})] = None
 
 
+@runtime_checkable
+class PartlyActedOn(Protocol):
+    """A model of which only some values have an effect."""
+
+    def without_effect(self) -> Iterator[str]:
+        """Names of its fields that have none as they are set; empty for the whole object."""
+        ...
+
+
 def not_acted_on(value: BaseModel, path: tuple[int | str, ...] = ()) -> Iterator[str]:
-    """Paths of the fields that are set and marked `NOT_YET`."""
+    """Paths of the fields that are set and have no effect yet."""
     fields = type(value).model_fields
+    if isinstance(value, PartlyActedOn):
+        yield from (field_path((*path, name) if name else path) for name in value.without_effect())
     for name in sorted(value.model_fields_set):
         if any(isinstance(mark, _NotYet) for mark in fields[name].metadata):
             yield field_path((*path, name))

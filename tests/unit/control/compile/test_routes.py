@@ -281,3 +281,36 @@ def test_a_gateway(compiled: Any) -> None:
 def test_a_gateway_without_rules_answers_404(compiled: Any) -> None:
     found = compiled(GATEWAY, "gateway", kind="router")
     assert found.routes["http.80"]["virtual_hosts"] == [{"name": "blackhole:80", "domains": ["*"]}]
+
+
+HTTPS = """
+apiVersion: v1
+kind: Secret
+metadata: {name: cert}
+data: {tls.crt: Y2VydA==, tls.key: a2V5, ca.crt: Y2E=}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 443, name: a, protocol: HTTPS}, hosts: [a.org], tls: {mode: MUTUAL, credentialName: cert}}
+  - {port: {number: 443, name: b, protocol: HTTPS}, hosts: [b.org], tls: {mode: ISTIO_MUTUAL}}
+  - {port: {number: 443, name: c, protocol: HTTPS}, hosts: [c.org], tls: {mode: SIMPLE, credentialName: gone}}
+"""
+
+
+def test_tls_at_a_gateway(compiled: Any) -> None:
+    found = compiled(HTTPS, "gateway", kind="router")
+    mutual, mesh = found.listeners["0.0.0.0_443"]["filter_chains"]
+    assert mutual["filter_chain_match"] == {"server_names": ["a.org"]}
+    socket = mutual["transport_socket"]["typed_config"]
+    assert socket["require_client_certificate"]
+    common = socket["common_tls_context"]
+    assert common["tls_certificates"][0]["private_key"] == {"inline_string": "key"}
+    assert common["validation_context"] == {"trusted_ca": {"inline_string": "ca"}}
+    assert (
+        "tls_certificate_sds_secret_configs" in mesh["transport_socket"]["typed_config"]["common_tls_context"]
+    )
+    assert set(found.routes) == {"https.443.a.gw.default", "https.443.b.gw.default", "https.443.c.gw.default"}

@@ -252,3 +252,24 @@ def test_what_is_no_duration(text: str) -> None:
 )
 def test_host_matches(wide: str, narrow: str, covers: bool) -> None:
     assert host_matches(wide, narrow) is covers
+
+
+@pytest.mark.parametrize(
+    ("server", "warned"),
+    [
+        (_server(), False),
+        (_server(port={"number": 443, "name": "tls", "protocol": "TLS"}, tls={"mode": "PASSTHROUGH"}), True),
+        (_server(port={"number": 9000, "name": "tcp", "protocol": "TCP"}), True),
+        (
+            _server(
+                port={"number": 443, "name": "https", "protocol": "HTTPS"},
+                tls={"mode": "SIMPLE", "credentialName": "x"},
+            ),
+            False,
+        ),
+    ],
+)
+def test_servers_no_listener_is_made_for_are_a_warning(server: dict[str, Any], warned: bool) -> None:
+    verdict = gateway.KIND.validate({"metadata": {"name": "x"}, "spec": {"servers": [server]}})
+    assert not verdict.errors
+    assert verdict.warnings == (("spec.servers[0] is accepted but not acted on yet",) if warned else ())
