@@ -22,8 +22,8 @@ from proxy.upstream.pool import ConnectionPool
 
 _CHUNKED = (b"transfer-encoding", b"chunked")
 _EMPTY = (b"content-length", b"0")
-# A request with one of these methods and no body says so, as Envoy's encoder does.
-_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
+# Envoy's encoder says of every other method that there is no body, where there is none.
+_BODILESS = frozenset({b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"})
 
 
 class Exchange(Protocol):
@@ -100,7 +100,7 @@ class ClientConnection:
         self._chunking = stream.body_chunked
         if stream.body_chunked:
             headers = [*headers, _CHUNKED]
-        elif end and not stream.body_framed and stream.method in _WITH_BODY and not _has_length(headers):
+        elif end and not stream.body_framed and stream.method not in _BODILESS and not _has_length(headers):
             headers = [*headers, _EMPTY]
         head = h1_encode.request_head(stream.method, stream.path, headers)
         self.connection.write(head + self._framed(chunks, end, stream) if chunks or self._chunking else head)
@@ -178,9 +178,7 @@ class ClientConnection:
         try:
             self._decoder.feed_eof()
         except CodecError:
-            started = self._decoder.response.status != 0
-            reason = ResetReason.PROTOCOL_ERROR if started else ResetReason.CONNECTION_TERMINATION
-            self._reset(UpstreamReset(reason))
+            self._reset(UpstreamReset(self._end_reason()))
             return
         exchange.on_response_progress()
 
@@ -188,7 +186,13 @@ class ClientConnection:
         if self._exchange is None:
             self._idle_closed()
         else:
-            self._reset(UpstreamReset(ResetReason.CONNECTION_TERMINATION))
+            self._reset(UpstreamReset(self._end_reason()))
+
+    def _end_reason(self) -> ResetReason:
+        """An end inside a message is the upstream's mistake, one before it is not."""
+        response = self._decoder.response
+        begun = response.status != 0 or response.headers
+        return ResetReason.PROTOCOL_ERROR if begun else ResetReason.CONNECTION_TERMINATION
 
     def on_drain(self) -> None:
         if self._exchange is not None:

@@ -274,6 +274,7 @@ class HttpConnection:
         """Check and mutate the head; a reply if the request goes no further. Raises CodecError."""
         settings, fields = self.settings, request.fields
         if request.version != "HTTP/1.1":
+            stream.info.protocol = "HTTP/1.1"  # as Envoy logs what it refuses for its version
             raise CodecError(426, "low_version")
         authority = fields.get(b"host")
         if authority is None:
@@ -294,6 +295,7 @@ class HttpConnection:
             if refused is not None:
                 return refused
         stream.info.path = stream.path
+        stream.info.original_path = fields.get(b"x-envoy-original-path")
         if request.upgrade:
             refused = self._admit_upgrade(stream, request)
             if refused is not None:
@@ -545,7 +547,11 @@ class HttpConnection:
     # The end of the connection.
 
     def abort(self) -> None:
-        """Close at once, without the rest of a response; what was written is still sent."""
+        """Close, without the rest of a response; what was written is still sent."""
+        self._linger = True
+
+    def linger(self) -> None:
+        """Close after this response, and give the client time to read it."""
         self._linger = True
 
     def _on_flow_end(self, error: BaseException | None) -> None:

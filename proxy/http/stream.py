@@ -39,6 +39,7 @@ class Stream:
         "body_framed",
         "closes",
         "ended",
+        "fields",
         "filter_state",
         "flow",
         "headers",
@@ -60,6 +61,7 @@ class Stream:
         self.body_framed = request.framed
         self.body_chunked = request.chunked
         self.headers: Headers = request.headers
+        self.fields = request.fields
         self.method = request.method
         self.path = request.target
         self.authority = b""
@@ -124,6 +126,7 @@ class Stream:
 
     def _switch_protocols(self, headers: Headers, chunks: list[bytes], end: bool) -> None:
         """101: from here on the body is whatever the two sides agreed on, unframed."""
+        headers = [pair for pair in headers if pair[0] not in (b"date", b"server")]
         headers.append((b"date", http_date.value(self._connection.wall())))
         headers.append((b"server", self._settings.server_name))
         self.closes = True
@@ -143,6 +146,8 @@ class Stream:
     def reply(self, reply: LocalReply) -> None:
         """Answer here, in the shape the request's content type asks for."""
         info = self.info
+        if self.body.chunks:
+            self._connection.linger()  # the body nobody took ends the connection, as in Envoy
         info.response_flags |= reply.flags
         info.response_code_details = reply.details
         grpc = local_reply.is_grpc(self.body.fields.get(b"content-type"))

@@ -52,7 +52,6 @@ class Connection:
         "_out_size",
         "_read",
         "_read_size",
-        "_reading",
         "_send",
         "_writing",
         "bytes_in",
@@ -61,6 +60,7 @@ class Connection:
         "congested",
         "fd",
         "owner",
+        "reading",
         "sock",
         "tls",
     )
@@ -80,7 +80,7 @@ class Connection:
             self._read, self._send, self._read_size = openssl.read, openssl.write, _TLS_READ
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
-        self._reading = False
+        self.reading = False
         self._writing = False
         self._alert = b""  # close_notify, while the kernel does not take it
         self._finishing = False  # shut down writing once the buffer is empty
@@ -94,21 +94,17 @@ class Connection:
         self.resume_reading()
 
     def resume_reading(self) -> None:
-        if not self._reading and not self.closed:
-            self._reading = True
+        if not self.reading and not self.closed:
+            self.reading = True
             self._loop.add_reader(self.fd, self._readable)
 
     def pause_reading(self) -> None:
-        if self._reading:
-            self._reading = False
+        if self.reading:
+            self.reading = False
             self._loop.remove_reader(self.fd)
 
-    @property
-    def reading(self) -> bool:
-        return self._reading
-
     def _readable(self) -> None:
-        if not self._reading:
+        if not self.reading:
             return
         try:
             data = self._read(self._read_size)

@@ -28,7 +28,7 @@ from proxy.router.header_ops import HeaderAddition, HeaderOps, Value
 from proxy.router.matcher import RouteTable
 from proxy.router.retry import CONDITIONS, DEFAULT_BASE_INTERVAL, RetryPolicy
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
-from proxy.router.timeouts import Timeouts
+from proxy.router.timeouts import NO_TIMEOUTS, Timeouts
 
 _NOT_FOUND_CODES = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 _HEADER_LEVEL = (
@@ -120,10 +120,12 @@ def _forward(
     targets = _targets(action, outer)
     retry = action.retry_policy if action.retry_policy is not None else virtual_host.retry_policy
     per_try = retry.per_try_timeout if retry is not None and retry.per_try_timeout is not None else 0.0
+    # Envoy ignores `timeout` beside max_stream_duration, also when that is 0.
+    timeout = 0.0 if action.max_stream_duration is not None else float(action.timeout)
     return ForwardAction(
         targets=targets,
         total_weight=targets[-1].upto,
-        timeouts=Timeouts(float(action.timeout), float(per_try)),
+        timeouts=Timeouts(timeout, float(per_try)) if timeout or per_try else NO_TIMEOUTS,
         retry=None if retry is None else _retry(retry),
         rewrite_path=rewrite.path_rewrite(config.match, action.prefix_rewrite, action.regex_rewrite),
         host_rewrite=action.host_rewrite_literal.encode() if action.host_rewrite_literal else None,

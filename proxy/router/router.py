@@ -17,6 +17,7 @@ from proxy.observability import response_flags as flags
 from proxy.router.retry import DEFAULT_BUFFER_LIMIT
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
 from proxy.router.stream import DownstreamStream, Headers, Pause
+from proxy.router.timeouts import NO_TIMEOUTS
 from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.failure import UpstreamReset
@@ -55,17 +56,17 @@ def route_request(
     if route is None:
         stream.send_local_reply(404, b"", flags.NR, "route_not_found")
         return None
-    stream.info.route_name = route.name
+    stream.info.route_name = route.name or None
     action = route.action
     if isinstance(action, DirectResponse):
         _answer_directly(stream, action)
         return None
     target = action.pick(world.draw())
-    stream.info.upstream_cluster = target.cluster
     cluster = world.clusters.get(target.cluster)
     if cluster is None:
         stream.send_local_reply(action.cluster_not_found_status, b"", flags.NC, "cluster_not_found")
         return None
+    stream.info.upstream_cluster = target.cluster
     stream.info.upstream_metadata = cluster.upstream
     return _Forwarding(stream, action, target, cluster, world).run()
 
@@ -160,11 +161,9 @@ class _Forwarding:
         headers = self._headers
         self._started = self._world.now()
         if action.rewrite_path is not None:
-            path = action.rewrite_path(stream.path)
-            if path != stream.path:
-                stream.info.original_path = stream.path
-                headers.append((b"x-envoy-original-path", stream.path))
-                stream.path = path
+            stream.info.original_path = stream.path
+            headers.append((b"x-envoy-original-path", stream.path))
+            stream.path = action.rewrite_path(stream.path)
         host = target.host_rewrite or action.host_rewrite
         if host is not None:
             self._rewrite_host(host)
@@ -175,20 +174,26 @@ class _Forwarding:
         headers, stream = self._headers, self._stream
         if self._action.append_forwarded_host:
             headers.append((b"x-forwarded-host", stream.authority))
-        stream.authority = host
+        headers.append((b"x-envoy-original-host", stream.authority))
+        stream.authority = stream.info.authority = host
         headers[:] = [(b"host", host) if pair[0] == b"host" else pair for pair in headers]
 
     def _attempt_headers(self) -> Headers:
         """The request's headers with what differs from try to try."""
         action = self._action
         extra: Headers = []
-        if action.timeouts:
-            expected = action.timeouts.expected_ms(self._world.now() - self._started)
+        if action.timeouts is not NO_TIMEOUTS:
+            # Only a retry has lost some of the time.
+            elapsed = self._world.now() - self._started if self._retried else 0.0
+            expected = action.timeouts.expected_ms(elapsed)
             if expected is not None:
                 extra.append((b"x-envoy-expected-rq-timeout-ms", expected))
+        headers = self._headers
         if action.attempt_count:
+            if b"x-envoy-attempt-count" in self._stream.fields:
+                headers = [pair for pair in headers if pair[0] != b"x-envoy-attempt-count"]
             extra.append((b"x-envoy-attempt-count", str(self._retried + 1).encode()))
-        return self._headers + extra if extra else self._headers
+        return headers + extra if extra else headers
 
     # One attempt.
 
@@ -334,18 +339,15 @@ class _Forwarding:
         retry = policy is not None and policy.wants_response(status, response.fields)
         if not retry and self._retried:
             self._cluster.stats.upstream_rq_retry_success.value += 1
-        self._count(attempt, status)
-        if not retry or not self._may_retry():
-            return False
-        attempt.abandon()
-        return True
-
-    def _count(self, attempt: UpstreamAttempt, status: int) -> None:
         self._cluster.stats.count_response(status)
         if status >= 500:
             attempt.host.rq_error += 1
         else:
             attempt.host.rq_success += 1
+        if not retry or not self._may_retry():
+            return False
+        attempt.abandon()
+        return True
 
     async def _pass_response(self, attempt: UpstreamAttempt) -> None:
         stream, response, action = self._stream, attempt.response, self._action
@@ -372,8 +374,12 @@ class _Forwarding:
         )
         if not end:
             await self._pass_body(attempt)
+        if response.status == 101:
+            # Nothing ends a tunnel but the end of its connection.
+            info.response_flags |= flags.UC
+            info.response_code_details = "upstream_reset_after_response_started{connection_termination}"
         attempt.end(reusable=response.reusable and stream.body.complete)
-        self._record_time()
+        self._cluster.stats.rq_time.record((self._world.now() - self._started) * 1000)
 
     async def _pass_body(self, attempt: UpstreamAttempt) -> None:
         stream, response, world = self._stream, attempt.response, self._world
@@ -395,9 +401,6 @@ class _Forwarding:
             if not self._uploaded:
                 self._upload(attempt)
             await world.pause()
-
-    def _record_time(self) -> None:
-        self._cluster.stats.rq_time.record((self._world.now() - self._started) * 1000)
 
     # Failure, and what comes of it.
 
@@ -442,7 +445,7 @@ class _Forwarding:
         assert attempt is not None
         attempt.host.rq_error += 1
         if failure.transport is not None:
-            stream.info.upstream_transport_failure_reason = failure.transport
+            stream.info.upstream_transport_failure_reason = failure.transport.replace(" ", "_")
         if attempt.request_sent:
             self._cluster.stats.upstream_rq_rx_reset.value += 1
         text = failure.reason.text.replace(" ", "_")

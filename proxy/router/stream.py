@@ -38,6 +38,8 @@ class DownstreamStream(Protocol):
     authority: bytes
     scheme: bytes
     headers: Headers
+    fields: dict[bytes, bytes]
+    """The request's headers as received, by name."""
     body_framed: bool
     """The request announced a body."""
     body_chunked: bool

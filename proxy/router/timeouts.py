@@ -20,13 +20,13 @@ class Timeouts:
             # A per-try timeout not below the route timeout has no effect.
             object.__setattr__(self, "per_try", 0.0)
 
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self.route or self.per_try)
-
     def expected_ms(self, elapsed: float) -> bytes | None:
         """`x-envoy-expected-rq-timeout-ms` after `elapsed` s of the route timeout; None: not sent."""
         if not self.route:
             return b"%d" % (self.per_try * 1000) if self.per_try else None
         left = max(self.route - elapsed, 0.001)
         return b"%d" % (min(left, self.per_try or left) * 1000)
+
+
+NO_TIMEOUTS = Timeouts()
+"""Routes without a timeout share this one, so that a comparison by identity tells them."""

@@ -132,11 +132,14 @@ class ConnectionPool:
     def empty(self) -> bool:
         return not (self._idle or self._busy or self._connecting or self._waiting)
 
-    # A waiter gets a connection.
+    # A waiter gets a connection. These two run for every request, so the breaker's take and give_back are written out.
 
     def _attach(self, connection: PooledConnection) -> None:
         cluster, host = self.cluster, self.host
-        cluster.breaker.requests.take()
+        requests = cluster.breaker.requests
+        requests.count += 1
+        if requests.count >= requests.limit:
+            requests.open.value = 1
         stats = cluster.stats
         stats.upstream_rq_total.value += 1
         stats.upstream_rq_active.value += 1
@@ -147,7 +150,10 @@ class ConnectionPool:
 
     def _detach(self) -> None:
         cluster = self.cluster
-        cluster.breaker.requests.give_back()
+        requests = cluster.breaker.requests
+        requests.count -= 1
+        if requests.open.value and requests.count < requests.limit:
+            requests.open.value = 0
         cluster.stats.upstream_rq_active.value -= 1
         self.host.rq_active -= 1
         self._busy -= 1

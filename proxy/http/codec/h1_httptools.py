@@ -219,7 +219,7 @@ class HttptoolsResponseDecoder:
             if tail:
                 response.chunks.append(tail)
         except httptools.HttpParserError as error:
-            if not response.complete:
+            if not response.complete or not response.status:
                 raise h1_rules.refusal(str(error)) from None
             response.reusable = False  # bytes behind the response: usable, the connection is not
 
@@ -248,6 +248,7 @@ class HttptoolsResponseDecoder:
         if 100 <= status < 200 and status != 101:
             return  # on_message_complete follows at once
         response.fields = fields = dict(self._fields)
+        h1_rules.check_response(status, self._fields, fields)
         response.reusable = parser.should_keep_alive()
         response.framed_by_eof = not response.reusable and h1_rules.body_until_eof(status, fields)
         self._fields = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from proxy.http.codec.interface import CodecError, Headers, Request
+from proxy.http.codec.interface import MAX_HEADERS_COUNT, CodecError, Headers, Request
 
 # RFC 3986 authority as Envoy's HeaderUtility::authorityIsValid accepts it.
 _AUTHORITY = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]*\Z")
@@ -75,8 +75,23 @@ def _check_special_target(request: Request, target: bytes) -> None:
     method = request.method
     if target == b"*" and method != b"OPTIONS":
         raise CodecError(400, "http1.invalid_url")
-    if target != b"*" and method != b"CONNECT" and b"://" not in target:
+    if target == b"*" or method == b"CONNECT":
+        return
+    scheme, absolute, _ = target.partition(b"://")
+    if not absolute:
         raise CodecError(400, "http1.codec_error")
+    if scheme.lower() not in (b"http", b"https"):
+        raise CodecError(400, "http1.invalid_scheme")
+
+
+def check_response(status: int, headers: Headers, fields: dict[bytes, bytes]) -> None:
+    """Refuse a response head Envoy refuses; raises CodecError. The client then gets 502."""
+    if len(headers) > MAX_HEADERS_COUNT:
+        raise CodecError(502, "http1.too_many_headers")
+    if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise CodecError(502, "http1.invalid_transfer_encoding")
+    if status == 204 and fields.get(b"content-length", b"0") != b"0":
+        raise CodecError(502, "http1.content_length_not_allowed")
 
 
 def head_size(request: Request) -> int:

@@ -22,7 +22,7 @@ ROUTE = {
         },
     },
 }
-BUDGET = 95  # calls into this package for REQUEST and RESPONSE, from readable socket to sent answer
+BUDGET = 90  # calls into this package for REQUEST and RESPONSE, from readable socket to sent answer
 
 
 def test_calls_per_request() -> None:
