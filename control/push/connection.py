@@ -28,6 +28,8 @@ class Exchange:
     refused: str = ""
     error: str = ""
     at: float = 0.0
+    # A refusal that was only presumed may have been a lost answer: after a while it is sent once more.
+    again: bool = False
 
     def request(self, version: str, error: str | None, now: float) -> None:
         """Take note of a request that carries `version` as the one last accepted."""
@@ -35,6 +37,8 @@ class Exchange:
             self.refused, self.error, self.at = self.sent, error, now
         elif version and version == self.sent and self.acked != version:
             self.acked, self.refused, self.error, self.at = version, "", "", now
+        elif self.again:
+            self.again, self.refused = False, ""
         elif version and version != self.sent and self.acked == version and self.sent:
             # Envoy's REST client says nothing about a refusal: it goes on with the version before.
             self.refused, self.error = self.sent, self.error or "the proxy went on with the version before"
@@ -108,9 +112,12 @@ class Connection:
     def status(self, type_url: str) -> TypeStatus:
         """The worst state of the type's subscriptions."""
         found = TypeStatus()
-        for (url, _), exchange in self.exchanges.items():
-            if url not in (type_url, AGGREGATED[0]) or not self.snapshot.resources.get(type_url):
+        known = self.snapshot.resources.get(type_url) or {}
+        for (url, names), exchange in self.exchanges.items():
+            if url not in (type_url, AGGREGATED[0]) or not known:
                 continue
+            if names and not any(name in known for name in names):
+                continue  # a subscription to what is no more
             if _ORDER.index(exchange.state) >= _ORDER.index(found.state):
                 found = TypeStatus(exchange.state, exchange.at, exchange.error)
         return found

@@ -127,6 +127,7 @@ class Discovery:
             if current == version:
                 exchange.already_has(version, time.time())
             if not await connection.wait(deadline - asyncio.get_running_loop().time()):
+                exchange.again = current == exchange.refused
                 return web.Response(status=304)
         exchange.answer(current, time.time())
         self._on_answer(type_url, connection)

@@ -83,6 +83,19 @@ async def test_a_refused_version_is_not_sent_again(xds: StaticXds, client: Any) 
     assert status == 200
 
 
+async def test_a_lost_answer_is_sent_again_after_a_while(xds: StaticXds, client: Any) -> None:
+    xds.set("node", [_cluster("a")])
+    _, good = await client.post("clusters")
+    await client.post("clusters", version_info=good["version_info"])
+    xds.set("node", [_cluster("b")])
+    await client.post("clusters", version_info=good["version_info"])  # and this answer is lost
+    assert (await client.post("clusters", version_info=good["version_info"]))[0] == 304
+    status, again = await client.post("clusters", version_info=good["version_info"])
+    assert (status, again["resources"][0]["name"]) == (200, "b")
+    await client.post("clusters", version_info=again["version_info"])
+    assert xds.connection("node").status(CLUSTER).state == "SYNCED"
+
+
 async def test_a_proxy_that_starts_anew_is_answered(xds: StaticXds, client: Any) -> None:
     xds.set("node", [_cluster("a")])
     for _ in range(3):
