@@ -91,9 +91,9 @@ class SqliteStore:
             if history.since(since):
                 continue  # more came while the caller was busy
             since = max(since, self.version)
-            try:
-                await asyncio.wait_for(asyncio.shield(self._next_change()), self._bookmark_seconds)
-            except TimeoutError:
+            # Not `wait_for`: on Python 3.11 it can lose a cancellation that meets the change it waits for.
+            done, _ = await asyncio.wait({self._next_change()}, timeout=self._bookmark_seconds)
+            if not done:
                 yield since
 
     def _next_change(self) -> asyncio.Future[None]:

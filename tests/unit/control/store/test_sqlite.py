@@ -172,3 +172,19 @@ async def test_reopened_store_goes_on(tmp_path: Path) -> None:
     with pytest.raises(Expired):
         await anext(store.watch(CONFIG, last - 1))
     store.close()
+
+
+async def test_a_watch_is_cancelled_even_when_a_change_meets_it(store: SqliteStore) -> None:
+    async def follow() -> None:
+        async for _ in store.watch(CONFIG, store.version):
+            pass
+
+    for number in range(20):
+        watching = asyncio.create_task(follow())
+        await asyncio.sleep(0)
+        creating = asyncio.create_task(store.create(CONFIG, obj(f"c{number}")))
+        assert store._next_change() is not None
+        store._next_change().add_done_callback(lambda _, task=watching: task.cancel())
+        await creating
+        await asyncio.wait({watching}, timeout=5)
+        assert watching.cancelled()
