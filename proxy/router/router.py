@@ -462,6 +462,8 @@ class _Forwarding:
 
     def _fail(self, failure: UpstreamReset, details: str) -> None:
         reason = failure.reason
+        if self._stream.body.chunks:
+            self._stream.take_body()  # it was meant for the upstream: the connection may stay
         body = _RESET + (b"retried and the latest reset reason: " if self._retried else b"reset reason: ")
         body += reason.text.encode()  # the transport failure reason is for the log only, as in Envoy 1.40
         self._reply(reason.status, body, reason.flag, details, overloaded=reason.flag == flags.UO)
