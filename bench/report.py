@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from bench.runner import Measured
@@ -27,11 +28,11 @@ ROWS: list[tuple[str, str, float, str]] = [
     ("requests_per_second", "requests/s", 1, ",.0f"),
     ("p50_us", "p50, ms", 1e-3, ".2f"),
     ("p99_us", "p99, ms", 1e-3, ".2f"),
-    ("cpu_us_per_request", "CPU a request, µs", 1, ".1f"),
-    ("cpu_us_per_request_client", "  client sidecar", 1, ".1f"),
-    ("cpu_us_per_request_server", "  server sidecar", 1, ".1f"),
-    ("rate_p50_us", "p50 at fixed rate, ms", 1e-3, ".2f"),
-    ("rate_p99_us", "p99 at fixed rate, ms", 1e-3, ".2f"),
+    ("cpu_us_per_request", "CPU/request, µs", 1, ".1f"),
+    ("cpu_us_per_request_client", "  client, µs", 1, ".1f"),
+    ("cpu_us_per_request_server", "  server, µs", 1, ".1f"),
+    ("rate_p50_us", "p50 at rate, ms", 1e-3, ".2f"),
+    ("rate_p99_us", "p99 at rate, ms", 1e-3, ".2f"),
     ("rss_idle_kib", "RSS idle, MiB", 1 / 1024, ".1f"),
     ("rss_kib", "RSS after, MiB", 1 / 1024, ".1f"),
     ("pss_kib", "PSS after, MiB", 1 / 1024, ".1f"),
@@ -91,12 +92,12 @@ def workload_document(results: list[Measured]) -> dict[str, Any]:
 
 
 def table(title: str, document: Mapping[str, Any], titles: Mapping[str, str]) -> Table:
-    """One column per peer: medians, with half the distance of lowest and highest; then ours over Envoy's."""
-    found = Table(title=title, title_justify="left", title_style="bold")
+    """One column per peer: medians, with half the distance of lowest and highest; then Glassmesh over Envoy."""
+    found = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     found.add_column("")
     for name in document["peers"]:
         found.add_column(titles[name], justify="right")
-    found.add_column("ours / Envoy", justify="right", style="bold")
+    found.add_column("ratio", justify="right", style="bold")
     ours = document["ratio_to_envoy_of"].get("glassmesh", {})
     by_key = {RATIOS[name]: value for name, value in ours.items()}
     for key, label, scale, form in ROWS:

@@ -26,4 +26,4 @@ def _peer(name: str, title: str, *, vanilla: bool) -> Peer:
 
 
 PEER = _peer("glassmesh", "Glassmesh", vanilla=True)
-WITH_TELEMETRY = _peer("glassmesh_telemetry", "with telemetry", vanilla=False)
+WITH_TELEMETRY = _peer("glassmesh_telemetry", "+ telemetry", vanilla=False)
