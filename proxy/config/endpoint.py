@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 
 from proxy.config.values import Address, Message, Metadata, UInt32
@@ -20,9 +22,11 @@ class Endpoint(Message):
 
 class LbEndpoint(Message):
     endpoint: Endpoint
-    health_status: str = "UNKNOWN"  # UNKNOWN and HEALTHY take traffic
+    health_status: Literal["UNKNOWN", "HEALTHY", "UNHEALTHY", "DRAINING", "TIMEOUT", "DEGRADED"] = (
+        "UNKNOWN"  # UNKNOWN and HEALTHY take traffic
+    )
     metadata: Metadata | None = None
-    load_balancing_weight: UInt32 = 1
+    load_balancing_weight: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)] = 1
 
 
 class LocalityLbEndpoints(Message):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from proxy.config.access_log import AccessLog
@@ -56,7 +58,7 @@ class FilterChainMatch(Message):
     server_names: list[str] = []
     transport_protocol: str = ""
     application_protocols: list[str] = []
-    source_type: str = "ANY"
+    source_type: Literal["ANY", "SAME_IP_OR_LOOPBACK", "EXTERNAL"] = "ANY"
     source_prefix_ranges: list[CidrRange] = []
     source_ports: list[Port] = []
 
@@ -88,7 +90,7 @@ class Listener(Message):
     continue_on_listener_filters_timeout: bool = False
     use_original_dst: bool = False
     bind_to_port: bool = True
-    traffic_direction: str = "UNSPECIFIED"  # UNSPECIFIED, INBOUND, OUTBOUND
+    traffic_direction: Literal["UNSPECIFIED", "INBOUND", "OUTBOUND"] = "UNSPECIFIED"
     access_log: list[AccessLog] = []
     per_connection_buffer_limit_bytes: UInt32 | None = None
     connection_balance_config: ConnectionBalance | None = None
@@ -96,3 +98,7 @@ class Listener(Message):
     ignore_global_conn_limit: bool = False
     bypass_overload_manager: bool = False
     metadata: Metadata | None = None
+
+    def __post_init__(self) -> None:
+        if not self.filter_chains and self.default_filter_chain is None:
+            raise ValueError("no filter chains specified")

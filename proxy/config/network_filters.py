@@ -5,6 +5,8 @@ Reference: envoy/extensions/filters/network/{http_connection_manager,tcp_proxy}/
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from proxy.config.access_log import AccessLog
@@ -54,21 +56,25 @@ class HttpConnectionManager(
     Message, tag_field="@type", tag=_NETWORK + "http_connection_manager.v3.HttpConnectionManager"
 ):
     stat_prefix: str
-    codec_type: str = "AUTO"
+    codec_type: Literal["AUTO", "HTTP1"] = "AUTO"
     rds: Rds | None = None
     route_config: RouteConfiguration | None = None
     http_filters: list[HttpFilter] = []
     access_log: list[AccessLog] = []
     server_name: str = "envoy"
-    server_header_transformation: str = "OVERWRITE"
+    server_header_transformation: Literal["OVERWRITE", "APPEND_IF_ABSENT", "PASS_THROUGH"] = "OVERWRITE"
     use_remote_address: bool = False
     xff_num_trusted_hops: UInt32 = 0
     skip_xff_append: bool = False
-    forward_client_cert_details: str = "SANITIZE"
+    forward_client_cert_details: Literal[
+        "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"
+    ] = "SANITIZE"
     set_current_client_cert_details: ClientCertDetails = msgspec.field(default_factory=ClientCertDetails)
     normalize_path: bool = False
     merge_slashes: bool = False
-    path_with_escaped_slashes_action: str = "KEEP_UNCHANGED"
+    path_with_escaped_slashes_action: Literal[
+        "KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"
+    ] = "KEEP_UNCHANGED"
     strip_any_host_port: bool = False
     upgrade_configs: list[UpgradeConfig] = []
     proxy_100_continue: bool = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Literal
+
+import msgspec
 
 from proxy.config.values import (
     DataSource,
@@ -17,6 +19,7 @@ from proxy.config.values import (
     RuntimeFractionalPercent,
     StringMatcher,
     UInt32,
+    UInt64,
     require_one,
 )
 
@@ -100,7 +103,7 @@ class RetryPolicy(Message):
     num_retries: UInt32 = 1
     per_try_timeout: Duration | None = None
     retry_host_predicate: list[RetryPlugin] = []
-    host_selection_retry_max_attempts: Any = 1
+    host_selection_retry_max_attempts: UInt64 = UInt64(1)
     retriable_status_codes: list[HttpStatus] = []
     retry_back_off: RetryBackOff | None = None
 
@@ -117,6 +120,10 @@ class MaxStreamDuration(Message):
     grpc_timeout_header_max: Duration | None = None
     grpc_timeout_header_offset: Duration | None = None
 
+    def __post_init__(self) -> None:
+        if self.max_stream_duration:
+            raise ValueError("a max_stream_duration other than 0s is not implemented")
+
 
 class UpgradeConfig(Message):
     upgrade_type: str
@@ -126,7 +133,9 @@ class UpgradeConfig(Message):
 class RouteAction(Message):
     cluster: str | None = None
     weighted_clusters: WeightedCluster | None = None
-    cluster_not_found_response_code: str = "SERVICE_UNAVAILABLE"
+    cluster_not_found_response_code: Literal["SERVICE_UNAVAILABLE", "NOT_FOUND", "INTERNAL_SERVER_ERROR"] = (
+        "SERVICE_UNAVAILABLE"
+    )
     timeout: Duration = Duration(15.0)
     retry_policy: RetryPolicy | None = None
     prefix_rewrite: str = ""
@@ -139,6 +148,8 @@ class RouteAction(Message):
 
     def __post_init__(self) -> None:
         require_one(self, "cluster", "weighted_clusters")
+        if self.prefix_rewrite and self.regex_rewrite is not None:
+            raise ValueError("prefix_rewrite and regex_rewrite exclude each other")
 
 
 class RedirectAction(Message):
@@ -149,7 +160,9 @@ class RedirectAction(Message):
     path_redirect: str = ""
     prefix_rewrite: str = ""
     regex_rewrite: RegexMatchAndSubstitute | None = None
-    response_code: str = "MOVED_PERMANENTLY"
+    response_code: Literal[
+        "MOVED_PERMANENTLY", "FOUND", "SEE_OTHER", "TEMPORARY_REDIRECT", "PERMANENT_REDIRECT"
+    ] = "MOVED_PERMANENTLY"
     strip_query: bool = False
 
 
@@ -183,11 +196,11 @@ class Route(Message):
 
 class VirtualHost(Message):
     name: str
-    domains: list[str]
+    domains: Annotated[list[str], msgspec.Meta(min_length=1)]
     routes: list[Route] = []
     include_request_attempt_count: bool = False
     include_attempt_count_in_response: bool = False
-    require_tls: str = "NONE"
+    require_tls: Literal["NONE", "EXTERNAL_ONLY", "ALL"] = "NONE"
     retry_policy: RetryPolicy | None = None
     request_headers_to_add: list[HeaderValueOption] = []
     request_headers_to_remove: list[str] = []

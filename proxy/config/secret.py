@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -12,15 +12,19 @@ from proxy.config.values import (
     Message,
     StringMatcher,
     UInt32,
+    require_one,
 )
 
 T = "type.googleapis.com/"
 _TLS = T + "envoy.extensions.transport_sockets.tls.v3."
 
 
+TlsVersion = Literal["TLS_AUTO", "TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3"]
+
+
 class TlsParameters(Message):
-    tls_minimum_protocol_version: str = "TLS_AUTO"
-    tls_maximum_protocol_version: str = "TLS_AUTO"
+    tls_minimum_protocol_version: TlsVersion = "TLS_AUTO"
+    tls_maximum_protocol_version: TlsVersion = "TLS_AUTO"
     cipher_suites: list[str] = []
     ecdh_curves: list[str] = []
 
@@ -31,7 +35,7 @@ class TlsCertificate(Message):
 
 
 class SubjectAltNameMatcher(Message):
-    san_type: str  # EMAIL, DNS, URI, IP_ADDRESS
+    san_type: Literal["DNS", "URI", "IP_ADDRESS"]
     matcher: StringMatcher
 
 
@@ -103,3 +107,6 @@ class Secret(Message):
     name: str
     tls_certificate: TlsCertificate | None = None
     validation_context: CertificateValidationContext | None = None
+
+    def __post_init__(self) -> None:
+        require_one(self, "tls_certificate", "validation_context")

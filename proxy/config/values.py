@@ -7,7 +7,9 @@ Reference: envoy/type/v3, envoy/type/matcher/v3, envoy/config/core/v3; protobuf 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -21,6 +23,9 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 HttpStatus = Annotated[int, msgspec.Meta(ge=100, le=599)]
 
 
+_DURATION = re.compile(r"\d{1,12}(\.\d{1,9})?s\Z", re.ASCII)
+
+
 class Duration(float):
     """Seconds. JSON: a decimal number followed by `s`, such as `"0.250s"`."""
 
@@ -32,21 +37,22 @@ class UInt64(int):
 def decode_hook(wanted: type, value: Any) -> Any:
     """Build the scalars JSON has no type for; raises ValueError with what is wrong."""
     if wanted is Duration:
-        if not isinstance(value, str) or not value.endswith("s"):
+        if not isinstance(value, str) or not _DURATION.match(value):
             raise ValueError(f"want a duration such as '1.5s', got {value!r}")
-        try:
-            return Duration(value[:-1])
-        except ValueError:
-            raise ValueError(f"want a duration such as '1.5s', got {value!r}") from None
+        return Duration(value[:-1])
     if wanted is UInt64:
-        if isinstance(value, bool) or not str(value).isdigit():
+        if (
+            isinstance(value, bool)
+            or not re.fullmatch(r"\d{1,20}", str(value), re.ASCII)
+            or int(value) >= 2**64
+        ):
             raise ValueError(f"want an unsigned integer, got {value!r}")
         return UInt64(value)
     raise NotImplementedError(wanted)
 
 
 class Percent(Message):
-    value: float = 0.0
+    value: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
 
 
 _DENOMINATORS = {"HUNDRED": 100, "TEN_THOUSAND": 10_000, "MILLION": 1_000_000}
@@ -175,7 +181,7 @@ class ConfigSource(Message):
 class SocketAddress(Message):
     address: str
     port_value: Port = 0
-    protocol: str = "TCP"
+    protocol: Literal["TCP"] = "TCP"
 
 
 class Pipe(Message):
@@ -193,6 +199,9 @@ class Address(Message):
 class CidrRange(Message):
     address_prefix: str
     prefix_len: UInt32 = 0
+
+    def __post_init__(self) -> None:
+        ip_network(f"{self.address_prefix}/{self.prefix_len}", strict=False)
 
 
 def require_one(message: Message, *names: str) -> None:
