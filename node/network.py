@@ -86,7 +86,10 @@ def link_name(address: str) -> str:
 
 def kill_processes(namespace: str) -> None:
     """Ends every process in a pod's network namespace."""
-    wanted = (NETNS / namespace).stat().st_ino
+    try:
+        wanted = (NETNS / namespace).stat().st_ino
+    except FileNotFoundError:
+        return  # it was never made
     for process in Path("/proc").iterdir():
         try:
             if process.name.isdigit() and (process / "ns/net").stat().st_ino == wanted:
@@ -116,7 +119,9 @@ def _set(setting: str, value: str) -> None:
 async def add_pod(processes: Processes, namespace: str, address: str) -> None:
     """Raises CommandFailed; call `remove_pod` then too."""
     await processes.check(["ip", "-batch", "-"], pod_commands(namespace, link_name(address)))
-    await processes.check(["ip", "-n", namespace, "-batch", "-"], inside_commands(address))
+    # Not `ip -n`: it mounts a /sys of its own on the way, which an ordinary user's mesh may not.
+    inside = ["nsenter", f"--net={NETNS / namespace}"]
+    await processes.check([*inside, "ip", "-batch", "-"], inside_commands(address))
 
 
 async def remove_pod(processes: Processes, namespace: str, address: str) -> None:

@@ -53,6 +53,7 @@ log = logging.getLogger(__name__)
 NODE_NAME = "glassmesh"
 GATEWAY_SERVICE = ("istio-system", "istio-ingressgateway")
 ROTATE_SECONDS = 30.0
+STATE_SECONDS = 2.0
 END_SECONDS = 1.0  # for processes to end by themselves when the mesh goes down
 
 
@@ -175,7 +176,14 @@ async def _start(
 
     for cache in caches.every():
         background(cache.run(), stack)
-    for work in (events.run(), workloads.run(), rules.run(), keep_node(machine), rotate(logs)):
+    for work in (
+        events.run(),
+        workloads.run(),
+        rules.run(),
+        keep_node(machine),
+        rotate(logs),
+        outlive_no_state(settings.state),
+    ):
         background(work, stack)
 
 
@@ -202,6 +210,18 @@ async def rotate(logs: LogFiles) -> None:
     while True:
         await asyncio.sleep(ROTATE_SECONDS)
         logs.rotate()
+
+
+async def outlive_no_state(state: Path) -> None:
+    """Ends when the state directory is gone: nobody could find the mesh any more to end it."""
+    logs = state / "logs"  # not the directory itself, which stays for whoever has it mounted
+    while os.access(logs, os.F_OK):  # noqa: ASYNC110 - nothing tells us
+        await asyncio.sleep(STATE_SECONDS)
+    raise StateGone(f"{state} was removed")
+
+
+class StateGone(Exception):
+    """The mesh has nothing left to be found by."""
 
 
 def background(work: Coroutine[None, None, None], stack: contextlib.AsyncExitStack) -> None:

@@ -21,7 +21,7 @@ from node.run_state import RunState
 DEFAULT_GATEWAY_PORT = 8080
 # Debian keeps the network tools out of an ordinary user's PATH.
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-TOOLS = {"ip": "iproute2", "iptables": "iptables", "iptables-restore": "iptables"}
+TOOLS = {"ip": "iproute2", "iptables": "iptables", "iptables-restore": "iptables", "nsenter": "util-linux"}
 LONGEST_SOCKET_PATH = 107  # bytes, sun_path of a Unix socket
 API_FD, GATEWAY_FD = 3, 4
 
