@@ -72,10 +72,6 @@ KNOWN: list[Known] = [
         ("answer-101-unasked",),
     ),
     Known(
-        "max_stream_duration is not enforced: 504 downstream duration timeout, max_duration_timeout",
-        ("stream-duration",),
-    ),
-    Known(
         "TCP over mutual TLS: an orderly end has no flag; ours logs UC",
         (
             "tcp-echo.pair",

@@ -144,13 +144,6 @@ _TIME = [
         action={"timeout": "0.2s", "max_stream_duration": NO_STREAM_LIMIT},
         at=ONE,
     ),
-    exchange(
-        "stream-duration",
-        get(),
-        app(Request(), Pause(0.6), Send(OK)),
-        action={"max_stream_duration": {"max_stream_duration": "0.2s"}},
-        at=ONE,
-    ),
     exchange("timeout-not-reached", get(), action={"timeout": "3s"}),
     exchange(
         "timeout-request-incomplete",
