@@ -106,7 +106,7 @@ _TCP = [
     ),
     _tcp("tcp-server-closes", (Send(LONG), ToEnd()), (Bytes(len(LONG)), Send(b"bye"), Close())),
     _tcp("tcp-server-resets", (Send(LONG), ToEnd()), (Bytes(len(LONG)), Reset()), at=(CLIENT, SERVER)),
-    _tcp("tcp-client-closes", (Send(LONG), Close()), (ToEnd(),)),
+    _tcp("tcp-client-closes", (Send(LONG), Pause(0.1), Close()), (ToEnd(),)),
     _tcp("tcp-client-resets", (Send(LONG), Pause(0.1), Reset()), (ToEnd(),)),
     Scenario("tcp-refused", (Send(LONG), ToEnd()), listener=TCP, endpoints=("refused",)),
     Scenario("tcp-no-endpoints", (Send(LONG), ToEnd()), listener=TCP, endpoints=(), at=(CLIENT,)),
