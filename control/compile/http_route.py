@@ -94,7 +94,6 @@ def default_route(context: PushContext, cluster: str, host: str, port: int) -> M
     action: Message = {
         "cluster": cluster,
         "timeout": "0s",
-        "max_stream_duration": {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"},
     }
     policy = retry_policy(None, context.mesh.defaultHttpRetryPolicy)
     if policy is not None:

@@ -76,11 +76,10 @@ def _host_from(headers: Headers | None) -> str | None:
 
 
 def route_action(context: PushContext, rule: HTTPRoute, namespace: str, listener_port: int) -> Message:
-    timeout = duration(rule.timeout) if rule.timeout else "0s"
+    # No max_stream_duration: beside it Envoy ignores the timeout.
     action: Message = {
         **_clusters(context, rule.route or [], namespace, listener_port),
-        "timeout": timeout,
-        "max_stream_duration": {"max_stream_duration": "0s", "grpc_timeout_header_max": timeout},
+        "timeout": duration(rule.timeout) if rule.timeout else "0s",
     }
     policy = retry_policy(rule.retries, context.mesh.defaultHttpRetryPolicy)
     if policy is not None:

@@ -154,7 +154,6 @@ def catch_all(context: PushContext) -> Message:
             "route": {
                 "cluster": names.PASSTHROUGH,
                 "timeout": "0s",
-                "max_stream_duration": {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"},
             },
         }
         name = "allow_any"

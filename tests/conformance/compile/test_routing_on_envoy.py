@@ -6,6 +6,7 @@ nothing else of the compiled resources is changed.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
@@ -76,6 +77,9 @@ spec:
     route: [{destination: {host: app, subset: v2}}]
   - match: [{uri: {exact: /unknown}}]
     route: [{destination: {host: app, subset: v3}}]
+  - match: [{uri: {prefix: /never}}]
+    route: [{destination: {host: app}}]
+    timeout: 0.2s
   - match: [{queryParams: {q: {regex: "[0-9]+"}}}]
     route: [{destination: {host: app}}]
 """
@@ -89,7 +93,11 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
 async def app() -> AsyncIterator[int]:
     """Answers with what it received."""
 
+    over = asyncio.Event()
+
     async def echo(request: web.Request) -> web.Response:
+        if request.path.startswith("/never"):
+            await over.wait()
         return web.json_response({"path": request.path_qs, "headers": _lower(request.headers)})
 
     server = web.Application()
@@ -98,6 +106,7 @@ async def app() -> AsyncIterator[int]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield int(runner.addresses[0][1])
+    over.set()
     await runner.cleanup()
 
 
@@ -194,6 +203,7 @@ async def test_rules_do_what_they_say(xds: StaticXds, pki: Any, app: int, start_
     assert (await _get(port, "/fixed"))[::2] == (418, "teapot")
     assert (await _get(port, "/nobody"))[::2] == (503, "no healthy upstream")
     assert (await _get(port, "/unknown"))[::2] == (503, "")
+    assert (await _get(port, "/never"))[::2] == (504, "upstream request timeout")
     assert (await _get(port, "/y?q=12"))[0] == 200
     assert (await _get(port, "/y?q=ab"))[0] == 404
     assert (await _get(port, "/y?q=12", Host="app.default.svc.cluster.local:9080"))[0] == 200
