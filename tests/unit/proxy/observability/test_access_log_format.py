@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from typing import Any
@@ -73,7 +74,7 @@ OPERATORS = [
     ("%START_TIME(%s)%", "1769860800"),
     ("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%:%DOWNSTREAM_LOCAL_PORT%", "10.0.0.5:8000"),
     ("100%% %PROTOCOL%", "100% HTTP/1.1"),
-    ("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded"),
+    ("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "URX,UF UpstreamRetryLimitExceeded,UpstreamConnectionFailure"),
     ("%GRPC_STATUS% %GRPC_STATUS_NUMBER%", "NotFound 5"),
     ("plain", "plain"),
 ]  # fmt: skip
@@ -124,3 +125,33 @@ def test_envoys_default_compiles() -> None:
 def test_start_time_is_always_milliseconds(moment: float) -> None:
     line = compile_text("%START_TIME%")(request(start_time=moment))
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line)
+
+
+LITERALS = ["{info.path}", "'\"\\\n'''", "{{", "é\N{SNOWMAN}", "%%d %%s"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", LITERALS)
+def test_literal_text_is_never_read_as_code(text: str) -> None:
+    assert compile_text(text)(request()) == text.replace("%%", "%")
+    assert json.loads(compile_json({text: [text]})(request())) == {text: [text.replace("%%", "%")]}
+
+
+@given(st.text(st.characters(exclude_characters="()%?", exclude_categories=["Cs"]), min_size=1, max_size=8))
+def test_a_header_name_is_never_read_as_code(name: str) -> None:
+    info = request(request_headers=[(name.lower().encode(), b"found")])
+    assert compile_text(f"%REQ(NO?{name})%")(info) in ("found", "-") or name.lower()[0] in ":h"
+
+
+def test_one_format_is_compiled_once() -> None:
+    assert compile_text("%PROTOCOL% once") is compile_text("%PROTOCOL% once")
+    assert compile_json({"a": "%PROTOCOL%"}) is compile_json({"a": "%PROTOCOL%"})
+    assert compile_json({"a": "%PROTOCOL%"}) is not compile_json({"a": "%PROTOCOL%"}, omit_empty=True)
+
+
+@given(st.lists(st.floats(min_value=0, max_value=4e9), min_size=2, max_size=3))
+def test_start_times_in_any_order(moments: list[float]) -> None:
+    line = compile_text("%START_TIME%")
+    for moment in (*moments, moments[0]):
+        expected = datetime.datetime.fromtimestamp(int(moment * 1000) // 1000, datetime.UTC)
+        text = f"{expected:%Y-%m-%dT%H:%M:%S}.{int(moment * 1000) % 1000:03d}Z"
+        assert line(request(start_time=moment)) == text
