@@ -1,24 +1,20 @@
 """Runs one container: starts it, probes it, restarts it as its policy says, stops it.
 
-The life of a container reads top to bottom in `run`. What the states mean is `container_state`'s, when to restart `restart`'s, what probes
-mean `probe_state`'s. Reference: kubelet's syncPod and prober.
+The life of a container reads top to bottom in `run`. What the states mean is `container_state`'s, when to restart `restart`'s, the
+rhythm of probes `prober`'s, processes are started by `runtime`. Reference: kubelet's syncPod and prober.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from node import probes
+from node import probes, runtime
 from node.api_client import Object
 from node.container_spec import Spec
 from node.container_state import ContainerRecord
@@ -26,17 +22,13 @@ from node.events import Events, now
 from node.images import UnknownImage
 from node.log_files import LogFiles
 from node.pod_fields import UnknownField
-from node.probe_state import ProbeState, settings
+from node.prober import Prober
 from node.processes import Child, Processes, Result
 from node.restart import BackOff, should_restart
+from node.runtime import StartError
 
-SHIM = str(Path(__file__).with_name("shim.py"))
 CONFIG_RETRY_SECONDS = 2.0  # a missing ConfigMap may still come
 START_ERROR = 128
-
-
-class StartError(Exception):
-    """The program could not be started; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +105,7 @@ class Container:
         if self._child is None or self._running_spec is None:
             return Result(126, "container is not running")
         document = self._running_spec.command_inside(argv, self._child.pid)
-        with _memory_file(document) as spec_fd, _null() as null:
-            return await self._host.processes.run(
-                _shim_command(), env={}, seconds=seconds, fds={3: spec_fd, 4: null}
-            )
+        return await runtime.execute(self._host.processes, document, seconds)
 
     # The life of one run.
 
@@ -176,24 +165,16 @@ class Container:
     async def _spawn(self, spec: Spec) -> Child:
         metadata = self._pod["metadata"]
         log_fd = self._host.logs.begin(metadata["namespace"], metadata["name"], self.name)
-        error_read, error_write = os.pipe()
         try:
-            with _memory_file(spec.document()) as spec_fd, _null() as null:
-                fds = {0: null, 1: log_fd, 2: log_fd, 3: spec_fd, 4: error_write}
-                child = self._child = self._host.processes.spawn(_shim_command(), {}, fds)
-            os.close(error_write)
-            error_write = -1
-            error = await _read_to_end(error_read)
+            return await runtime.start(self._host.processes, spec.document(), log_fd, self._begun)
+        except StartError:
+            self._child = None
+            raise
         finally:
             os.close(log_fd)
-            os.close(error_read)
-            if error_write >= 0:
-                os.close(error_write)
-        if error:
-            await child.wait()
-            self._child = None
-            raise StartError(f"failed to start {spec.argv[0]!r}: {error}")
-        return child
+
+    def _begun(self, child: Child) -> None:
+        self._child = child
 
     async def _watch_over(self) -> None:
         """Hooks and probes of a running container."""
@@ -204,54 +185,24 @@ class Container:
                 await self._kill(30)
                 return
         self.launched.set()
-        if (probe := self._spec.get("startupProbe")) and not await self._until_verdict(probe, "Startup"):
-            await self._kill_unhealthy("startup", probe)
+        prober = Prober(self._spec, self._ask, lambda text: self._tell("Unhealthy", text, warning=True))
+        if not await prober.started():
+            await self._kill_unhealthy("startup", self._spec["startupProbe"])
             return
         self.record.started = True
         self.record.ready = "readinessProbe" not in self._spec
         self.started.set()
         self._host.changed()
-        await asyncio.gather(self._readiness(), self._liveness())
+        await asyncio.gather(prober.watch_readiness(self._set_ready), self._end_when_dead(prober))
 
-    async def _readiness(self) -> None:
-        if probe := self._spec.get("readinessProbe"):
-            await self._probe(probe, "Readiness", self._set_ready)
+    async def _end_when_dead(self, prober: Prober) -> None:
+        if await prober.until_dead():
+            await self._kill_unhealthy("liveness", self._spec["livenessProbe"])
 
-    async def _liveness(self) -> None:
-        if probe := self._spec.get("livenessProbe"):
-            await self._probe(probe, "Liveness", lambda verdict: verdict)
-            await self._kill_unhealthy("liveness", probe)
-
-    async def _until_verdict(self, probe: Object, kind: str) -> bool:
-        found: list[bool] = []
-
-        def keep(verdict: bool) -> bool:
-            found.append(verdict)
-            return False
-
-        await self._probe(probe, kind, keep)
-        return found[0]
-
-    async def _probe(self, probe: Object, kind: str, decide: Callable[[bool], bool]) -> None:
-        """Asks again and again; `decide` hears each verdict and says whether to go on."""
-        numbers = settings(probe)
-        state = ProbeState(numbers)
-        await asyncio.sleep(numbers.initial_delay)
-        while True:
-            due = asyncio.get_running_loop().time() + numbers.period
-            answer = await self._ask(probe, numbers.timeout)
-            if not answer.ok:
-                self._tell("Unhealthy", f"{kind} probe failed: {answer.text}", warning=True)
-            verdict = state.observe(answer.ok)
-            if verdict is not None and not decide(verdict):
-                return
-            await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
-
-    def _set_ready(self, verdict: bool) -> bool:
+    def _set_ready(self, verdict: bool) -> None:
         if self.record.ready != verdict:
             self.record.ready = verdict
             self._host.changed()
-        return True
 
     async def _ask(self, handler: Object, seconds: float) -> probes.Answer:
         return await probes.ask(handler, self._spec, self._pod_ip, seconds, self.execute)
@@ -302,45 +253,3 @@ class Container:
     def _tell(self, reason: str, message: str, warning: bool = False) -> None:
         tell = self._host.events.warning if warning else self._host.events.normal
         tell(self._pod, "Pod", reason, message, self.name)
-
-
-def _shim_command() -> list[str]:
-    return [sys.executable, "-I", "-S", SHIM]
-
-
-@contextlib.contextmanager
-def _memory_file(document: dict[str, Any]) -> Iterator[int]:
-    fd = os.memfd_create("container")
-    try:
-        os.write(fd, json.dumps(document).encode())
-        os.lseek(fd, 0, os.SEEK_SET)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def _null() -> Iterator[int]:
-    fd = os.open(os.devnull, os.O_RDWR)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-async def _read_to_end(fd: int) -> str:
-    """What a child writes until it closes its end, which it does by starting its program."""
-    loop = asyncio.get_running_loop()
-    os.set_blocking(fd, False)
-    collected = b""
-    while True:
-        readable = loop.create_future()
-        loop.add_reader(fd, readable.set_result, None)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(fd)
-        block = os.read(fd, 4096)
-        if not block:
-            return collected.decode(errors="replace")
-        collected += block

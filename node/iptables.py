@@ -81,7 +81,8 @@ def apply(tool: Iptables, wanted: Plan, replace: bool) -> str:
 
 def present(tool: Iptables, wanted: Plan) -> bool:
     """Whether any of our chains exists."""
-    return any(f":{chain} " in tool.saved(table) for table, chain in wanted.chains)
+    saved = {table: tool.saved(table) for table, _ in wanted.chains}
+    return any(f":{chain} " in saved[table] for table, chain in wanted.chains)
 
 
 def equal(tool: Iptables, wanted: Plan) -> bool:

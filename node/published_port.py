@@ -29,7 +29,7 @@ class PublishedPort:
         self._connections: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<PublishedPort {self._listener.getsockname()[1]} to {self._target()}>"
+        return f"<PublishedPort {len(self._connections)} connections>"
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._accepted, sock=self._listener, limit=BUFFER)
@@ -48,24 +48,24 @@ class PublishedPort:
         task.add_done_callback(self._connections.discard)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection to its end; an end that is not in order closes both sides hard."""
         target = self._target()
-        if target is None:
-            writer.transport.abort()
-            return
         try:
+            if target is None:
+                raise ConnectionRefusedError
             far_reader, far_writer = await asyncio.open_connection(*target, limit=BUFFER)
+            try:
+                await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+                far_writer.close()
+                writer.close()
+            finally:
+                if not far_writer.is_closing():
+                    far_writer.transport.abort()
         except OSError as error:
-            log.debug("%s:%s: %s", *target, error)
-            writer.transport.abort()
-            return
-        try:
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-        except OSError:
-            far_writer.transport.abort()
-            writer.transport.abort()
+            log.debug("connection to %s: %s", target, error)
         finally:
-            far_writer.close()
-            writer.close()
+            if not writer.is_closing():
+                writer.transport.abort()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
