@@ -190,8 +190,7 @@ class ClientConnection:
 
     def _end_reason(self) -> ResetReason:
         """An end inside a message is the upstream's mistake, one before it is not."""
-        response = self._decoder.response
-        begun = response.status != 0 or response.headers
+        begun = self._decoder.response.begun
         return ResetReason.PROTOCOL_ERROR if begun else ResetReason.CONNECTION_TERMINATION
 
     def on_drain(self) -> None:

@@ -171,7 +171,7 @@ class Stream:
             self.closes = True
             headers.append((b"connection", b"close"))
         self._start(status, headers)
-        if not has_length and status not in (204, 304):
+        if not has_length and status not in (101, 204, 304):
             if bodiless and self.method != b"HEAD":
                 headers.append((b"content-length", b"0"))
             else:

@@ -14,6 +14,7 @@ import asyncio
 import os
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,6 +23,7 @@ _PLAIN_READ = 64 * 1024
 # SSL_read gives at most one record and reads no further ahead, so a read of the largest record leaves nothing decrypted
 # inside OpenSSL that no readiness event would announce.
 _TLS_READ = 16 * 1024
+_LINGER_0 = struct.pack("ii", 1, 0)
 _BLOCKED = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -110,10 +112,10 @@ class Connection:
             data = self._read(self._read_size)
         except _BLOCKED:
             return
-        except ssl.SSLEOFError:
-            data = (
-                b""  # the peer went without close_notify; what was announced decides whether that is an error
-            )
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            # An end with close_notify when ours is sent already, or one without; what was announced decides whether
+            # that is an error.
+            data = b""
         except OSError as error:
             self._fail(error)
             return
@@ -213,6 +215,13 @@ class Connection:
         if not self.closed:
             self.close()
             self.owner.on_error(error)
+
+    def reset(self) -> None:
+        """Close so that the peer sees a reset, not an end."""
+        if not self.closed:
+            self._finishing = True  # no close_notify
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+            self.close()
 
     def close(self) -> None:
         """Release the socket at once; unsent bytes are lost."""

@@ -139,7 +139,7 @@ class _Side:
         self.owner.on_half_close(self)
 
     def on_error(self, error: OSError) -> None:
-        self.owner.on_broken(self)
+        self.owner.on_broken(self, error)
 
 
 class TcpConnection:
@@ -236,8 +236,9 @@ class TcpConnection:
             stats.upstream_cx_connect_timeout.value += 1
         if self._host is not None:
             self._host.cx_connect_fail += 1
-        self.info.upstream_transport_failure_reason = failure.transport
-        self._finish(flags.UF | flags.URX)
+        if failure.transport is not None:
+            self.info.upstream_transport_failure_reason = failure.transport.replace(" ", "_")
+        self._finish(flags.UF | flags.TCP_URX)
 
     def touch(self) -> None:
         self._last = self._now()
@@ -260,11 +261,16 @@ class TcpConnection:
         if side.ended and side.peer.ended:
             self._finish_when_sent()
 
-    def on_broken(self, side: _Side) -> None:
+    def on_broken(self, side: _Side, error: OSError) -> None:
+        """A reset is passed on as a reset."""
+        reset = isinstance(error, ConnectionResetError)
+        other = side.peer.connection
+        if reset and other is not None:
+            other.reset()
         if side is self._down:
-            self._finish(0, details="downstream_remote_disconnect")
+            self._finish(0)
         else:
-            self._finish(flags.UC)
+            self._finish(flags.UR if reset else flags.UC)
 
     def _check_idle(self) -> None:
         self._idle = None
@@ -279,7 +285,7 @@ class TcpConnection:
         """Break off."""
         self._finish(0)
 
-    def _finish(self, flag: int, details: str | None = None) -> None:
+    def _finish(self, flag: int) -> None:
         if self._done:
             return
         self._done = True
@@ -291,7 +297,6 @@ class TcpConnection:
         down, up = self._down.connection, self._up.connection
         assert down is not None
         info.response_flags |= flag
-        info.connection_termination_details = details
         info.bytes_received = info.wire_bytes_received = down.bytes_in
         info.bytes_sent = info.wire_bytes_sent = down.bytes_out
         down.close()

@@ -368,17 +368,18 @@ class _Forwarding:
         if self._try_deadline is not None:
             self._world.deadlines.disarm(self._try_deadline)
             self._try_deadline = None
-        end = response.complete
+        tunnel = response.status == 101 and stream.upgrade is not None
+        end = response.complete or (response.status == 101 and not tunnel)  # nobody asked for that tunnel
         stream.send_response(
             response.status, headers, response.fields, response.take(), end, response.trailers
         )
         if not end:
             await self._pass_body(attempt)
-        if response.status == 101:
+        if tunnel:
             # Nothing ends a tunnel but the end of its connection.
             info.response_flags |= flags.UC
             info.response_code_details = "upstream_reset_after_response_started{connection_termination}"
-        attempt.end(reusable=response.reusable and stream.body.complete)
+        attempt.end(reusable=response.reusable and response.status != 101 and stream.body.complete)
         self._cluster.stats.rq_time.record((self._world.now() - self._started) * 1000)
 
     async def _pass_body(self, attempt: UpstreamAttempt) -> None:

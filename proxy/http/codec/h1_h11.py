@@ -270,6 +270,7 @@ class H11ResponseDecoder:
         try:
             connection.receive_data(data)
             self._read(connection)
+            response.begun = bool(response.status or connection.trailing_data[0])
         except h11.RemoteProtocolError as error:
             raise _refusal(error) from None
 

@@ -238,6 +238,7 @@ class HttptoolsResponseDecoder:
         if self.response.complete:
             raise CodecError(502, "http1.codec_error")
         self._fields = self.response.headers = []
+        self.response.begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields.append((name.lower(), value.rstrip(b" \t")))
@@ -266,6 +267,7 @@ class HttptoolsResponseDecoder:
     def on_message_complete(self) -> None:
         response = self.response
         if not response.status:
+            response.begun = False
             self.informational.append((self._parser.get_status_code(), self._fields))
             return
         if self._fields:

@@ -20,6 +20,7 @@ _COMPLAINTS: tuple[tuple[str, int, str], ...] = (
     ("HTTP version", 426, "low_version"),
     ("Transfer-Encoding", 501, "http1.invalid_transfer_encoding"),
     ("header value char", 400, "http1.invalid_characters"),
+    ("control character", 400, "http1.invalid_characters"),
     ("header field", 400, "http1.codec_error"),
 )
 

@@ -87,9 +87,12 @@ class Request(Message):
 
 
 class Response(Message):
-    """`reusable`: after this response the connection may carry another request (no close, no body until EOF)."""
+    """`reusable`: after this response the connection may carry another request (no close, no body until EOF).
 
-    __slots__ = ("framed_by_eof", "reusable", "status")
+    `begun`: bytes of it have come, be it less than a head.
+    """
+
+    __slots__ = ("begun", "framed_by_eof", "reusable", "status")
 
     def __init__(self) -> None:
         self.headers = []
@@ -98,6 +101,7 @@ class Response(Message):
         self.complete = False
         self.trailers = None
         self.status = 0  # 0: no final head yet
+        self.begun = False
         self.reusable = False
         self.framed_by_eof = False
 
