@@ -78,13 +78,24 @@ class GarbageCollector:
                     dependents.setdefault(owner["uid"], []).append((kind, obj))
                 if "deletionTimestamp" in meta:
                     going.append((kind, obj))
-        for uid, owned in dependents.items():
-            if uid not in present:
-                await self._collect_orphans(owned, present)
-        for kind, obj in going:
-            if kind.resource == namespaces.KIND.resource:
-                await self._empty_namespace(obj)
-            await self._finish(kind, obj, dependents.get(obj["metadata"]["uid"], []))
+        steps = [
+            self._collect_orphans(owned, present) for uid, owned in dependents.items() if uid not in present
+        ]
+        steps += [self._let_end(kind, obj, dependents.get(obj["metadata"]["uid"], [])) for kind, obj in going]
+        refused: ApiError | None = None
+        for step in steps:
+            try:
+                await step
+            except ApiError as exc:
+                refused = exc  # one object that cannot go yet keeps no other from going
+        if refused is not None:
+            raise refused
+
+    async def _let_end(self, kind: Kind, obj: Object, owned: list[tuple[Kind, Object]]) -> None:
+        """One step of an object's way out."""
+        if kind.resource == namespaces.KIND.resource:
+            await self._empty_namespace(obj)
+        await self._finish(kind, obj, owned)
 
     async def _collect_orphans(self, owned: list[tuple[Kind, Object]], present: set[str]) -> None:
         for kind, obj in owned:
