@@ -35,6 +35,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--drain-time-s", type=float, help="seconds a removed listener drains; default: 45, with -c 600"
     )
+    parser.add_argument(
+        "--http1-codec",
+        default="httptools",
+        choices=("httptools", "h11"),
+        help="the HTTP/1.1 parser; h11 is slow and strict, to compare with",
+    )
     return parser
 
 
@@ -67,7 +73,7 @@ def _run(options: argparse.Namespace) -> int:
         start = bootstrap.from_file(options.config_path)
     else:
         start = bootstrap.from_environment(environment.read(options.role, os.environ))
-    return server.run(start, drain_time=options.drain_time_s)
+    return server.run(start, drain_time=options.drain_time_s, http1_codec=options.http1_codec)
 
 
 if __name__ == "__main__":

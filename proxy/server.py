@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from proxy import clock
@@ -44,25 +44,36 @@ _FILE_DRAIN_SECONDS = 5.0  # without settings: how long a SIGTERM waits for what
 log = logging.logger("main")
 
 
-def run(bootstrap: Bootstrap, *, drain_time: float | None = None) -> int:
-    """Serve until told to stop; the exit status. `GLASSMESH_LOOP` chooses `asyncio` (default) or `uvloop`."""
-    loop_name = os.environ.get("GLASSMESH_LOOP", "asyncio")
-    if loop_name not in ("asyncio", "uvloop"):
-        raise SettingsError(f"GLASSMESH_LOOP: {loop_name!r} is neither asyncio nor uvloop")
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if loop_name == "uvloop":
-        import uvloop
+def run(bootstrap: Bootstrap, *, drain_time: float | None = None, http1_codec: str = "httptools") -> int:
+    """Serve until told to stop; the exit status."""
+    with asyncio.Runner(loop_factory=_loop_factory(os.environ)) as runner:
+        return runner.run(Sidecar(bootstrap, drain_time, http1_codec).run())
 
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(Sidecar(bootstrap, drain_time).run())
+
+def _loop_factory(environment: Mapping[str, str]) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """`GLASSMESH_LOOP` chooses `uvloop` or `asyncio`; without it, uvloop if installed (docs/adr/0003). None is asyncio's own."""
+    name = environment.get("GLASSMESH_LOOP", "")
+    if name not in ("", "asyncio", "uvloop"):
+        raise SettingsError(f"GLASSMESH_LOOP: {name!r} is neither asyncio nor uvloop")
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if name:
+            raise SettingsError("GLASSMESH_LOOP: uvloop is not installed") from None
+        return None
+    return uvloop.new_event_loop
 
 
 class Sidecar:
     """One sidecar. Made inside a running loop by `run`."""
 
-    def __init__(self, bootstrap: Bootstrap, drain_time: float | None = None) -> None:
+    def __init__(
+        self, bootstrap: Bootstrap, drain_time: float | None = None, http1_codec: str = "httptools"
+    ) -> None:
         self._bootstrap = bootstrap
+        self._http1_codec = http1_codec
         self._drain_time = bootstrap.drain_time if drain_time is None else drain_time
         self._stats = StatsStore(_inclusion(bootstrap))
         self._agent_stats = StatsStore()
@@ -126,6 +137,7 @@ class Sidecar:
             ),
             local_uri_san=lambda: self._secrets.own_uri_san,
             drain_time=self._drain_time,
+            http1_codec=self._http1_codec,
         )
 
     # Pages.

@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
-from proxy import bootstrap
+from proxy import bootstrap, server
+from proxy.__main__ import main
 from proxy.agent import environment
+from proxy.agent.environment import SettingsError
+from proxy.observability import logging
 from proxy.server import Sidecar
 from proxy.xds.http_client import HttpClient, HttpError
 from tests.unit.proxy.control_plane import ControlPlane, pod_environment, running
@@ -98,9 +101,11 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def sidecar(plane: ControlPlane, directory: Path) -> AsyncIterator[tuple[Sidecar, asyncio.Task[int]]]:
+async def sidecar(
+    plane: ControlPlane, directory: Path, **options: Any
+) -> AsyncIterator[tuple[Sidecar, asyncio.Task[int]]]:
     settings = environment.read("sidecar", pod_environment(plane, directory))
-    proxy = Sidecar(bootstrap.from_environment(settings))
+    proxy = Sidecar(bootstrap.from_environment(settings), **options)
     task = asyncio.create_task(proxy.run())
     try:
         async with asyncio.timeout(5):
@@ -251,3 +256,54 @@ async def test_a_start_that_cannot_work_is_one_clear_line(
     last = err.decode().strip().splitlines()[-1]
     assert text in last
     assert "Traceback" not in err.decode()
+
+
+@pytest.mark.parametrize("codec", ["httptools", "h11"])
+async def test_the_http1_codec_that_was_asked_for_serves(
+    mesh_ca: MeshCa, tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "proxy.http.codec.h1_h11", raising=False)
+    async with app() as port, running(mesh_ca, ID, tmp_path) as plane:
+        (tmp_path / "token").write_text("a.jwt.token")
+        plane.push(clusters=[cluster(port)], listeners=[listener()])
+        async with sidecar(plane, tmp_path, http1_codec=codec) as (proxy, _):
+            await until(lambda: ready(proxy))
+            assert await get(proxy.bound_address("in"), "/") == (200, "ok")
+    assert ("proxy.http.codec.h1_h11" in sys.modules) == (codec == "h11")
+
+
+@pytest.mark.parametrize(
+    ("more", "codec"), [([], "httptools"), (["--http1-codec", "h11"], "h11"), (["--http1-codec", "x"], None)]
+)
+def test_the_command_line_chooses_the_http1_codec(
+    more: list[str], codec: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def run(_: object, **options: object) -> int:
+        asked.append(options["http1_codec"])
+        return 0
+
+    monkeypatch.setattr(server, "run", run)
+    monkeypatch.setattr(logging, "start", lambda _: None)
+    file = tmp_path / "bootstrap.json"
+    file.write_text(json.dumps({"node": {"id": "n", "cluster": "c"}}))
+    if codec is None:
+        with pytest.raises(SystemExit):
+            main(["-c", str(file), *more])
+    else:
+        assert main(["-c", str(file), *more]) == 0
+        assert asked == [codec]
+
+
+def test_the_event_loop_is_uvloop_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    uvloop = pytest.importorskip("uvloop")
+    assert server._loop_factory({}) is uvloop.new_event_loop
+    assert server._loop_factory({"GLASSMESH_LOOP": "uvloop"}) is uvloop.new_event_loop
+    assert server._loop_factory({"GLASSMESH_LOOP": "asyncio"}) is None
+    with pytest.raises(SettingsError, match="'trio' is neither"):
+        server._loop_factory({"GLASSMESH_LOOP": "trio"})
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # not installed
+    assert server._loop_factory({}) is None
+    with pytest.raises(SettingsError, match="not installed"):
+        server._loop_factory({"GLASSMESH_LOOP": "uvloop"})
