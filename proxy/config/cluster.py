@@ -120,5 +120,3 @@ class Cluster(Message):
             raise ValueError(f"lb_policy {self.lb_policy!r} is not implemented")
         if (self.type == "ORIGINAL_DST") != (self.lb_policy == "CLUSTER_PROVIDED"):
             raise ValueError(f"lb_policy {self.lb_policy!r} does not go with type {self.type!r}")
-        if self.type in ("STATIC", "STRICT_DNS") and self.load_assignment is None:
-            raise ValueError(f"a {self.type} cluster needs a load_assignment")

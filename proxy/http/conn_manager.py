@@ -28,7 +28,7 @@ from proxy.net.downstream import DownstreamFacts
 from proxy.net.flow import Flow, pause
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
-from proxy.router.route import Route
+from proxy.router.route import ForwardAction, Route
 
 log = logging.getLogger(__name__)
 
@@ -171,11 +171,14 @@ class HttpConnection:
         stream = self._open_stream(request)
         try:
             if self._codec_error is not None and self._is_last_open(request):
-                raise self._codec_error
+                self.flow.throw(self._codec_error)  # once this request waits for something
             reply = self._admit(stream, request)
             if reply is None:
-                # Filters in order, then the terminal one; the first local reply ends it.
                 stream.route = self._find_route(stream)
+                if request.upgrade and stream.upgrade is None:
+                    reply = self._refuse_upgrade(stream, request)
+            if reply is None:
+                # Filters in order, then the terminal one; the first local reply ends it.
                 for hook in self.settings.chain.request_hooks:
                     result = hook(stream)
                     if result is not None:
@@ -290,16 +293,14 @@ class HttpConnection:
             refused = self._admit_special_target(stream, request)
             if refused is not None:
                 return refused
-        if settings.suspect_path is not None and settings.suspect_path.search(stream.path):
+        if settings.suspect_path.search(stream.path):
             refused = self._normalize_path(stream)
             if refused is not None:
                 return refused
         stream.info.path = stream.path
         stream.info.original_path = fields.get(b"x-envoy-original-path")
         if request.upgrade:
-            refused = self._admit_upgrade(stream, request)
-            if refused is not None:
-                return refused
+            self._admit_upgrade(stream, request)
         self._mutate(stream, request)
         stream.info.request_headers = stream.headers
         return None
@@ -328,6 +329,7 @@ class HttpConnection:
             self._linger = True
             self._decoder.refuse_upgrade()
             request.upgrade = False
+            stream.info.path = b""
             return LocalReply(404, flags=flags.NR, details="route_not_found")
         if target == b"*":
             return LocalReply(404, details="absolute_path_rejected")
@@ -339,17 +341,25 @@ class HttpConnection:
         stream.headers[:] = [(b"host", authority), *[pair for pair in stream.headers if pair[0] != b"host"]]
         return None
 
-    def _admit_upgrade(self, stream: Stream, request: Request) -> LocalReply | None:
-        """Accept a configured upgrade, ignore h2c, refuse others."""
+    def _admit_upgrade(self, stream: Stream, request: Request) -> None:
+        """Accept a configured upgrade; what follows another one is plain HTTP."""
         wanted = request.fields[b"upgrade"].lower()
         if wanted in self.settings.upgrades:
             self._decoder.accept_upgrade()
             self._upgraded = True
             stream.upgrade = wanted
+        else:
+            self._decoder.refuse_upgrade()
+
+    def _refuse_upgrade(self, stream: Stream, request: Request) -> LocalReply | None:
+        """Ignore h2c, refuse others; Envoy has found the route by then, and logs it."""
+        if request.fields[b"upgrade"].lower() == b"h2c":
             return None
-        self._decoder.refuse_upgrade()
-        if wanted == b"h2c":
-            return None
+        info, route = stream.info, stream.route
+        if route is not None:
+            info.route_name = route.name or None
+            if isinstance(route.action, ForwardAction):
+                info.upstream_cluster = route.action.pick(self.settings.draw()).cluster
         self._linger = True
         return LocalReply(403, details="upgrade_failed")
 
@@ -361,6 +371,11 @@ class HttpConnection:
             extra = _EXPECT
             self.connection.write(h1_encode.CONTINUE)
         edge = settings.use_remote_address
+        if b"x-forwarded-for" in fields and (settings.xff_trusted_hops or not edge):
+            hops = settings.xff_trusted_hops - edge  # an edge proxy counts itself
+            found = request_headers.forwarded_address(fields[b"x-forwarded-for"], hops)
+            if found is not None:
+                stream.info.downstream_remote_address = found
         headers = request_headers.strip(
             stream.headers, fields, keep_upgrade=stream.upgrade is not None, edge=edge, extra=extra
         )

@@ -1,7 +1,7 @@
 """One spelling per path, before any rule looks at it.
 
-RFC 3986 dot segments and percent-encoded unreserved characters, optionally repeated and escaped slashes; the query is
-left alone. A path that cannot be normalized safely is refused. Pure.
+RFC 3986 dot segments, percent-encoded unreserved characters and unencoded forbidden ones, optionally repeated and
+escaped slashes; the query is left alone. A path that cannot be normalized safely is refused. Pure.
 Reference: Envoy source/common/http/path_utility.cc, HCM `normalize_path`, `merge_slashes`,
 `path_with_escaped_slashes_action`.
 """
@@ -16,9 +16,10 @@ _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 _ESCAPED_SLASH = re.compile(rb"%(?:2[Ff]|5[Cc])")
 _SLASHES = re.compile(rb"/{2,}")
 # A path without any of these is normal already.
-_SUSPECT = re.compile(rb"%|/\.|\\|#")
-_SUSPECT_OR_SLASHES = re.compile(rb"%|/\.|\\|#|//")
-_FORBIDDEN = re.compile(rb"#|%00")
+_SUSPECT = re.compile(rb"%|/\.|[\\#|{}\"^`<>]")
+_SUSPECT_OR_SLASHES = re.compile(rb"%|/\.|[\\#|{}\"^`<>]|//")
+_FRAGMENT = re.compile(rb"#")
+_ENCODED = re.compile(rb"[|{}\"^`<>]")  # in no URL as themselves (RFC 3986 §2)
 
 
 class EscapedSlashes(Enum):
@@ -42,17 +43,17 @@ class PathRedirect(Exception):
         self.path = path
 
 
-def suspect(
-    *, normalize_path: bool, merge_slashes: bool, escaped: EscapedSlashes
-) -> re.Pattern[bytes] | None:
-    """What a target must contain for `normalize` to change or refuse it; None: nothing."""
+def suspect(*, normalize_path: bool, merge_slashes: bool, escaped: EscapedSlashes) -> re.Pattern[bytes]:
+    """What a target must contain for `normalize` to change or refuse it."""
     if merge_slashes:
         return _SUSPECT_OR_SLASHES
-    return _SUSPECT if normalize_path or escaped is not EscapedSlashes.KEEP_UNCHANGED else None
+    return _SUSPECT if normalize_path or escaped is not EscapedSlashes.KEEP_UNCHANGED else _FRAGMENT
 
 
 def normalize(target: bytes, *, normalize_path: bool, merge_slashes: bool, escaped: EscapedSlashes) -> bytes:
     """The path and query to use for `target` (origin form); raises PathRefused or PathRedirect."""
+    if b"#" in target:
+        raise PathRefused  # a fragment is the client's own
     path, mark, query = target.partition(b"?")
     unescaped = path
     if escaped is not EscapedSlashes.KEEP_UNCHANGED and _ESCAPED_SLASH.search(path):
@@ -68,10 +69,15 @@ def normalize(target: bytes, *, normalize_path: bool, merge_slashes: bool, escap
 
 
 def _canonical(path: bytes) -> bytes:
-    if _FORBIDDEN.search(path):
+    if b"%00" in path:
         raise PathRefused
+    path = _ENCODED.sub(_encode, path)
     path = _ESCAPE.sub(_decode_unreserved, path.replace(b"\\", b"/"))
     return _remove_dot_segments(path) if b"/." in path else path
+
+
+def _encode(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % found[0][0]
 
 
 def _decode_unreserved(escape: re.Match[bytes]) -> bytes:

@@ -7,6 +7,7 @@ Reference: Envoy source/common/http/conn_manager_utility.cc; reference §8.1, §
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from proxy.http.settings import ForwardClientCert
 from proxy.tls.peer import PeerIdentity
@@ -115,6 +116,18 @@ def forward_client_cert(headers: Headers, fields: Fields, mode: str, client: Cli
     kept = [pair for pair in headers if pair[0] != name] if name in fields else headers
     kept.append((name, b",".join([*before, client.xfcc])))
     return kept
+
+
+def forwarded_address(forwarded_for: bytes, hops: int) -> str | None:
+    """The client that `x-forwarded-for` names, `hops` trusted proxies from its end, as `IP:0`; None if it is no IP."""
+    elements = forwarded_for.split(b",")
+    if hops >= len(elements):
+        return None
+    try:
+        address = ip_address(elements[-1 - hops].strip().decode("latin-1"))
+    except ValueError:
+        return None
+    return f"{address}:0" if address.version == 4 else f"[{address}]:0"
 
 
 def append_forwarded_for(headers: Headers, fields: Fields, address: bytes) -> Headers:

@@ -56,8 +56,8 @@ class HcmSettings:
     chain: FilterChain
     draw: Callable[[], float]
     codec: Http1Codec = field(default_factory=lambda: http1_codec("httptools"))
-    suspect_path: re.Pattern[bytes] | None = None
-    """Found in a path that must be looked at closer; None when paths are left alone."""
+    suspect_path: re.Pattern[bytes] = re.compile(rb"#")
+    """Found in a path that must be looked at closer."""
     loggers: tuple[Callable[[StreamInfo], None], ...] = ()
     server_name: bytes = b"envoy"
     overwrites_server: bool = True  # else `server` is only added where the upstream sent none

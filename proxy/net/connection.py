@@ -11,6 +11,7 @@ connection costs no epoll_ctl per request.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -24,6 +25,7 @@ _PLAIN_READ = 64 * 1024
 # inside OpenSSL that no readiness event would announce.
 _TLS_READ = 16 * 1024
 _LINGER_0 = struct.pack("ii", 1, 0)
+_TCP_CLOSE = 7  # enum in netinet/tcp.h
 _BLOCKED = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -112,10 +114,13 @@ class Connection:
             data = self._read(self._read_size)
         except _BLOCKED:
             return
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            # An end with close_notify when ours is sent already, or one without; what was announced decides whether
-            # that is an error.
-            data = b""
+        except ssl.SSLZeroReturnError:
+            data = b""  # close_notify, after ours
+        except ssl.SSLEOFError as error:
+            if _was_reset(self.sock):
+                self._fail(ConnectionResetError(errno.ECONNRESET, str(error)))
+                return
+            data = b""  # no close_notify; what was announced decides whether that is an error
         except OSError as error:
             self._fail(error)
             return
@@ -244,6 +249,11 @@ class Connection:
             "closed" if self.closed else f"in={self.bytes_in} out={self.bytes_out} unsent={self._out_size}"
         )
         return f"<Connection {kind} fd={self.fd} {state}>"
+
+
+def _was_reset(sock: socket.socket) -> bool:
+    """Whether a TLS connection that ended unannounced was reset, which Python's ssl does not tell from an end."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
 
 
 def _close_notify(tls: ssl.SSLSocket) -> bytes:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 _ACCEPT_BATCH = 16
 _BACKLOG = 4096
-_PEEK = 16 * 1024
+_PEEK = sniff.MAX_REQUEST_LINE
 _PEEK_AGAIN = 0.002  # s between looks at a preface that is there in part: peeking leaves the socket readable
 
 

@@ -33,10 +33,12 @@ class Explanation:
 
 
 class _VirtualHost(Generic[T]):
-    __slots__ = ("catch_all", "name", "routes")
+    __slots__ = ("catch_all", "name", "routes", "tls_only")
 
     def __init__(self, config: VirtualHost, build: Callable[[VirtualHost, Route], T]) -> None:
         self.name = config.name
+        # Nobody is internal, as Istio configures it: EXTERNAL_ONLY is everybody.
+        self.tls_only = config.require_tls != "NONE"
         self.routes: list[tuple[tuple[Condition, ...], T]] = []
         for i, route in enumerate(config.routes):
             try:
@@ -44,14 +46,21 @@ class _VirtualHost(Generic[T]):
             except ValueError as error:
                 raise RouteTableError(f'virtual_hosts["{config.name}"].routes[{i}]{error}') from None
         # A first route without conditions takes everything: the plain case costs no loop.
-        self.catch_all = self.routes[0][1] if self.routes and not self.routes[0][0] else None
+        catches_all = self.routes and not self.routes[0][0] and not self.tls_only
+        self.catch_all = self.routes[0][1] if catches_all else None
 
 
 class RouteTable(Generic[T]):
-    """A compiled RouteConfiguration. `build` makes what `route` answers; it may raise ValueError(".path: why")."""
+    """A compiled RouteConfiguration. `build` makes what `route` answers; it may raise ValueError(".path: why").
 
-    def __init__(self, config: RouteConfiguration, build: Callable[[VirtualHost, Route], T]) -> None:
+    `to_https` answers plaintext requests for virtual hosts with require_tls.
+    """
+
+    def __init__(
+        self, config: RouteConfiguration, build: Callable[[VirtualHost, Route], T], to_https: T | None = None
+    ) -> None:
         self.name = config.name
+        self._to_https = to_https
         self._ignore_port = config.ignore_port_in_host_matching
         self._exact: dict[bytes, _VirtualHost[T]] = {}
         self._suffixes: dict[bytes, _VirtualHost[T]] = {}  # `*.foo` as `.foo`
@@ -94,6 +103,8 @@ class RouteTable(Generic[T]):
             return None
         if virtual_host.catch_all is not None and path[:1] == b"/":
             return virtual_host.catch_all
+        if virtual_host.tls_only and scheme != b"https":
+            return self._to_https
         request = Request(headers, authority, path, method, scheme, draw)
         for needed, route in virtual_host.routes:
             if all(condition.matches(request) for condition in needed):
@@ -107,6 +118,8 @@ class RouteTable(Generic[T]):
         virtual_host = self._exact.get(authority) or self._find(authority)
         if virtual_host is None:
             return Explanation(None, None, ())
+        if virtual_host.tls_only and scheme != b"https":
+            return Explanation(virtual_host.name, None, ("require_tls: redirected to https",))
         request = Request(headers, authority, path, method, scheme, draw)
         refusals: list[str] = []
         for number, (needed, _) in enumerate(virtual_host.routes):

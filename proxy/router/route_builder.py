@@ -39,6 +39,14 @@ _HEADER_LEVEL = (
 )
 
 
+def _https_location(_: bytes, authority: bytes, path: bytes) -> bytes:
+    return b"https://" + authority + path
+
+
+# Envoy's SslRedirectRoute: no name, no header operations, the port stays.
+_TO_HTTPS = Route("", DirectResponse(301, b"", (), _https_location))
+
+
 def build_table(config: RouteConfiguration) -> RouteTable[Route]:
     """The compiled route table. Raises `RouteTableError`."""
     table_ops = _ops(config)
@@ -46,7 +54,7 @@ def build_table(config: RouteConfiguration) -> RouteTable[Route]:
     def build(virtual_host: VirtualHost, route: RouteConfig) -> Route:
         return _route(virtual_host, route, table_ops)
 
-    return RouteTable(config, build)
+    return RouteTable(config, build, _TO_HTTPS)
 
 
 Ops = tuple[HeaderOps, HeaderOps]  # request, response

@@ -37,7 +37,7 @@ _BLANK_LINES = re.compile(rb"(?:\r?\n)+")
 # Fields of which h11 keeps one where it saw several; Envoy refuses them.
 _LENGTH_FIELD = re.compile(rb"\n(?i:content-length)[ \t]*:[ \t]*([^\r\n]*)")
 _FOLDED = re.compile(rb"\n[ \t]")
-_CONTROL = re.compile(rb"\n[^\n]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(rb"(?:\n|\A[!#-~]+ +/)[^\n]*[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _OTHER_VERSION = re.compile(rb"\S+ +\S+(?: +HTTP/(?!1\.[01]\r?\n)[0-9]\.[0-9])?\r?\n")
 # What stands in a head besides names, values and target: separators, line ends, method and version.
 _PER_FIELD, _REQUEST_LINE = 4, 64

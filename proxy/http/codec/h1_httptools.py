@@ -73,6 +73,8 @@ class HttptoolsRequestDecoder:
             self._tail = data[upgrade.args[0] :]
             return
         except httptools.HttpParserError as error:
+            if isinstance(error, httptools.HttpParserInvalidURLError):
+                raise h1_rules.bad_target(data) from None
             raise self._refusal(error) from None
         request = self._request
         if request is not None and not request.method:
@@ -210,6 +212,7 @@ class HttptoolsResponseDecoder:
             return
         if response.complete:
             raise CodecError(502, "http1.codec_error")
+        before = len(response.chunks)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -220,6 +223,7 @@ class HttptoolsResponseDecoder:
                 response.chunks.append(tail)
         except httptools.HttpParserError as error:
             if not response.complete or not response.status:
+                del response.chunks[before:]  # as Envoy: what came with the offence is not passed on
                 raise h1_rules.refusal(str(error)) from None
             response.reusable = False  # bytes behind the response: usable, the connection is not
 

@@ -11,8 +11,21 @@ import re
 
 from proxy.http.codec.interface import MAX_HEADERS_COUNT, CodecError, Headers, Request
 
+# What Envoy looks for in a whole head before it parses it.
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # RFC 3986 authority as Envoy's HeaderUtility::authorityIsValid accepts it.
 _AUTHORITY = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]*\Z")
+
+# Envoy keeps one value for each of these, joining repetitions by commas (its inline headers, envoy/http/header_map.h and the
+# extensions that register more).
+_JOINED = frozenset(
+    b"""accept accept-encoding access-control-request-headers access-control-request-method authorization cache-control
+    connection content-encoding content-type expect grpc-accept-encoding grpc-timeout host if-match if-modified-since
+    if-none-match if-range if-unmodified-since keep-alive origin proxy-connection referer te upgrade user-agent via
+    x-client-trace-id x-envoy-attempt-count x-envoy-decorator-operation x-envoy-downstream-service-cluster
+    x-envoy-downstream-service-node x-envoy-external-address x-envoy-original-path x-forwarded-client-cert
+    x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id""".split()
+)
 
 # Complaints of llhttp and h11, by a piece of their text, and what Envoy calls them.
 _COMPLAINTS: tuple[tuple[str, int, str], ...] = (
@@ -20,7 +33,6 @@ _COMPLAINTS: tuple[tuple[str, int, str], ...] = (
     ("HTTP version", 426, "low_version"),
     ("Transfer-Encoding", 501, "http1.invalid_transfer_encoding"),
     ("header value char", 400, "http1.invalid_characters"),
-    ("control character", 400, "http1.invalid_characters"),
     ("header field", 400, "http1.codec_error"),
 )
 
@@ -31,6 +43,12 @@ def refusal(complaint: str) -> CodecError:
         if piece in complaint:
             return CodecError(status, details)
     return CodecError(400, "http1.codec_error")
+
+
+def bad_target(data: bytes) -> CodecError:
+    """Envoy's answer for a target in `data` that a parser complained of: for control characters it has its own words."""
+    details = "http1.invalid_characters" if _CONTROL.search(data) else "http1.codec_error"
+    return CodecError(400, details)
 
 
 def check_request(request: Request) -> None:
@@ -57,19 +75,21 @@ def check_request(request: Request) -> None:
 
 
 def _check_repeated(request: Request) -> None:
-    """Framing fields may not be repeated; a repeated Host becomes one field, joined as Envoy does."""
+    """Framing fields may not be repeated; others become one field, joined as Envoy does."""
     seen = [name for name, _ in request.headers]
     if seen.count(b"content-length") > 1:
         raise CodecError(400, "http1.codec_error")
     if seen.count(b"transfer-encoding") > 1:
         raise CodecError(501, "http1.invalid_transfer_encoding")
-    if seen.count(b"host") > 1:
-        host = b",".join(value for name, value in request.headers if name == b"host")
-        request.headers[seen.index(b"host")] = (b"host", host)
+    repeated = {name for name in request.fields if name in _JOINED and seen.count(name) > 1}
+    for name in repeated:
+        request.fields[name] = b",".join([value for field, value in request.headers if field == name])
+    if repeated:
         request.headers[:] = [
-            pair for i, pair in enumerate(request.headers) if pair[0] != b"host" or i == seen.index(b"host")
+            (name, request.fields[name] if name in repeated else value)
+            for i, (name, value) in enumerate(request.headers)
+            if name not in repeated or seen.index(name) == i
         ]
-        request.fields[b"host"] = host
 
 
 def _check_special_target(request: Request, target: bytes) -> None:

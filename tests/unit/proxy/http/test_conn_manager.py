@@ -232,7 +232,8 @@ def test_an_upgrade_that_is_not_configured_is_refused() -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400 Bad Request", "http1.content_length_and_chunked_not_allowed"),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"A%d: b\r\n" % n for n in range(100)) + b"\r\n", b"431 Request Header Fields Too Large", "http1.too_many_headers"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"b" * 61500 + b"\r\n\r\n", b"431 Request Header Fields Too Large", "http1.headers_too_large"),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b"400 Bad Request", "http1.codec_error"),
+        (b"GET /a\x01b HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request", "http1.invalid_characters"),
+        (b"GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request", "path_normalization_failed"),
         (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", b"404 Not Found", "route_not_found"),
     ],
 )  # fmt: skip
@@ -250,6 +251,54 @@ def test_malformed_requests_reach_no_app_and_end_the_connection(
     assert [info.response_code_details for info in plane.infos] == [details]
     plane.run(1.1)  # delayed_close_timeout
     assert client.closed
+
+
+def test_a_request_whose_body_is_malformed_at_once_is_routed_but_never_sent() -> None:
+    plane = mesh()
+    client = plane.client()
+    client.receive(b"POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert client.take().startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    (attempt,) = plane.connector.attempts
+    assert attempt.succeed().take() == b""
+    info = plane.infos[0]
+    assert (info.path, info.upstream_cluster, info.response_code_details) == (
+        b"/p",
+        "up",
+        "http1.codec_error",
+    )
+
+
+@pytest.mark.parametrize(
+    ("forwarded_for", "remote"),
+    [
+        (b"x-forwarded-for: 10.1.1.1\r\n", "10.1.1.1:0"),
+        (b"x-forwarded-for: 10.1.1.1, 10.2.2.2 \r\n", "10.2.2.2:0"),
+        (b"x-forwarded-for: 10.1.1.1\r\nx-forwarded-for: 10.3.3.3\r\n", "10.3.3.3:0"),
+        (b"x-forwarded-for: 2001:DB8::1\r\n", "[2001:db8::1]:0"),
+        (b"x-forwarded-for: 10.1.1.1:99\r\n", None),
+        (b"x-forwarded-for: 10.1.1.1,\r\n", None),
+        (b"x-forwarded-for: bogus\r\n", None),
+        (b"", None),
+    ],
+)
+def test_the_logged_client_is_the_last_forwarded_address(forwarded_for: bytes, remote: str | None) -> None:
+    plane = mesh()
+    client = plane.client()
+    client.receive(b"GET / HTTP/1.1\r\nHost: a\r\n" + forwarded_for + b"\r\n")
+    plane.run()
+    plane.upstream.receive(OK)
+    direct = plane.infos[0].downstream_remote_address
+    assert direct is not None
+    assert direct == remote if remote is not None else not direct.endswith(":0")
+
+
+def test_repeated_fields_of_one_value_are_joined() -> None:
+    plane = mesh()
+    client = plane.client()
+    client.receive(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: x\r\nX-A: 1\r\nAccept: y\r\nX-A: 2\r\n\r\n")
+    plane.run()
+    sent = head(plane.upstream.take())
+    assert sent[2:5] == [b"accept: x,y", b"x-a: 1", b"x-a: 2"]
 
 
 def test_what_came_before_the_malformed_request_is_answered_first() -> None:

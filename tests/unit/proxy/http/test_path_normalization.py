@@ -35,6 +35,11 @@ ISTIO: dict[str, str] = {
     "/a%5cb": "/a%5cb",
     "/a%5C..%5cb": "/a%5C..%5cb",
     "/a\\b": "/a/b",
+    "/a|b{c}d": "/a%7Cb%7Bc%7Dd",
+    '/a"b^c`d': "/a%22b%5Ec%60d",
+    "/<a>[b]": "/%3Ca%3E[b]",
+    "/a%7cb": "/a%7cb",
+    '/a?|{}"^`<>': '/a?|{}"^`<>',
     "/a/..\\b": "/b",
     "/%2f%2fa": "/%2f%2fa",
     "/a%2f..%2fb": "/a%2f..%2fb",
@@ -146,6 +151,9 @@ OFF: dict[str, str] = {
     "/a/%2e%2e%2fb": "/a/%2e%2e%2fb",
     "/a%2e": "/a%2e",
     "/a/.%2e/b": "/a/.%2e/b",
+    "/a|b{c}d": "/a|b{c}d",
+    '/a"b^c`d': '/a"b^c`d',
+    "/<a>[b]": "/<a>[b]",
 }
 TABLES: list[tuple[Settings, dict[str, str]]] = [
     ((True, False, EscapedSlashes.KEEP_UNCHANGED), ISTIO),

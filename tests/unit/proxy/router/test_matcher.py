@@ -33,7 +33,17 @@ def host(domains: list[str], *routes: Json) -> Json:
 def table(*hosts: Json, **more: Any) -> RouteTable[int]:
     config = {"name": "80", "virtual_hosts": list(hosts), **more}
     decoded = decode(ROUTE, "80", json.dumps(config).encode())
-    return RouteTable(decoded, lambda _, route: int(route.direct_response.status))
+    return RouteTable(decoded, lambda _, route: int(route.direct_response.status), to_https=301)
+
+
+@pytest.mark.parametrize("require", ["ALL", "EXTERNAL_ONLY"])
+def test_require_tls_sends_plaintext_to_https(require: str) -> None:
+    routes = table({**host(["secure"], route(200, {})), "require_tls": require})
+    request = {"authority": b"secure", "path": b"/x", "method": b"GET", "draw": 0.0}
+    assert routes.route([], scheme=b"http", **request) == 301  # type: ignore[arg-type]
+    assert routes.route([], scheme=b"https", **request) == 200  # type: ignore[arg-type]
+    why = routes.explain([], scheme=b"http", **request)  # type: ignore[arg-type]
+    assert why.refusals == ("require_tls: redirected to https",)
 
 
 def ask(
