@@ -8,6 +8,7 @@ Reference: Istio proxy istio_stats.cc; labels and their order, reference §10.2.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 
 from proxy.observability import response_flags
@@ -48,6 +49,8 @@ TCP_METRICS = (
     "istio_tcp_received_bytes_total",
 )
 
+# A whole number is at most 0.5 exactly if it is at most 0; bounds of the same type as sizes compare twice as fast.
+_SIZES = tuple(map(int, DEFAULT_BUCKETS))
 # Distinct (peer, code, flags) combinations are few; metadata objects change with each push, so stale keys are let go.
 _REMEMBERED = 4096
 _UNKNOWN = "unknown"
@@ -101,11 +104,18 @@ class IstioMetrics:
                 if len(cache) >= _REMEMBERED:
                     cache.clear()
                 cache[key] = handles
+            # `Histogram.record` in line: three calls less on every request.
             requests, duration, request_bytes, response_bytes = handles
             requests.value += 1
-            duration.record((info.end - info.start) * 1000)
-            request_bytes.record(info.wire_bytes_received)
-            response_bytes.record(info.wire_bytes_sent)
+            milliseconds = (info.end - info.start) * 1000
+            duration.counts[bisect_left(DEFAULT_BUCKETS, milliseconds)] += 1
+            duration.sum += milliseconds
+            size = info.wire_bytes_received
+            request_bytes.counts[bisect_left(_SIZES, size)] += 1
+            request_bytes.sum += size
+            size = info.wire_bytes_sent
+            response_bytes.counts[bisect_left(_SIZES, size)] += 1
+            response_bytes.sum += size
 
         return log
 

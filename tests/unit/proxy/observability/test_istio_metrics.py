@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from proxy.observability import response_flags
 from proxy.observability.istio_metrics import DESTINATION, HTTP_LABELS, SOURCE, TCP_LABELS, IstioMetrics
 from proxy.observability.prometheus import exposition
-from proxy.observability.stats import StatsStore
+from proxy.observability.stats import Histogram, StatsStore
 from proxy.observability.stream_info import StreamInfo
 from proxy.observability.workload import Service, Upstream, Workload, workload_of_endpoint, workload_of_node
 
@@ -178,3 +181,21 @@ def test_workload_notations() -> None:
         "reviews",
     )
     assert workload_of_node({}).name == ""
+
+
+@given(st.integers(0, 4_000_000), st.integers(0, 2000), st.floats(0, 4000))
+def test_values_fall_into_the_buckets_a_histogram_would_choose(
+    received: int, sent: int, seconds: float
+) -> None:
+    store = StatsStore()
+    info = stream(start=0.0, end=seconds, wire_bytes_received=received, wire_bytes_sent=sent)
+    IstioMetrics(store, OWN, lambda: None).http_logger(SOURCE)(info)
+    found = {histogram.name.split(";")[0]: histogram for histogram in store.histograms()}
+    for name, value in (
+        ("duration_milliseconds", seconds * 1000), ("bytes", received), ("response_bytes", sent),
+    ):  # fmt: skip
+        expected = Histogram("x")
+        expected.record(value)
+        kind = name if name == "response_bytes" else f"request_{name}"
+        recorded = found[f"istiocustom.istio_{kind}"]
+        assert (recorded.counts, recorded.sum) == (expected.counts, expected.sum)
