@@ -76,15 +76,26 @@ def mount_view(mounts: list[dict[str, Any]]) -> None:
     namespaces.mount("tmpfs", "/run", "tmpfs", flags, "mode=755")
     os.makedirs(ORIGINALS)  # noqa: PTH103
     namespaces.bind(f"/proc/self/fd/{originals}", ORIGINALS)
+    kept = {tree: os.open(tree, os.O_PATH) for tree in interpreter_trees() if tree.startswith("/tmp/")}  # noqa: S108
     for directory in ("/tmp", "/dev/shm"):  # noqa: S108
         if os.path.isdir(directory):  # noqa: PTH112
             namespaces.mount("tmpfs", directory, "tmpfs", flags, "mode=1777")
+    for tree, fd in kept.items():
+        os.makedirs(tree, exist_ok=True)  # noqa: PTH103
+        namespaces.bind(f"/proc/self/fd/{fd}", tree)
+        os.close(fd)
     for mount, source in zip(mounts, sources, strict=True):
         make_mount_point(mount["target"], mount["directory"])
         namespaces.bind(f"/proc/self/fd/{source}", mount["target"])
         set_read_only(mount["target"], mount["read_only"])
         os.close(source)
     os.close(originals)
+
+
+def interpreter_trees() -> list[str]:
+    """What our own programs are run from; a checkout below /tmp must stay to be seen. Outer trees come first."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+    return sorted({os.path.realpath(tree) for tree in (sys.prefix, sys.base_prefix, package)})
 
 
 def set_read_only(path: str, read_only: bool) -> None:
