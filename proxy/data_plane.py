@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from proxy import clock
 from proxy.config.access_log import AccessLog
@@ -70,6 +71,10 @@ def _no_stats(_: str) -> Logger:
     return lambda _: None
 
 
+def _not_counted(_: str, __: StreamInfo) -> None:
+    """Nobody asks for live TCP metrics."""
+
+
 @dataclass(slots=True)
 class Services:
     """What the data path gets from the rest of the sidecar. The defaults serve tests and tools."""
@@ -79,6 +84,8 @@ class Services:
     access_loggers: Callable[[Iterable[AccessLog]], list[Logger]] = _no_loggers
     istio_http_stats: Callable[[str], Logger] = _no_stats
     istio_tcp_stats: Callable[[str], Logger] = _no_stats
+    istio_tcp_opened: Callable[[str, StreamInfo], None] = _not_counted
+    """Told (reporter, info) of a TCP connection that begins; `info` grows until the logger gets it."""
     peer_metadata: PeerMetadataParts = field(
         default_factory=lambda: PeerMetadataParts(b"", b"", lambda _: None)
     )
@@ -188,6 +195,7 @@ class DataPlane:
     ) -> NetworkFilter:
         """The terminal network filter of a chain: the one list of them."""
         if isinstance(typed, TcpProxy):
+            reporter = "destination" if listener.traffic_direction == "INBOUND" else "source"
             return TcpProxyFilter(
                 self._loop,
                 self.deadlines,
@@ -195,6 +203,7 @@ class DataPlane:
                 self._world,
                 self._services.access_loggers(typed.access_log) + loggers,
                 self._services.stats,
+                partial(self._services.istio_tcp_opened, reporter) if loggers else _ignored,
             )
         if typed.rds is not None:
             routes = self._holder(typed.rds.route_config_name)
@@ -219,6 +228,10 @@ class DataPlane:
 
     def __repr__(self) -> str:
         return f"<DataPlane {self.listeners!r} {self.clusters!r}>"
+
+
+def _ignored(_: StreamInfo) -> None:
+    """The chain has no stats filter."""
 
 
 def _table(config: RouteConfiguration, where: str) -> RouteTable[Route]:

@@ -27,6 +27,7 @@ _OVERRIDES = frozenset(
         b"x-envoy-retriable-header-names",
         b"x-envoy-upstream-alt-stat-name",
         b"x-envoy-upstream-rq-timeout-ms",
+        b"x-envoy-upstream-stream-duration-ms",
         b"x-envoy-upstream-rq-per-try-timeout-ms",
         b"x-envoy-upstream-rq-timeout-alt-response",
         b"x-envoy-expected-rq-timeout-ms",

@@ -118,6 +118,8 @@ class Stream:
             headers = [pair for pair in headers if pair[0] not in RESPONSE_REMOVED]
         if overwrite and b"server" in fields:
             headers = [pair for pair in headers if pair[0] != b"server"]
+        if status == 204 and b"content-length" in fields:
+            headers = [pair for pair in headers if pair[0] != b"content-length"]
         if b"date" not in fields:
             headers.append((b"date", http_date.value(self._connection.wall())))
         if overwrite or b"server" not in fields:

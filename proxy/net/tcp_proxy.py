@@ -63,11 +63,13 @@ class TcpProxyFilter:
         world: World,
         loggers: Iterable[Logger],
         store: StatsStore,
+        opened: Logger,
     ) -> None:
         self.loop = loop
         self.deadlines = deadlines
         self.world = world
         self.loggers = tuple(loggers)
+        self.opened = opened
         self.stats = TcpStats(store, config.stat_prefix)
         idle = config.idle_timeout
         self.idle_timeout = DEFAULT_IDLE_TIMEOUT if idle is None else float(idle)
@@ -83,6 +85,7 @@ class TcpProxyFilter:
     def serve(self, sock: socket.socket, facts: DownstreamFacts) -> None:
         connection = TcpConnection(self, sock, facts, self._pick())
         self._connections.add(connection)
+        self.opened(connection.info)
         connection.start()
 
     def _pick(self) -> str:
@@ -121,10 +124,10 @@ class _Side:
 
     def on_data(self, data: bytes) -> None:
         other = self.peer.connection
-        self.owner.touch()
         if other is None:
             return  # the client is read only once there is somebody to read for
         other.write(data)
+        self.owner.touch()
         if other.congested and self.connection is not None:
             self.connection.pause_reading()
 
@@ -241,7 +244,11 @@ class TcpConnection:
         self._finish(flags.UF | flags.TCP_URX)
 
     def touch(self) -> None:
+        """Bytes moved."""
         self._last = self._now()
+        down, info = self._down.connection, self.info
+        assert down is not None
+        info.bytes_received, info.bytes_sent = down.bytes_in, down.bytes_out
 
     def on_half_close(self, side: _Side) -> None:
         other = side.peer.connection

@@ -43,6 +43,11 @@ def _https_location(_: bytes, authority: bytes, path: bytes) -> bytes:
     return b"https://" + authority + path
 
 
+def _own_location(scheme: bytes, authority: bytes, path: bytes) -> bytes:
+    """Where an answer that must name a place points when the route names none."""
+    return scheme + b"://" + authority + path
+
+
 # Envoy's SslRedirectRoute: no name, no header operations, the port stays.
 _TO_HTTPS = Route("", DirectResponse(301, b"", (), _https_location))
 
@@ -113,7 +118,8 @@ def _route(virtual_host: VirtualHost, config: RouteConfig, table_ops: Ops) -> Ro
         assert direct is not None
         body = direct.body
         content = b"" if body is None else body.read()
-        action = DirectResponse(direct.status, content, _merged(outer)[1])
+        location = _own_location if direct.status == 201 or 300 <= direct.status < 400 else None
+        action = DirectResponse(direct.status, content, _merged(outer)[1], location)
     return Route(
         name=config.name,
         action=action,

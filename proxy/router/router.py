@@ -162,7 +162,7 @@ class _Forwarding:
         self._started = self._world.now()
         if action.rewrite_path is not None:
             stream.info.original_path = stream.path
-            headers.append((b"x-envoy-original-path", stream.path))
+            self._set(b"x-envoy-original-path", stream.path)
             stream.path = action.rewrite_path(stream.path)
         host = target.host_rewrite or action.host_rewrite
         if host is not None:
@@ -173,10 +173,17 @@ class _Forwarding:
     def _rewrite_host(self, host: bytes) -> None:
         headers, stream = self._headers, self._stream
         if self._action.append_forwarded_host:
-            headers.append((b"x-forwarded-host", stream.authority))
-        headers.append((b"x-envoy-original-host", stream.authority))
+            before = [value for name, value in headers if name == b"x-forwarded-host"]
+            self._set(b"x-forwarded-host", b",".join([*before, stream.authority]))
+        self._set(b"x-envoy-original-host", stream.authority)
         stream.authority = stream.info.authority = host
         headers[:] = [(b"host", host) if pair[0] == b"host" else pair for pair in headers]
+
+    def _set(self, name: bytes, value: bytes) -> None:
+        headers = self._headers
+        if name in self._stream.fields:
+            headers[:] = [pair for pair in headers if pair[0] != name]
+        headers.append((name, value))
 
     def _attempt_headers(self) -> Headers:
         """The request's headers with what differs from try to try."""

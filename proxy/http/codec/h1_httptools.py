@@ -266,7 +266,11 @@ class HttptoolsResponseDecoder:
             self._parser = httptools.HttpResponseParser(self)
 
     def on_body(self, data: bytes) -> None:
-        self.response.chunks.append(data)
+        response = self.response
+        if response.complete:
+            response.reusable = False  # a body behind the answer to HEAD is nobody's
+        else:
+            response.chunks.append(data)
 
     def on_message_complete(self) -> None:
         response = self.response

@@ -21,10 +21,16 @@ _AUTHORITY = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]*\Z")
 _JOINED = frozenset(
     b"""accept accept-encoding access-control-request-headers access-control-request-method authorization cache-control
     connection content-encoding content-type expect grpc-accept-encoding grpc-timeout host if-match if-modified-since
-    if-none-match if-range if-unmodified-since keep-alive origin proxy-connection referer te upgrade user-agent via
+    if-none-match if-range if-unmodified-since keep-alive origin pragma proxy-connection proxy-status referer te upgrade
+    user-agent via
     x-client-trace-id x-envoy-attempt-count x-envoy-decorator-operation x-envoy-downstream-service-cluster
-    x-envoy-downstream-service-node x-envoy-external-address x-envoy-original-path x-forwarded-client-cert
+    x-envoy-downstream-service-node x-envoy-external-address x-envoy-original-host x-envoy-original-path
+    x-forwarded-client-cert
     x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id""".split()
+)
+_JOINED_IN_ANSWERS = frozenset(
+    b"""access-control-allow-origin age cache-control content-encoding content-type date etag grpc-status last-modified
+    location vary via x-envoy-attempt-count""".split()
 )
 
 # Complaints of llhttp and h11, by a piece of their text, and what Envoy calls them.
@@ -81,13 +87,19 @@ def _check_repeated(request: Request) -> None:
         raise CodecError(400, "http1.codec_error")
     if seen.count(b"transfer-encoding") > 1:
         raise CodecError(501, "http1.invalid_transfer_encoding")
-    repeated = {name for name in request.fields if name in _JOINED and seen.count(name) > 1}
+    _join(request.headers, request.fields, _JOINED)
+
+
+def _join(headers: Headers, fields: dict[bytes, bytes], names: frozenset[bytes]) -> None:
+    """Make one field, where the first of them stands, of repeated ones with these names."""
+    seen = [name for name, _ in headers]
+    repeated = {name for name in fields if name in names and seen.count(name) > 1}
     for name in repeated:
-        request.fields[name] = b",".join([value for field, value in request.headers if field == name])
+        fields[name] = b",".join([value for field, value in headers if field == name])
     if repeated:
-        request.headers[:] = [
-            (name, request.fields[name] if name in repeated else value)
-            for i, (name, value) in enumerate(request.headers)
+        headers[:] = [
+            (name, fields[name] if name in repeated else value)
+            for i, (name, value) in enumerate(headers)
             if name not in repeated or seen.index(name) == i
         ]
 
@@ -106,13 +118,15 @@ def _check_special_target(request: Request, target: bytes) -> None:
 
 
 def check_response(status: int, headers: Headers, fields: dict[bytes, bytes]) -> None:
-    """Refuse a response head Envoy refuses; raises CodecError. The client then gets 502."""
+    """Refuse a response head Envoy refuses; raises CodecError. The client then gets 502. Joins repeated fields."""
     if len(headers) > MAX_HEADERS_COUNT:
         raise CodecError(502, "http1.too_many_headers")
     if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise CodecError(502, "http1.invalid_transfer_encoding")
     if status == 204 and fields.get(b"content-length", b"0") != b"0":
         raise CodecError(502, "http1.content_length_not_allowed")
+    if len(fields) != len(headers):
+        _join(headers, fields, _JOINED_IN_ANSWERS)
 
 
 def head_size(request: Request) -> int:

@@ -301,6 +301,29 @@ def test_repeated_fields_of_one_value_are_joined() -> None:
     assert sent[2:5] == [b"accept: x,y", b"x-a: 1", b"x-a: 2"]
 
 
+def test_a_body_behind_the_answer_to_head_reaches_nobody() -> None:
+    plane = mesh()
+    client = plane.client()
+    client.receive(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    plane.run()
+    plane.upstream.receive(OK)
+    assert client.take().endswith(b"\r\n\r\n")
+    assert plane.upstream.closed
+
+
+def test_repeated_fields_of_an_answer_are_joined_and_204_has_no_length() -> None:
+    plane = mesh()
+    client = plane.client()
+    client.receive(GET)
+    plane.run()
+    plane.upstream.receive(
+        b"HTTP/1.1 204 No\r\nVary: a\r\nSet-Cookie: a\r\nVary: b\r\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n"
+    )
+    answer = head(client.take())
+    assert answer[1:4] == [b"vary: a,b", b"set-cookie: a", b"set-cookie: b"]
+    assert not any(line.startswith(b"content-length") for line in answer)
+
+
 def test_what_came_before_the_malformed_request_is_answered_first() -> None:
     plane = mesh()
     client = plane.client()
