@@ -97,6 +97,7 @@ class FakeSocket:
         self.capacity: int | None = None  # bytes the kernel still takes; None: all
         self.incoming: list[bytes | OSError] = []
         self.closed = False
+        self.was_reset = False
         self.write_ended = False
 
     def fileno(self) -> int:
@@ -124,6 +125,10 @@ class FakeSocket:
         self.sent += data[:taken]
         self.capacity -= taken
         return taken
+
+    def setsockopt(self, level: int, option: int, value: bytes) -> None:
+        assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)
+        self.was_reset = True
 
     def shutdown(self, how: int) -> None:
         assert how == socket.SHUT_WR
