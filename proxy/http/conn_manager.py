@@ -16,10 +16,10 @@ from collections.abc import Awaitable, Callable
 
 from proxy import clock
 from proxy.deadlines import Deadline, Deadlines
-from proxy.http import request_headers, request_id
-from proxy.http.codec import CodecError, Request, h1_encode, h1_rules
+from proxy.http import request_headers
+from proxy.http.admission import Admission
+from proxy.http.codec import CodecError, Request, h1_encode
 from proxy.http.local_reply import LocalReply
-from proxy.http.path_normalization import PathRedirect, PathRefused, normalize
 from proxy.http.request_headers import ClientFacts
 from proxy.http.settings import HcmSettings
 from proxy.http.stream import Stream
@@ -33,8 +33,6 @@ from proxy.router.route import ForwardAction, Route
 log = logging.getLogger(__name__)
 
 Terminal = Callable[[Stream, Route | None], Awaitable[None] | None]
-_NOTHING: frozenset[bytes] = frozenset()
-_EXPECT = frozenset({b"expect"})
 
 
 class Disconnected(Exception):
@@ -57,6 +55,7 @@ class HttpConnection:
     """Serves one connection. `on_closed(connection)` is called once it is over."""
 
     __slots__ = (
+        "_admission",
         "_close_deadline",
         "_closing",
         "_codec_error",
@@ -74,7 +73,6 @@ class HttpConnection:
         "_stream_deadlines",
         "_terminal",
         "_upgraded",
-        "_valid_authority",
         "client",
         "connection",
         "draining",
@@ -117,7 +115,7 @@ class HttpConnection:
         self._idle_deadline: Deadline | None = None
         self._idle_since = 0.0
         self._in_mark = self._out_mark = 0
-        self._valid_authority = b""
+        self._admission = Admission(settings, self.client, self.connection.write)
         self._upgraded = False
         self._stream_deadlines: list[Deadline] = []
         self._stream_bytes = -1
@@ -172,7 +170,9 @@ class HttpConnection:
         try:
             if self._codec_error is not None and self._is_last_open(request):
                 self.flow.throw(self._codec_error)  # once this request waits for something
-            reply = self._admit(stream, request)
+            reply = self._admission.admit(stream, request)
+            if request.upgrade:
+                self._decide_upgrade(stream)
             if reply is None:
                 stream.route = self._find_route(stream)
                 if request.upgrade and stream.upgrade is None:
@@ -190,6 +190,7 @@ class HttpConnection:
                     if pending is not None:
                         await pending
             if reply is not None:
+                self._linger = self._linger or reply.closes
                 stream.reply(reply)
             return stream.ended and not stream.closes
         except CodecError as error:
@@ -273,83 +274,13 @@ class HttpConnection:
         reply = LocalReply(status, b"stream timeout", flags.SI, "stream_idle_timeout")
         self.flow.throw(StreamTimeout(reply))
 
-    def _admit(self, stream: Stream, request: Request) -> LocalReply | None:
-        """Check and mutate the head; a reply if the request goes no further. Raises CodecError."""
-        settings, fields = self.settings, request.fields
-        if request.version != "HTTP/1.1":
-            stream.info.protocol = "HTTP/1.1"  # as Envoy logs what it refuses for its version
-            raise CodecError(426, "low_version")
-        authority = fields.get(b"host")
-        if authority is None:
-            if not request.target.startswith((b"http://", b"https://")):
-                self._linger = True
-                return LocalReply(400, details="missing_host_header")
-            authority = b""
-        if authority != self._valid_authority:  # a client mostly asks for one host
-            h1_rules.check_authority(authority)
-            self._valid_authority = authority
-        stream.authority = stream.info.authority = authority
-        if request.target[:1] != b"/":
-            refused = self._admit_special_target(stream, request)
-            if refused is not None:
-                return refused
-        if settings.suspect_path.search(stream.path):
-            refused = self._normalize_path(stream)
-            if refused is not None:
-                return refused
-        stream.info.path = stream.path
-        stream.info.original_path = fields.get(b"x-envoy-original-path")
-        if request.upgrade:
-            self._admit_upgrade(stream, request)
-        self._mutate(stream, request)
-        stream.info.request_headers = stream.headers
-        return None
-
-    def _normalize_path(self, stream: Stream) -> LocalReply | None:
-        settings = self.settings
-        try:
-            stream.path = normalize(
-                stream.path,
-                normalize_path=settings.normalize_path,
-                merge_slashes=settings.merge_slashes,
-                escaped=settings.escaped_slashes,
-            )
-        except PathRefused:
-            self._linger = True
-            return LocalReply(400, details="path_normalization_failed")
-        except PathRedirect as redirect:
-            location = ((b"location", redirect.path),)
-            return LocalReply(307, details="path_normalization_failed", headers=location)
-        return None
-
-    def _admit_special_target(self, stream: Stream, request: Request) -> LocalReply | None:
-        """`*`, authority form and absolute form."""
-        target = request.target
-        if request.method == b"CONNECT":
-            self._linger = True
+    def _decide_upgrade(self, stream: Stream) -> None:
+        """Tell the decoder what follows the head: the upgraded protocol's bytes, or plain HTTP."""
+        if stream.upgrade is None:
             self._decoder.refuse_upgrade()
-            request.upgrade = False
-            stream.info.path = b""
-            return LocalReply(404, flags=flags.NR, details="route_not_found")
-        if target == b"*":
-            return LocalReply(404, details="absolute_path_rejected")
-        rest = target.partition(b"://")[2]
-        authority, slash, path = rest.partition(b"/")
-        stream.path = slash + path if slash else b"/"
-        h1_rules.check_authority(authority)
-        stream.authority = stream.info.authority = authority
-        stream.headers[:] = [(b"host", authority), *[pair for pair in stream.headers if pair[0] != b"host"]]
-        return None
-
-    def _admit_upgrade(self, stream: Stream, request: Request) -> None:
-        """Accept a configured upgrade; what follows another one is plain HTTP."""
-        wanted = request.fields[b"upgrade"].lower()
-        if wanted in self.settings.upgrades:
+        else:
             self._decoder.accept_upgrade()
             self._upgraded = True
-            stream.upgrade = wanted
-        else:
-            self._decoder.refuse_upgrade()
 
     def _refuse_upgrade(self, stream: Stream, request: Request) -> LocalReply | None:
         """Ignore h2c, refuse others; Envoy has found the route by then, and logs it."""
@@ -360,53 +291,7 @@ class HttpConnection:
             info.route_name = route.name or None
             if isinstance(route.action, ForwardAction):
                 info.upstream_cluster = route.action.pick(self.settings.draw()).cluster
-        self._linger = True
-        return LocalReply(403, details="upgrade_failed")
-
-    def _mutate(self, stream: Stream, request: Request) -> None:
-        settings, fields, client = self.settings, request.fields, self.client
-        extra = _NOTHING
-        expects = fields.get(b"expect")
-        if expects is not None and expects.lower() == b"100-continue" and not settings.proxy_100_continue:
-            extra = _EXPECT
-            self.connection.write(h1_encode.CONTINUE)
-        edge = settings.use_remote_address
-        if b"x-forwarded-for" in fields and (settings.xff_trusted_hops or not edge):
-            hops = settings.xff_trusted_hops - edge  # an edge proxy counts itself
-            found = request_headers.forwarded_address(fields[b"x-forwarded-for"], hops)
-            if found is not None:
-                stream.info.downstream_remote_address = found
-        headers = request_headers.strip(
-            stream.headers, fields, keep_upgrade=stream.upgrade is not None, edge=edge, extra=extra
-        )
-        if edge:
-            headers = self._mutate_at_edge(headers, fields)
-        scheme = fields.get(b"x-forwarded-proto")
-        if scheme is None or (edge and not settings.xff_trusted_hops):
-            if scheme is not None:
-                headers = [pair for pair in headers if pair[0] != b"x-forwarded-proto"]
-            scheme = b"https" if client.tls else b"http"
-            headers.append((b"x-forwarded-proto", scheme))
-        stream.scheme = scheme
-        if client.xfcc is not None or b"x-forwarded-client-cert" in fields:
-            headers = request_headers.forward_client_cert(headers, fields, settings.client_cert.mode, client)
-        if settings.generate_request_id and b"x-request-id" not in fields:
-            headers.append((b"x-request-id", request_id.generate()))
-        stream.headers = headers
-
-    def _mutate_at_edge(
-        self, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
-    ) -> list[tuple[bytes, bytes]]:
-        """A gateway trusts nothing the client says of itself (use_remote_address)."""
-        settings, address = self.settings, self.client.address
-        if not settings.skip_xff_append:
-            headers = request_headers.append_forwarded_for(headers, fields, address)
-        headers = [pair for pair in headers if pair[0] != b"x-envoy-external-address"]
-        headers.append((b"x-envoy-external-address", address))
-        if b"x-request-id" in fields and not settings.preserve_external_request_id:
-            headers = [pair for pair in headers if pair[0] != b"x-request-id"]
-            headers.append((b"x-request-id", request_id.generate()))
-        return headers
+        return LocalReply(403, details="upgrade_failed", closes=True)
 
     def _find_route(self, stream: Stream) -> Route | None:
         settings = self.settings

@@ -17,13 +17,17 @@ _GRPC_SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 @dataclass(frozen=True, slots=True)
 class LocalReply:
-    """What a filter or the connection manager answers. `flags` are response flag bits, `details` the code details."""
+    """What a filter or the connection manager answers. `flags` are response flag bits, `details` the code details.
+
+    `closes`: the connection ends with it.
+    """
 
     status: int
     body: bytes = b""
     flags: int = 0
     details: str = ""
     headers: Sequence[Pair] = ()
+    closes: bool = False
 
 
 def is_grpc(content_type: bytes | None) -> bool:

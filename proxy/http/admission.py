@@ -1,0 +1,144 @@
+"""Which requests go further, and with which headers: the checks and mutations every request's head passes first.
+
+Decides from the head, the settings and what the connection says of its client; it finds no route and knows no decoder.
+Invariant: a head that was admitted has its authority, path and scheme settled, and says nothing of a client that this
+hop does not vouch for or pass on knowingly.
+Reference: Envoy source/common/http/conn_manager_utility.cc (`mutateRequestHeaders`, `maybeNormalizePath`), and
+`ActiveStream::decodeHeaders`; reference §8.1, §8.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy.http import request_headers, request_id
+from proxy.http.codec import CodecError, Request, h1_encode, h1_rules
+from proxy.http.local_reply import LocalReply
+from proxy.http.path_normalization import PathRedirect, PathRefused, normalize
+from proxy.http.request_headers import ClientFacts
+from proxy.http.settings import HcmSettings
+from proxy.http.stream import Stream
+from proxy.observability import response_flags as flags
+
+_NOTHING: frozenset[bytes] = frozenset()
+_EXPECT = frozenset({b"expect"})
+
+
+class Admission:
+    """The admission of one connection's requests. `write` sends an interim response."""
+
+    __slots__ = ("_client", "_settings", "_valid_authority", "_write")
+
+    def __init__(self, settings: HcmSettings, client: ClientFacts, write: Callable[[bytes], None]) -> None:
+        self._settings = settings
+        self._client = client
+        self._write = write
+        self._valid_authority = b""
+
+    def admit(self, stream: Stream, request: Request) -> LocalReply | None:
+        """Check and mutate the head; a reply if the request goes no further. Raises CodecError."""
+        settings, fields = self._settings, request.fields
+        if request.version != "HTTP/1.1":
+            stream.info.protocol = "HTTP/1.1"  # as Envoy logs what it refuses for its version
+            raise CodecError(426, "low_version")
+        authority = fields.get(b"host")
+        if authority is None:
+            if not request.target.startswith((b"http://", b"https://")):
+                return LocalReply(400, details="missing_host_header", closes=True)
+            authority = b""
+        if authority != self._valid_authority:  # a client mostly asks for one host
+            h1_rules.check_authority(authority)
+            self._valid_authority = authority
+        stream.authority = stream.info.authority = authority
+        if request.target[:1] != b"/":
+            refused = self._admit_special_target(stream, request)
+            if refused is not None:
+                return refused
+        if settings.suspect_path.search(stream.path):
+            refused = self._normalize_path(stream)
+            if refused is not None:
+                return refused
+        stream.info.path = stream.path
+        stream.info.original_path = fields.get(b"x-envoy-original-path")
+        if request.upgrade and fields[b"upgrade"].lower() in settings.upgrades:
+            stream.upgrade = fields[b"upgrade"].lower()
+        self._mutate(stream, request)
+        stream.info.request_headers = stream.headers
+        return None
+
+    def _normalize_path(self, stream: Stream) -> LocalReply | None:
+        settings = self._settings
+        try:
+            stream.path = normalize(
+                stream.path,
+                normalize_path=settings.normalize_path,
+                merge_slashes=settings.merge_slashes,
+                escaped=settings.escaped_slashes,
+            )
+        except PathRefused:
+            return LocalReply(400, details="path_normalization_failed", closes=True)
+        except PathRedirect as redirect:
+            location = ((b"location", redirect.path),)
+            return LocalReply(307, details="path_normalization_failed", headers=location)
+        return None
+
+    def _admit_special_target(self, stream: Stream, request: Request) -> LocalReply | None:
+        """`*`, authority form and absolute form."""
+        target = request.target
+        if request.method == b"CONNECT":
+            stream.info.path = b""
+            return LocalReply(404, flags=flags.NR, details="route_not_found", closes=True)
+        if target == b"*":
+            return LocalReply(404, details="absolute_path_rejected")
+        rest = target.partition(b"://")[2]
+        authority, slash, path = rest.partition(b"/")
+        stream.path = slash + path if slash else b"/"
+        h1_rules.check_authority(authority)
+        stream.authority = stream.info.authority = authority
+        stream.headers[:] = [(b"host", authority), *[pair for pair in stream.headers if pair[0] != b"host"]]
+        return None
+
+    def _mutate(self, stream: Stream, request: Request) -> None:
+        settings, fields, client = self._settings, request.fields, self._client
+        extra = _NOTHING
+        expects = fields.get(b"expect")
+        if expects is not None and expects.lower() == b"100-continue" and not settings.proxy_100_continue:
+            extra = _EXPECT
+            self._write(h1_encode.CONTINUE)
+        edge = settings.use_remote_address
+        if b"x-forwarded-for" in fields and (settings.xff_trusted_hops or not edge):
+            hops = settings.xff_trusted_hops - edge  # an edge proxy counts itself
+            found = request_headers.forwarded_address(fields[b"x-forwarded-for"], hops)
+            if found is not None:
+                stream.info.downstream_remote_address = found
+        headers = request_headers.strip(
+            stream.headers, fields, keep_upgrade=stream.upgrade is not None, edge=edge, extra=extra
+        )
+        if edge:
+            headers = self._mutate_at_edge(headers, fields)
+        scheme = fields.get(b"x-forwarded-proto")
+        if scheme is None or (edge and not settings.xff_trusted_hops):
+            if scheme is not None:
+                headers = [pair for pair in headers if pair[0] != b"x-forwarded-proto"]
+            scheme = b"https" if client.tls else b"http"
+            headers.append((b"x-forwarded-proto", scheme))
+        stream.scheme = scheme
+        if client.xfcc is not None or b"x-forwarded-client-cert" in fields:
+            headers = request_headers.forward_client_cert(headers, fields, settings.client_cert.mode, client)
+        if settings.generate_request_id and b"x-request-id" not in fields:
+            headers.append((b"x-request-id", request_id.generate()))
+        stream.headers = headers
+
+    def _mutate_at_edge(
+        self, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
+    ) -> list[tuple[bytes, bytes]]:
+        """A gateway trusts nothing the client says of itself (use_remote_address)."""
+        settings, address = self._settings, self._client.address
+        if not settings.skip_xff_append:
+            headers = request_headers.append_forwarded_for(headers, fields, address)
+        headers = [pair for pair in headers if pair[0] != b"x-envoy-external-address"]
+        headers.append((b"x-envoy-external-address", address))
+        if b"x-request-id" in fields and not settings.preserve_external_request_id:
+            headers = [pair for pair in headers if pair[0] != b"x-request-id"]
+            headers.append((b"x-request-id", request_id.generate()))
+        return headers
