@@ -284,13 +284,14 @@ class HttpConnection:
 
     def _refuse_upgrade(self, stream: Stream, request: Request) -> LocalReply | None:
         """Ignore h2c, refuse others; Envoy has found the route by then, and logs it."""
+        info, route = stream.info, stream.route
         if request.fields[b"upgrade"].lower() == b"h2c":
             return None
-        info, route = stream.info, stream.route
-        if route is not None:
-            info.route_name = route.name or None
-            if isinstance(route.action, ForwardAction):
-                info.upstream_cluster = route.action.pick(self.settings.draw()).cluster
+        if route is None:
+            return LocalReply(404, flags=flags.NR, details="route_not_found", closes=True)
+        info.route_name = route.name or None
+        if isinstance(route.action, ForwardAction):
+            info.upstream_cluster = route.action.pick(self.settings.draw()).cluster
         return LocalReply(403, details="upgrade_failed", closes=True)
 
     def _find_route(self, stream: Stream) -> Route | None:

@@ -14,10 +14,10 @@ from typing import Any
 
 from proxy.deadlines import Deadline, Deadlines
 from proxy.observability import response_flags as flags
+from proxy.router.request_mutation import finalize, headers_of_attempt
 from proxy.router.retry import DEFAULT_BUFFER_LIMIT
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
 from proxy.router.stream import DownstreamStream, Headers, Pause
-from proxy.router.timeouts import NO_TIMEOUTS
 from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.failure import UpstreamReset
@@ -88,7 +88,6 @@ class _Forwarding:
         "_attempt",
         "_cluster",
         "_deadline",
-        "_headers",
         "_kept",
         "_kept_size",
         "_replayable",
@@ -129,10 +128,10 @@ class _Forwarding:
         self._uploaded = False  # the whole request was received
         self._uploaded_at = 0.0
         self._started = 0.0
-        self._headers: Headers = stream.headers
 
     async def run(self) -> None:
-        self._prepare_request()
+        self._started = self._world.now()
+        finalize(self._stream, self._action, self._target)
         try:
             while True:
                 try:
@@ -153,54 +152,6 @@ class _Forwarding:
                 attempt.abandon()
             if self._deadline is not None or self._try_deadline is not None:
                 self._disarm()
-
-    # The request, as every attempt sends it.
-
-    def _prepare_request(self) -> None:
-        stream, action, target = self._stream, self._action, self._target
-        headers = self._headers
-        self._started = self._world.now()
-        if action.rewrite_path is not None:
-            stream.info.original_path = stream.path
-            self._set(b"x-envoy-original-path", stream.path)
-            stream.path = action.rewrite_path(stream.path)
-        host = target.host_rewrite or action.host_rewrite
-        if host is not None:
-            self._rewrite_host(host)
-        for ops in target.request_ops:
-            ops.apply(headers, stream.info)
-
-    def _rewrite_host(self, host: bytes) -> None:
-        headers, stream = self._headers, self._stream
-        if self._action.append_forwarded_host:
-            before = [value for name, value in headers if name == b"x-forwarded-host"]
-            self._set(b"x-forwarded-host", b",".join([*before, stream.authority]))
-        self._set(b"x-envoy-original-host", stream.authority)
-        stream.authority = stream.info.authority = host
-        headers[:] = [(b"host", host) if pair[0] == b"host" else pair for pair in headers]
-
-    def _set(self, name: bytes, value: bytes) -> None:
-        headers = self._headers
-        if name in self._stream.fields:
-            headers[:] = [pair for pair in headers if pair[0] != name]
-        headers.append((name, value))
-
-    def _attempt_headers(self) -> Headers:
-        """The request's headers with what differs from try to try."""
-        action = self._action
-        extra: Headers = []
-        if action.timeouts is not NO_TIMEOUTS:
-            # Only a retry has lost some of the time.
-            elapsed = self._world.now() - self._started if self._retried else 0.0
-            expected = action.timeouts.expected_ms(elapsed)
-            if expected is not None:
-                extra.append((b"x-envoy-expected-rq-timeout-ms", expected))
-        headers = self._headers
-        if action.attempt_count:
-            if b"x-envoy-attempt-count" in self._stream.fields:
-                headers = [pair for pair in headers if pair[0] != b"x-envoy-attempt-count"]
-            extra.append((b"x-envoy-attempt-count", str(self._retried + 1).encode()))
-        return headers + extra if extra else headers
 
     # One attempt.
 
@@ -276,7 +227,10 @@ class _Forwarding:
             self._keep(chunks)
         if self._kept:
             chunks = list(self._kept) if self._replayable else chunks
-        connection.send_request(stream, self._attempt_headers(), chunks, complete)
+        # Only a retry has lost some of the time.
+        elapsed = self._world.now() - self._started if self._retried else 0.0
+        headers = headers_of_attempt(stream, self._action, self._retried, elapsed)
+        connection.send_request(stream, headers, chunks, complete)
         attempt.request_sent = True
         if complete:
             self._on_uploaded()

@@ -16,6 +16,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # RFC 3986 authority as Envoy's HeaderUtility::authorityIsValid accepts it.
 _AUTHORITY = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]*\Z")
 
+_HOST_AND_PORT = re.compile(rb"[^/?#]+:[0-9]{1,5}\Z")  # the only target CONNECT takes (RFC 9112 §3.2.3)
 # Envoy keeps one value for each of these, joining repetitions by commas (its inline headers, envoy/http/header_map.h and the
 # extensions that register more).
 _JOINED = frozenset(
@@ -60,7 +61,7 @@ def bad_target(data: bytes) -> CodecError:
 def check_request(request: Request) -> None:
     """Check the head against what Envoy accepts, note how its body is framed and index its fields; raises CodecError."""
     target, headers = request.target, request.headers
-    if target[:1] != b"/":
+    if target[:1] != b"/" or request.method == b"CONNECT":
         _check_special_target(request, target)
     elif not target.isascii():
         raise CodecError(400, "http1.codec_error")
@@ -106,9 +107,13 @@ def _join(headers: Headers, fields: dict[bytes, bytes], names: frozenset[bytes])
 
 def _check_special_target(request: Request, target: bytes) -> None:
     method = request.method
-    if target == b"*" and method != b"OPTIONS":
-        raise CodecError(400, "http1.invalid_url")
-    if target == b"*" or method == b"CONNECT":
+    if method == b"CONNECT":
+        if not _HOST_AND_PORT.match(target):
+            raise CodecError(400, "http1.invalid_url")
+        return
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise CodecError(400, "http1.invalid_url")
         return
     scheme, absolute, _ = target.partition(b"://")
     if not absolute:

@@ -235,6 +235,9 @@ def test_an_upgrade_that_is_not_configured_is_refused() -> None:
         (b"GET /a\x01b HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request", "http1.invalid_characters"),
         (b"GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request", "path_normalization_failed"),
         (b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", b"404 Not Found", "route_not_found"),
+        (b"CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request", "http1.invalid_url"),
+        (b"CONNECT a HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request", "http1.invalid_url"),
+        (b"CONNECT http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n", b"400 Bad Request", "http1.invalid_url"),
     ],
 )  # fmt: skip
 def test_malformed_requests_reach_no_app_and_end_the_connection(

@@ -1,0 +1,57 @@
+"""What a route does to a request before it goes upstream: path and host rewrites, header operations, what attempts add.
+
+Pure functions over the stream's own headers; they know no host and no connection. Invariant: what a rewrite replaced is kept
+in a header of its own, which no client can forge.
+Reference: Envoy source/common/router/config_impl.cc `finalizeRequestHeaders`, source/common/router/router.cc; reference §5.5.
+"""
+
+from __future__ import annotations
+
+from proxy.router.route import ClusterTarget, ForwardAction
+from proxy.router.stream import DownstreamStream, Headers
+from proxy.router.timeouts import NO_TIMEOUTS
+
+
+def finalize(stream: DownstreamStream, action: ForwardAction, target: ClusterTarget) -> None:
+    """The request as every attempt sends it."""
+    if action.rewrite_path is not None:
+        stream.info.original_path = stream.path
+        _set(stream, b"x-envoy-original-path", stream.path)
+        stream.path = action.rewrite_path(stream.path)
+    host = target.host_rewrite or action.host_rewrite
+    if host is not None:
+        _rewrite_host(stream, host, append_forwarded_host=action.append_forwarded_host)
+    for ops in target.request_ops:
+        ops.apply(stream.headers, stream.info)
+
+
+def _rewrite_host(stream: DownstreamStream, host: bytes, *, append_forwarded_host: bool) -> None:
+    if append_forwarded_host:
+        before = [value for name, value in stream.headers if name == b"x-forwarded-host"]
+        _set(stream, b"x-forwarded-host", b",".join([*before, stream.authority]))
+    _set(stream, b"x-envoy-original-host", stream.authority)
+    stream.authority = stream.info.authority = host
+    stream.headers[:] = [(b"host", host) if pair[0] == b"host" else pair for pair in stream.headers]
+
+
+def _set(stream: DownstreamStream, name: bytes, value: bytes) -> None:
+    if name in stream.fields:
+        stream.headers[:] = [pair for pair in stream.headers if pair[0] != name]
+    stream.headers.append((name, value))
+
+
+def headers_of_attempt(
+    stream: DownstreamStream, action: ForwardAction, retried: int, elapsed: float
+) -> Headers:
+    """The finalized headers with what differs from try to try; `elapsed` s were lost to earlier ones."""
+    extra: Headers = []
+    if action.timeouts is not NO_TIMEOUTS:
+        expected = action.timeouts.expected_ms(elapsed)
+        if expected is not None:
+            extra.append((b"x-envoy-expected-rq-timeout-ms", expected))
+    headers = stream.headers
+    if action.attempt_count:
+        if b"x-envoy-attempt-count" in stream.fields:
+            headers = [pair for pair in headers if pair[0] != b"x-envoy-attempt-count"]
+        extra.append((b"x-envoy-attempt-count", str(retried + 1).encode()))
+    return headers + extra if extra else headers
