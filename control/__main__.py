@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import asyncio.sslproto
 import logging
 import signal
 import socket
@@ -14,6 +15,8 @@ from pathlib import Path
 from control.mesh_config import BadMeshConfig, load_mesh_config
 from control.resources.istio_types import parse_duration
 from control.server import ControlPlane, Options, Ports
+
+TLS_RECORD = 16 * 1024  # bytes; no record holds more, so a larger buffer reads no more at once
 
 
 def _ttl(text: str) -> timedelta:
@@ -77,8 +80,14 @@ async def serve(options: Options) -> None:
         await control_plane.stop()
 
 
+def bound_tls_buffers() -> None:
+    """Room for one TLS record per connection instead of 256 KiB: an Envoy holds a poll, so a connection, per cluster."""
+    asyncio.sslproto.SSLProtocol.max_size = TLS_RECORD
+
+
 def main() -> int:
     arguments = _parser().parse_args()
+    bound_tls_buffers()
     logging.basicConfig(
         level=logging.DEBUG if arguments.verbose else logging.INFO,
         format="%(asctime)s\t%(levelname)s\t%(name)s\t%(message)s",

@@ -23,6 +23,7 @@ from control.compile.protobuf import CLUSTER, ROUTE
 
 ROOT = Path(__file__).parents[3]
 MOST_RESIDENT = 110 * 1024  # KiB
+MOST_PER_CONNECTION = 150  # KiB
 NODE = {
     "id": "sidecar~10.1.1.1~web-1.default~default.svc.cluster.local",
     "user_agent_name": "glassmesh",
@@ -59,6 +60,11 @@ class Running:
         self.ports: dict[str, int] = {}
         self.session: aiohttp.ClientSession | None = None
         self.token = ""
+
+    def resident(self) -> int:
+        """Its memory now, KiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
 
     async def ready(self) -> Running:
         ports = self.state / "control/ports.json"
@@ -224,9 +230,19 @@ async def test_debug_pages_metrics_and_memory(plane: Running) -> None:
     _, metrics = await plane.call("GET", "/metrics", port="monitoring")
     assert 'pilot_xds_pushes{type="ads"} ' in metrics
     assert 'pilot_xds{version="' in metrics
-    status = Path(f"/proc/{plane.process.pid}/status").read_text()  # type: ignore[assignment]
-    resident = next(int(line.split()[1]) for line in str(status).splitlines() if line.startswith("VmRSS"))
-    assert resident < MOST_RESIDENT
+    assert plane.resident() < MOST_RESIDENT
+
+
+async def test_a_connection_costs_little(plane: Running) -> None:
+    """An Envoy holds a poll per cluster and type, each on a connection of its own."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    before = plane.resident()
+    opened = [await asyncio.open_connection("127.0.0.1", plane.ports["tls"], ssl=tls) for _ in range(50)]
+    assert (plane.resident() - before) / len(opened) < MOST_PER_CONNECTION
+    for _, writer in opened:
+        writer.close()
+    await asyncio.gather(*(writer.wait_closed() for _, writer in opened))
 
 
 async def test_a_refused_push_is_told(plane: Running) -> None:
