@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from control.resources.kind import Kind, Object
 from control.store.history import Change, History
@@ -38,7 +38,7 @@ class SqliteStore:
         self,
         path: Path | None,
         *,
-        history: int = 4096,
+        history: int = 1024,
         bookmark_seconds: float = 30.0,
         now: Callable[[], str] = utc_now,
     ) -> None:
@@ -141,11 +141,16 @@ class SqliteStore:
             _check_current(kind, old_meta, meta.get("resourceVersion"), meta.get("uid"))
             for name in ("uid", "creationTimestamp", "generation", "resourceVersion"):
                 meta[name] = old_meta[name]
-            new = {**obj, "metadata": meta}
+            kept = {name: _sharing(part, old.get(name)) for name, part in obj.items() if name != "metadata"}
+            # `_commit` changes metadata, so only what is in it may be shared.
+            new = {
+                **kept,
+                "metadata": {name: _sharing(part, old_meta.get(name)) for name, part in meta.items()},
+            }
             if new == old:
                 return old
             if _desired_state(new) != _desired_state(old):
-                meta["generation"] = old_meta["generation"] + 1
+                new["metadata"]["generation"] = old_meta["generation"] + 1
             return await self._commit(kind, "MODIFIED", new, old)
 
     async def _delete(self, kind: Kind, namespace: str | None, name: str, version: str | None) -> Object:
@@ -193,6 +198,17 @@ class SqliteStore:
 
 def _key(obj: Object) -> tuple[str, str]:
     return obj["metadata"].get("namespace") or "", obj["metadata"]["name"]
+
+
+def _sharing(new: Any, old: Any) -> Any:
+    """`new`, where each part that `old` has as well is that very part: the history then holds it once, not per version."""
+    if new == old:
+        return old
+    if isinstance(new, dict) and isinstance(old, dict):
+        return {name: _sharing(part, old.get(name)) for name, part in new.items()}
+    if isinstance(new, list) and isinstance(old, list):
+        return [*map(_sharing, new, old), *new[len(old) :]]
+    return new
 
 
 def _desired_state(obj: Object) -> Object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,22 @@ async def test_update_that_changes_nothing_writes_nothing(store: SqliteStore) ->
     before = store.version
     assert await store.update(CONFIG, obj("a", data={"k": "v"})) is made
     assert store.version == before
+
+
+async def test_what_an_update_leaves_alone_is_held_once(store: SqliteStore) -> None:
+    """A Pod's status changes a dozen times in its life; the history must not hold a dozen of its spec."""
+    parts: dict[str, Any] = {"spec": {"containers": [{"args": ["a"]}, {"args": ["b"]}]}, "status": {"n": 1}}
+    first = await store.create(CONFIG, obj("a", **copy.deepcopy(parts)))
+    parts["status"]["n"] = 2
+    reported = await store.update(CONFIG, obj("a", **copy.deepcopy(parts)))
+    assert reported["spec"] is first["spec"]
+    assert reported["metadata"] is not first["metadata"]
+    parts["spec"]["containers"][1]["args"] = ["b", "c"]
+    changed = await store.update(CONFIG, obj("a", **copy.deepcopy(parts)))
+    assert changed["spec"] == parts["spec"]
+    assert changed["spec"]["containers"][0] is first["spec"]["containers"][0]
+    assert first["spec"]["containers"][1] == {"args": ["b"]}
+    assert [o["metadata"]["generation"] for o in (first, reported, changed)] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("stale", [{"resourceVersion": "1"}, {"uid": "someone else's"}])
