@@ -23,6 +23,7 @@ from proxy.http.local_reply import LocalReply
 from proxy.http.request_headers import ClientFacts
 from proxy.http.settings import HcmSettings
 from proxy.http.stream import Stream
+from proxy.http.stream_timers import StreamTimeout, StreamTimers
 from proxy.net.connection import Connection
 from proxy.net.downstream import DownstreamFacts
 from proxy.net.flow import Flow, pause
@@ -39,16 +40,7 @@ class Disconnected(Exception):
     """The client is gone."""
 
 
-class StreamTimeout(Exception):
-    """The request took too long on the client's side or stood still; `reply` says so."""
-
-    def __init__(self, reply: LocalReply) -> None:
-        super().__init__(reply.details)
-        self.reply = reply
-
-
 _HEADERS_LATE = LocalReply(408, b"request header timeout", details="request_header_timeout")
-_REQUEST_LATE = LocalReply(408, b"request timeout", details="request_overall_timeout")
 
 
 class HttpConnection:
@@ -69,9 +61,8 @@ class HttpConnection:
         "_on_closed",
         "_out_mark",
         "_stream",
-        "_stream_bytes",
-        "_stream_deadlines",
         "_terminal",
+        "_timers",
         "_upgraded",
         "client",
         "connection",
@@ -117,8 +108,8 @@ class HttpConnection:
         self._in_mark = self._out_mark = 0
         self._admission = Admission(settings, self.client, self.connection.write)
         self._upgraded = False
-        self._stream_deadlines: list[Deadline] = []
-        self._stream_bytes = -1
+        timers = StreamTimers(settings, deadlines, self.connection, self.flow)
+        self._timers = timers if settings.times_streams else None
         self._headers_deadline: Deadline | None = None
 
     def _client_facts(self) -> ClientFacts:
@@ -243,36 +234,9 @@ class HttpConnection:
             info.downstream_peer_uri_san = facts.peer.uri_san
             info.downstream_local_uri_san = facts.local_uri_san
         self._stream = stream = Stream(self, request, info)
-        if self.settings.times_streams:
-            self._arm_stream_deadlines(request)
+        if self._timers is not None:
+            self._timers.begin(stream)
         return stream
-
-    def _arm_stream_deadlines(self, request: Request) -> None:
-        settings, after = self.settings, self._deadlines.after
-        if settings.request_timeout and not request.complete:
-            self._stream_deadlines.append(after(settings.request_timeout, self._check_request_complete))
-        if settings.stream_idle_timeout:
-            self._stream_bytes = -1
-            self._stream_deadlines.append(after(settings.stream_idle_timeout, self._check_stream_idle))
-
-    def _check_request_complete(self) -> None:
-        if self._stream is not None and not self._stream.body.complete:
-            self.flow.throw(StreamTimeout(_REQUEST_LATE))
-
-    def _check_stream_idle(self) -> None:
-        """Looks once per period whether bytes have moved, so an idle stream ends after one to two periods at most."""
-        stream, connection = self._stream, self.connection
-        if stream is None:
-            return
-        moved = connection.bytes_in + connection.bytes_out - connection.unsent
-        if moved != self._stream_bytes:
-            self._stream_bytes = moved
-            after = self._deadlines.after(self.settings.stream_idle_timeout, self._check_stream_idle)
-            self._stream_deadlines.append(after)
-            return
-        status = 504 if stream.body.complete else 408
-        reply = LocalReply(status, b"stream timeout", flags.SI, "stream_idle_timeout")
-        self.flow.throw(StreamTimeout(reply))
 
     def _decide_upgrade(self, stream: Stream) -> None:
         """Tell the decoder what follows the head: the upgraded protocol's bytes, or plain HTTP."""
@@ -323,10 +287,8 @@ class HttpConnection:
 
     def _complete(self, stream: Stream) -> None:
         self._stream = None
-        if self._stream_deadlines:
-            for deadline in self._stream_deadlines:
-                self._deadlines.disarm(deadline)
-            self._stream_deadlines.clear()
+        if self._timers is not None:
+            self._timers.end()
         settings, info, connection = self.settings, stream.info, self.connection
         info.end = self._idle_since = self.now()
         info.wire_bytes_received = connection.bytes_in - self._in_mark
