@@ -97,13 +97,17 @@ class Client:
         try:
             connection.request(method, f"{path}?{urlencode(query)}" if query else path, data, headers)
             answer = connection.getresponse()
-        except OSError as exc:
+        except (OSError, http.client.HTTPException) as exc:
             connection.close()
-            message = f"the API at {self._access.server} does not answer: {exc}. Is the mesh up? See `glassmesh status`."
-            raise click.ClickException(message) from exc
+            raise self._silent(exc) from exc
         for warning in answer.headers.get_all("Warning") or ():
             click.secho(f"Warning: {_unquoted(warning)}", err=True, fg="yellow")
         return connection, answer
+
+    def _silent(self, exc: Exception) -> click.ClickException:
+        return click.ClickException(
+            f"the API at {self._access.server} does not answer: {exc}. Is the mesh up? See `glassmesh status`."
+        )
 
     def request(
         self,
@@ -119,6 +123,8 @@ class Client:
         connection, answer = self._send(method, path, query or {}, body, accept, content_type)
         try:
             document = json.loads(answer.read() or b"{}")
+        except (OSError, http.client.HTTPException) as exc:
+            raise self._silent(exc) from exc
         finally:
             connection.close()
         if answer.status >= 400:
@@ -138,6 +144,8 @@ class Client:
                 raise ApiFailure(json.loads(answer.read()))
             for line in answer:
                 yield json.loads(line)
+        except (OSError, http.client.HTTPException) as exc:
+            raise self._silent(exc) from exc
         finally:
             connection.close()
 

@@ -36,7 +36,7 @@ def command(
     try:
         for resource, names in select(client, what):
             if names:
-                found += [(resource, client.get(resource.path(within, name))) for name in names]
+                found += [(resource, obj) for name in names for obj in _named(client, resource, within, name)]
             else:
                 listed = client.get(resource.path(within), query)
                 kind = {"apiVersion": listed["apiVersion"], "kind": resource.kind}
@@ -50,6 +50,21 @@ def command(
         raise SystemExit(1) from exc
     if not found:
         click.echo("No resources found" + (f" in {within} namespace." if within else ""), err=True)
+
+
+def _named(client: Client, resource: Resource, namespace: str | None, name: str) -> list[Object]:
+    """The object of that name; where there is none, as with kubectl, all whose names begin so. Raises ApiFailure."""
+    try:
+        return [client.get(resource.path(namespace, name))]
+    except ApiFailure as exc:
+        if exc.reason != "NotFound":
+            raise
+        listed = client.get(resource.path(namespace))
+        kind = {"apiVersion": listed["apiVersion"], "kind": resource.kind}
+        found = [{**kind, **item} for item in listed["items"] if item["metadata"]["name"].startswith(name)]
+        if not found:
+            raise
+        return found
 
 
 def described(obj: Object) -> list[str]:
@@ -81,7 +96,7 @@ def _title(key: str) -> str:
         return "UID"
     if not re.fullmatch(r"[A-Za-z0-9]+", key):
         return key
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", key)
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z](?!s\b)[a-z])", " ", key)
     return words[0].upper() + words[1:]
 
 

@@ -32,7 +32,9 @@ def _files(path: str) -> Iterator[tuple[str, str]]:
     for file in found:
         try:
             yield str(file), file.read_text()
-        except (OSError, UnicodeDecodeError) as exc:
+        except OSError as exc:
+            raise BadManifest(f"{file}: {exc.strerror}") from exc
+        except UnicodeDecodeError as exc:
             raise BadManifest(f"{file}: {exc}") from exc
 
 

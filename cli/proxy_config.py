@@ -34,7 +34,11 @@ def _aliases(word: str) -> str:
 
 
 @click.command(name="proxy-config")
-@click.argument("kind", type=click.Choice([*_KINDS, "secrets", "all", *(k[:-1] for k in _KINDS), "secret"]))
+@click.argument(
+    "kind",
+    metavar="KIND",
+    type=click.Choice([*_KINDS, "secrets", "all", *(k[:-1] for k in _KINDS), "secret"]),
+)
 @click.argument("workload")
 @click.option("-o", "--output", type=click.Choice(["short", "json"]), default="short", show_default=True)
 @click.option("-n", "--namespace", help="Namespace of WORKLOAD; default: that of the kubeconfig.")
@@ -43,7 +47,10 @@ def _aliases(word: str) -> str:
 def command(
     kind: str, workload: str, output: str, namespace: str | None, live: bool, kubeconfig: Path
 ) -> None:
-    """Print KIND of the configuration of WORKLOAD: a pod or Deployment, as NAME, NAME.NAMESPACE or NAMESPACE/NAME."""
+    """Print KIND of the configuration of WORKLOAD: a pod or Deployment, as NAME, NAME.NAMESPACE or NAMESPACE/NAME.
+
+    KIND is listeners, routes, clusters, endpoints, secrets or all.
+    """
     kind = kind if kind == "all" else _aliases(kind)
     access = load(kubeconfig)
     pod, where = _named(workload, namespace or access.namespace)
