@@ -6,9 +6,11 @@ Reference: Envoy's response flags and local replies; Istio's PeerAuthentication 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -305,6 +307,45 @@ def test_a_malformed_request_is_answered_by_the_sidecar(guarded: Mesh, case: str
     assert answer.startswith(f"HTTP/1.1 {status} ")
     assert "\r\nconnection: close\r\n" in answer.lower()
     assert guarded.glassmesh("logs", "guarded/echo", "-c", "echo") == before
+
+
+def at_gateway(mesh: Mesh, data: bytes) -> str:
+    """What the gateway answers to bytes from the host."""
+    with socket.create_connection(("127.0.0.1", mesh.gateway_port), 5) as connection:
+        connection.sendall(data)
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode("latin-1")
+
+
+def test_malformed_and_unknown_at_the_gateway(guarded: Mesh) -> None:
+    server = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["echo.test"]}
+    guarded.apply(
+        istio("Gateway", "edge", {"selector": {"istio": "ingressgateway"}, "servers": [server]}),
+        istio(
+            "VirtualService",
+            "edge",
+            {
+                "hosts": ["echo.test"],
+                "gateways": ["edge"],
+                "http": [{"route": [{"destination": {"host": "echo"}}]}],
+            },
+        ),
+    )
+    guarded.ready("istio-ingressgateway", 1, "istio-system")
+    ask = functools.partial(at_gateway, guarded)
+    try:
+        guarded.wait(lambda: ask(get("echo.test")).startswith("HTTP/1.1 200 "), "the route")
+        for case, (data, status) in MALFORMED.items():
+            answer = ask(data)
+            assert answer.startswith(f"HTTP/1.1 {status} "), case
+            assert "\r\nserver: istio-envoy\r\n" in answer, case
+        answer = ask(get("elsewhere.test", "/unknown"))
+        assert answer.startswith("HTTP/1.1 404 Not Found\r\n")
+        assert answer.endswith("\r\n\r\n")
+        line = logged(guarded, "istio-system/istio-ingressgateway", "/unknown")
+        assert '"GET /unknown HTTP/1.1" 404 NR route_not_found' in line
+    finally:
+        guarded.delete(f"{ISTIO}/virtualservices/edge")
+        guarded.delete(f"{ISTIO}/gateways/edge")
 
 
 # Destinations that are dead, unknown or empty.
