@@ -59,7 +59,8 @@ class Admission:
             if refused is not None:
                 return refused
         stream.info.path = stream.path
-        stream.info.original_path = fields.get(b"x-envoy-original-path")
+        if not settings.use_remote_address:
+            stream.info.original_path = fields.get(b"x-envoy-original-path")
         if request.upgrade and fields[b"upgrade"].lower() in settings.upgrades:
             stream.upgrade = fields[b"upgrade"].lower()
         self._mutate(stream, request)
@@ -105,17 +106,18 @@ class Admission:
         if expects is not None and expects.lower() == b"100-continue" and not settings.proxy_100_continue:
             extra = _EXPECT
             self._write(h1_encode.CONTINUE)
-        edge = settings.use_remote_address
+        edge, address = settings.use_remote_address, client.address
         if b"x-forwarded-for" in fields and (settings.xff_trusted_hops or not edge):
             hops = settings.xff_trusted_hops - edge  # an edge proxy counts itself
             found = request_headers.forwarded_address(fields[b"x-forwarded-for"], hops)
             if found is not None:
-                stream.info.downstream_remote_address = found
+                address = found.encode()
+                stream.info.downstream_remote_address = f"[{found}]:0" if ":" in found else f"{found}:0"
         headers = request_headers.strip(
             stream.headers, fields, keep_upgrade=stream.upgrade is not None, edge=edge, extra=extra
         )
         if edge:
-            headers = self._mutate_at_edge(headers, fields)
+            headers = self._mutate_at_edge(headers, fields, address)
         scheme = fields.get(b"x-forwarded-proto")
         if scheme is None or (edge and not settings.xff_trusted_hops):
             if scheme is not None:
@@ -130,14 +132,14 @@ class Admission:
         stream.headers = headers
 
     def _mutate_at_edge(
-        self, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
+        self, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes], external: bytes
     ) -> list[tuple[bytes, bytes]]:
-        """A gateway trusts nothing the client says of itself (use_remote_address)."""
-        settings, address = self._settings, self._client.address
+        """A gateway trusts nothing the client says of itself (use_remote_address); `external` is the client's address."""
+        settings = self._settings
         if not settings.skip_xff_append:
-            headers = request_headers.append_forwarded_for(headers, fields, address)
+            headers = request_headers.append_forwarded_for(headers, fields, self._client.address)
         headers = [pair for pair in headers if pair[0] != b"x-envoy-external-address"]
-        headers.append((b"x-envoy-external-address", address))
+        headers.append((b"x-envoy-external-address", external))
         if b"x-request-id" in fields and not settings.preserve_external_request_id:
             headers = [pair for pair in headers if pair[0] != b"x-request-id"]
             headers.append((b"x-request-id", request_id.generate()))

@@ -42,6 +42,8 @@ _EDGE = frozenset(
         b"x-envoy-decorator-operation",
         b"x-envoy-downstream-service-cluster",
         b"x-envoy-downstream-service-node",
+        b"x-envoy-original-host",
+        b"x-envoy-original-path",
     }
 )
 _REMOVED = _HOP_BY_HOP | _OVERRIDES
@@ -120,7 +122,7 @@ def forward_client_cert(headers: Headers, fields: Fields, mode: str, client: Cli
 
 
 def forwarded_address(forwarded_for: bytes, hops: int) -> str | None:
-    """The client that `x-forwarded-for` names, `hops` trusted proxies from its end, as `IP:0`; None if it is no IP."""
+    """The IP that `x-forwarded-for` names, `hops` trusted proxies from its end; None if that is no IP."""
     elements = forwarded_for.split(b",")
     if hops >= len(elements):
         return None
@@ -128,7 +130,7 @@ def forwarded_address(forwarded_for: bytes, hops: int) -> str | None:
         address = ip_address(elements[-1 - hops].strip().decode("latin-1"))
     except ValueError:
         return None
-    return f"{address}:0" if address.version == 4 else f"[{address}]:0"
+    return str(address)
 
 
 def append_forwarded_for(headers: Headers, fields: Fields, address: bytes) -> Headers:

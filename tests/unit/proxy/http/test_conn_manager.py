@@ -295,6 +295,22 @@ def test_the_logged_client_is_the_last_forwarded_address(forwarded_for: bytes, r
     assert direct == remote if remote is not None else not direct.endswith(":0")
 
 
+def test_a_gateway_believes_what_its_trusted_proxies_say_and_forgets_what_the_client_does() -> None:
+    plane = mesh(use_remote_address=True, xff_num_trusted_hops=1)
+    client = plane.client()
+    client.receive(
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 8.8.8.8, 9.9.9.9\r\n"
+        b"X-Envoy-Original-Path: /forged\r\nX-Envoy-Original-Host: forged\r\n\r\n"
+    )
+    plane.run()
+    sent = head(plane.upstream.take())
+    plane.upstream.receive(OK)
+    assert b"x-envoy-external-address: 9.9.9.9" in sent
+    assert b"x-forwarded-for: 8.8.8.8, 9.9.9.9,10.0.0.9" in sent
+    assert not any(b"forged" in line for line in sent)
+    assert (plane.infos[0].downstream_remote_address, plane.infos[0].original_path) == ("9.9.9.9:0", None)
+
+
 def test_repeated_fields_of_one_value_are_joined() -> None:
     plane = mesh()
     client = plane.client()
