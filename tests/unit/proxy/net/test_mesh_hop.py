@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -231,6 +232,42 @@ async def test_opaque_tcp_with_half_close(mesh_ca: MeshCa) -> None:
             while plane.listeners.active_connections:
                 await asyncio.sleep(0)
     assert {info.upstream_cluster for info in both.infos} == {"remote", "app"}
+    assert [info.response_flags for info in both.infos] == [0, 0], "an orderly end over TLS is no failure"
+
+
+async def test_a_reset_crosses_the_hop_as_a_reset(mesh_ca: MeshCa) -> None:
+    seen: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(7))
+        try:
+            await reader.read()
+        except ConnectionResetError as error:
+            seen.set_result(error)
+        else:
+            seen.set_result(None)
+        finally:
+            writer.close()
+
+    async with hop(mesh_ca, app) as both:
+        reader, writer = await asyncio.open_connection("127.0.0.1", both.port)
+        writer.write(b"\x00opaque")
+        await asyncio.wait_for(reader.readexactly(7), 10)
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        writer.transport.abort()
+        assert isinstance(await asyncio.wait_for(seen, 10), ConnectionResetError)
+
+
+async def test_a_long_request_line_is_still_http(mesh_ca: MeshCa) -> None:
+    async with hop(mesh_ca, http_app) as both:
+        reader, writer = await asyncio.open_connection("127.0.0.1", both.port)
+        target = b"/" + b"p" * 40_000
+        writer.write(b"GET " + target + b" HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"GET " + target in answer
 
 
 @pytest.mark.parametrize("piece", [1, 7])
