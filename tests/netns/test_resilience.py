@@ -118,6 +118,12 @@ def raw(mesh: Mesh, client: str, host: str, data: bytes, port: int = 80) -> str:
     return str(mesh.python(client, script))
 
 
+def through_api(mesh: Mesh, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command that knows the mesh by its kubeconfig."""
+    line = [*GLASSMESH, command, "--kubeconfig", str(mesh.state / "kubeconfig"), *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+
+
 def logged(mesh: Mesh, workload: str, part: str) -> str:
     """The line of a sidecar's access log with `part`, once it is there."""
 
@@ -270,17 +276,48 @@ def test_good_documents_beside_a_bad_one_are_applied(guarded: Mesh, tmp_path: Pa
     bad = istio("Gateway", "bad", {"servers": []})
     good = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "g", "namespace": "guarded"}}
     manifest.write_text("\n---\n".join(json.dumps(each) for each in (bad, good)))
-    kubeconfig = str(guarded.state / "kubeconfig")
-    done = subprocess.run(
-        [*GLASSMESH, "apply", "--kubeconfig", kubeconfig, "-f", str(manifest)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = through_api(guarded, "apply", "-f", str(manifest))
     assert done.returncode == 1
     assert "mixed.yaml (document 1)" in done.stderr
     assert "spec.servers" in done.stderr
     assert done.stdout == "serviceaccount/g created\n"
+
+
+# Configuration a proxy refuses.
+
+LARGE_REGEX = r"\p{L}{100}"  # valid, yet a program larger than Envoy takes, also with Istio's limit of 32768
+
+
+@pytest.mark.envoy
+def test_the_last_good_configuration_serves_while_another_is_refused(guarded: Mesh) -> None:
+    picky = deployment("picky", ["sleep", "infinity"], namespace="guarded")
+    picky["spec"]["template"]["metadata"]["annotations"] = {"glassmesh.io/proxy": "envoy"}
+    guarded.apply(picky, rule("good"))
+    (pod,) = guarded.ready("picky", 1, "guarded")
+    name = f"{pod['metadata']['name']}.guarded"
+
+    def status() -> dict[str, Any]:
+        found: Any = guarded.client.get("/debug/syncz")
+        return next((proxy for proxy in found if proxy["proxy"] == name), {})
+
+    def marked(mark: str) -> bool:
+        return f"x-rule: {mark}\r\n" in raw(guarded, "guarded/picky", "echo", get())
+
+    guarded.wait(lambda: marked("good"), "the first rule")
+    refused = rule("refused")
+    matches = [{"uri": {"regex": LARGE_REGEX}}]
+    refused["spec"]["http"].insert(0, {**refused["spec"]["http"][0], "match": matches})
+    guarded.apply(refused)
+    guarded.wait(lambda: status().get("route_status") == "ERROR", "the refusal to be told")
+    assert marked("good")
+    told = through_api(guarded, "proxy-status", "-v")
+    (row,) = [line for line in told.stdout.splitlines() if line.startswith(f"{name} ")]
+    assert "ERROR" in row
+    assert told.stderr == f"{name}: the proxy went on with the version before\n"
+    guarded.apply(rule("mended"))
+    guarded.wait(lambda: marked("mended"), "the next rule")
+    guarded.wait(lambda: status().get("route_status") == "SYNCED", "the proxy to be told in step")
+    guarded.delete("/apis/apps/v1/namespaces/guarded/deployments/picky")
 
 
 # Malformed requests.
