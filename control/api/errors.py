@@ -84,6 +84,12 @@ def method_not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", message)
 
 
+def not_served(subresource: str) -> ApiError:
+    """For what needs a stream into a pod: the command that enters pods does without the API."""
+    message = f"{subresource} is not served here: use `glassmesh exec WORKLOAD -- COMMAND` on the machine of the mesh"
+    return ApiError(501, "NotImplemented", message)
+
+
 def unsupported_media_type(accepted: Iterable[str]) -> ApiError:
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     return ApiError(415, "UnsupportedMediaType", message)

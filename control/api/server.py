@@ -26,12 +26,14 @@ from control.api.request_info import Paths, RequestInfo
 from control.api.resources import Resources
 from control.api.tokens import Authenticator, TokenSigner, User
 from control.api.write import Writer
+from control.resources import pod
 from control.resources.config_map import SECRET
 from control.resources.kind import Kind, Object
 from control.store.interface import NotFound
 from control.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
+_STREAMS = frozenset({"exec", "attach", "portforward"})  # of a Pod, that need a way into it
 
 VERSION: Object = {
     "major": "1",
@@ -201,6 +203,8 @@ class ApiServer:
             raise errors.no_such_resource()
         if info.subresource == "log" and "log" in info.kind.subresources and request.method == "GET":
             return await logs.stream(request, await self._existing(info), self._node_socket)
+        if info.kind is pod.KIND and info.subresource in _STREAMS:
+            raise errors.not_served(info.subresource)
         if info.subresource == "token" and "token" in info.kind.subresources and request.method == "POST":
             await self._existing(info)
             body = await body_of.read(request)

@@ -20,6 +20,13 @@ async def test_what_is_there_from_the_start(api: Any) -> None:
     assert (await api("GET", "/api/v1/namespaces/istio-system/serviceaccounts/default"))[0] == 200
 
 
+@pytest.mark.parametrize("stream", ["exec", "attach", "portforward"])
+async def test_a_stream_into_a_pod_names_the_way(api: Any, stream: str) -> None:
+    code, status = await api("POST", f"{NS}/pods/p/{stream}")
+    assert (code, status["reason"]) == (501, "NotImplemented")
+    assert status["message"].startswith(f"{stream} is not served here: use `glassmesh exec ")
+
+
 async def test_create_get_update_delete(api: Any, make: Any) -> None:
     code, made = await api("POST", f"{NS}/configmaps", make.config_map(data={"a": "1"}))
     assert code == 201
