@@ -100,7 +100,7 @@ def rest_source() -> dict[str, Any]:
             "transport_api_version": "V3",
             "cluster_names": [XDS_CLUSTER],
             "request_timeout": "60s",
-            "refresh_delay": "0.1s",
+            "refresh_delay": "0.100s",
         },
         "resource_api_version": "V3",
         "initial_fetch_timeout": "0s",

@@ -132,6 +132,7 @@ class Sidecar:
             access_loggers=self._logs.loggers,
             istio_http_stats=self._metrics.http_logger,
             istio_tcp_stats=self._metrics.tcp_logger,
+            istio_tcp_opened=self._metrics.tcp_opened,
             peer_metadata=PeerMetadataParts(
                 node_id.encode(), peer_struct.encode(metadata), peer_struct.decode
             ),

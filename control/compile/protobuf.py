@@ -26,7 +26,7 @@ CONFIG_SOURCE: Message = {
         "transport_api_version": "V3",
         "cluster_names": ["xds-rest"],
         "request_timeout": "60s",
-        "refresh_delay": "0.1s",
+        "refresh_delay": "0.100s",
     },
     "resource_api_version": "V3",
     "initial_fetch_timeout": "0s",
