@@ -105,6 +105,22 @@ def unsupported(path: str, value: object, allowed: tuple[Any, ...]) -> FieldErro
     )
 
 
+# What JSON and YAML call Python's types.
+_SHAPES: dict[type[Any], str] = {dict: "object", list: "list"}
+_WANTED = {
+    "dict_type": "must be an object",
+    "mapping_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "list_type": "must be a list",
+    "string_type": "must be a string",
+    "int_type": "must be an integer",
+    "int_parsing": "must be an integer",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+}
+
+
 def _translate(error: ErrorDetails) -> list[FieldError]:
     path, kind, value = field_path(error["loc"]), error["type"], error["input"]
     context: Mapping[str, Any] = error.get("ctx", {})
@@ -122,8 +138,10 @@ def _translate(error: ErrorDetails) -> list[FieldError]:
         if isinstance(cause, Problems):
             return [FieldError(join_path(path, e.path), e.message, e.reason) for e in cause.errors]
         return [FieldError(path, str(cause))]
-    shown = value if isinstance(value, str | int | float | bool) or value is None else type(value).__name__
-    why = error["msg"][0].lower() + error["msg"][1:]
+    shown = (
+        value if isinstance(value, str | int | float | bool | None) else _SHAPES.get(type(value), "object")
+    )
+    why = _WANTED.get(kind) or error["msg"][0].lower() + error["msg"][1:]
     return [FieldError(path, f"Invalid value: {json.dumps(shown)}: {why}", "FieldValueTypeInvalid")]
 
 
