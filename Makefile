@@ -1,7 +1,9 @@
 # Every target sets up what it needs; `make demo` and `make test` work on a machine with nothing but
 # Python 3.11+, make and git. As root the system packages are installed; otherwise they are named.
 SHELL := /bin/bash
-PYTHON ?= python3
+# The distribution's Python where it is new enough: built with profile-guided optimisation it costs the sidecar a fifth less
+# CPU than many a self-built one, and the users of a rootless mesh can read it.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import os, sys; assert sys.version_info >= (3, 11); os.getuid() and __import__("ensurepip")' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 # Running needs little; the tests bring real Envoy and more.
