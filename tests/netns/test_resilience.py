@@ -45,8 +45,10 @@ def ask(host, port, data, patience=5):
                 if got.endswith(b"\\n") and not got.startswith(b"HTTP/"):
                     break
             return got.decode("latin-1")
-    except OSError as error:
+    except ConnectionResetError as error:
         return type(error).__name__
+    except OSError as error:
+        return repr(error)
 """
 LOAD = """
 import http.client, os, threading
