@@ -48,6 +48,13 @@ def write(settings: Settings) -> dict[str, Any]:
             "stats_tags": [{"tag_name": name, "regex": regex} for name, regex in _TAGS.items()],
             "stats_matcher": {"inclusion_list": {"patterns": _inclusion(settings)}},
         },
+        # Envoy's own limit of 100 refuses patterns that Istio, and our sidecar, accept.
+        "layered_runtime": {
+            "layers": [
+                {"name": "global config", "static_layer": {"re2.max_program_size.error_level": 32768}},
+                {"name": "admin", "admin_layer": {}},
+            ]
+        },
         "dynamic_resources": {"lds_config": rest_source(), "cds_config": rest_source()},
         "static_resources": {
             "clusters": [

@@ -41,10 +41,9 @@ def free_ports(count: int) -> list[int]:
 
 
 def inbound(port: int) -> dict[str, Any]:
-    """A mutual TLS listener that answers by itself."""
-    routes = [
-        {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "hello"}}}
-    ]
+    """A mutual TLS listener that answers by itself, by a pattern above Envoy's own RE2 limit and below Istio's."""
+    match = {"safe_regex": {"regex": "/.*a{0,500}.*"}}
+    routes = [{"match": match, "direct_response": {"status": 200, "body": {"inline_string": "hello"}}}]
     manager = {
         "@type": T + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "inbound",
