@@ -19,7 +19,8 @@ ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
 COPY requirements.lock .
-RUN python3 -m pip install -q --no-cache-dir --root-user-action=ignore --require-hashes -r requirements.lock
+# A base image may bring packages of its own that pip cannot replace.
+RUN python3 -m pip install -q --no-cache-dir --root-user-action=ignore --ignore-installed --require-hashes -r requirements.lock
 COPY proxy proxy
 COPY control control
 COPY node node
