@@ -63,6 +63,7 @@ class HttpOptions(Message):
     """`http_protocol_options` of a cluster, HTTP/1.1."""
 
     header_key_format: None = None
+    enable_trailers: bool = False
 
 
 class CommonHttpOptions(Message):

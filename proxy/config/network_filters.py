@@ -26,6 +26,7 @@ class Http1Options(Message):
     accept_http_10: bool = False
     default_host_for_http_10: str = ""
     allow_absolute_url: bool | None = None
+    enable_trailers: bool = False
 
 
 class CommonHttpProtocolOptions(Message):

@@ -116,7 +116,7 @@ class ClientConnection:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
         parts = [h1_encode.chunk(chunk) for chunk in chunks]
         if end:
-            parts.append(h1_encode.last_chunk(stream.body.trailers if self._trailers else None))
+            parts.append(h1_encode.last_chunk(stream.request_trailers if self._trailers else None))
         return b"".join(parts)
 
     @property
@@ -168,6 +168,8 @@ class ClientConnection:
             self.pool.cluster.stats.upstream_cx_protocol_error.value += 1
             self._reset(UpstreamReset(ResetReason.PROTOCOL_ERROR))
             return
+        if not self._trailers:
+            self._decoder.response.trailers = None  # as Envoy's codec, which drops them unless told otherwise
         exchange.on_response_progress()
 
     def on_eof(self) -> None:

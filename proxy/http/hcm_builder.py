@@ -130,6 +130,7 @@ def build(
         max_headers_bytes=wanted.max_request_headers_kb * 1024,
         max_headers_count=common.max_headers_count or 100,
         accept_http_10=wanted.http_protocol_options.accept_http_10,
+        enable_trailers=wanted.http_protocol_options.enable_trailers,
         upgrades=frozenset(
             one.upgrade_type.lower().encode() for one in wanted.upgrade_configs if one.enabled
         ),

@@ -92,6 +92,10 @@ class Stream:
     # The response.
 
     @property
+    def request_trailers(self) -> Headers | None:
+        return self.body.trailers if self._settings.enable_trailers else None
+
+    @property
     def congested(self) -> bool:
         return self._connection.connection.congested
 

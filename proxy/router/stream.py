@@ -55,6 +55,10 @@ class DownstreamStream(Protocol):
     def body(self) -> RequestBody: ...
 
     @property
+    def request_trailers(self) -> Headers | None:
+        """Those to send on; None also while the body is incomplete, or where trailers are not enabled."""
+
+    @property
     def flow(self) -> Wakeable: ...
 
     def take_body(self) -> list[bytes]:

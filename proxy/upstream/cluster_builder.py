@@ -69,11 +69,27 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
         arguments["idle_timeout"] = float(common.idle_timeout)
     if common is not None and common.max_requests_per_connection:
         arguments["max_requests_per_connection"] = common.max_requests_per_connection
+    arguments["enable_trailers"] = _enable_trailers(wanted)
     if wanted.type != "ORIGINAL_DST":
         return Cluster(wanted.name, **arguments), transports
     cluster = OriginalDstCluster(wanted.name, **arguments)
     cluster.transport = transports.for_metadata({})
     return cluster, transports
+
+
+def _enable_trailers(wanted: config.Cluster) -> bool:
+    """Whether request trailers are sent on; the options of whichever protocol choice is set."""
+    options = wanted.typed_extension_protocol_options
+    chosen = (
+        options.http.explicit_http_config or options.http.use_downstream_protocol_config
+        if options and options.http
+        else None
+    )
+    return (
+        chosen is not None
+        and chosen.http_protocol_options is not None
+        and chosen.http_protocol_options.enable_trailers
+    )
 
 
 def _breaker(wanted: config.Cluster, store: StatsStore) -> CircuitBreaker:

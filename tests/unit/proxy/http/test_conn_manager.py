@@ -19,11 +19,11 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def mesh(*routes: dict[str, Any], **fields: Any) -> Mesh:
+def mesh(*routes: dict[str, Any], cluster: dict[str, Any] | None = None, **fields: Any) -> Mesh:
     chosen = list(routes) or [{"match": {"prefix": "/"}, "route": {"cluster": "up", "timeout": "0s"}}]
     plane = Mesh(
         snapshot(
-            clusters=[static_cluster("up", ("10.0.0.7", 80))],
+            clusters=[static_cluster("up", ("10.0.0.7", 80), **(cluster or {}))],
             listeners=[listener(connection_manager(chosen, **fields))],
         )
     )
@@ -103,6 +103,29 @@ def test_a_request_may_arrive_in_any_two_pieces(at: int) -> None:
     got, answer = exchange(plane, client, GET[at:])
     assert got.startswith(b"GET / HTTP/1.1\r\nhost: a\r\n")
     assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("downstream", [True, False])
+@pytest.mark.parametrize("upstream", [True, False])
+def test_trailers_pass_where_both_sides_enable_them(downstream: bool, upstream: bool) -> None:
+    options = {"explicit_http_config": {"http_protocol_options": {"enable_trailers": upstream}}}
+    http = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    typed = {http: {"@type": f"type.googleapis.com/{http}", **options}}
+    plane = mesh(
+        cluster={"typed_extension_protocol_options": typed},
+        http_protocol_options={"enable_trailers": downstream},
+    )
+    client = plane.client()
+    client.receive(
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n"
+    )
+    plane.run()
+    both = downstream and upstream
+    assert plane.upstream.take().endswith(b"0\r\nx-sum: 1\r\n\r\n" if both else b"hi\r\n0\r\n\r\n")
+    plane.upstream.receive(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 2\r\n\r\n"
+    )
+    assert client.take().endswith(b"0\r\nx-sum: 2\r\n\r\n" if both else b"ok\r\n0\r\n\r\n")
 
 
 def test_chunked_bodies_stream_both_ways() -> None:
