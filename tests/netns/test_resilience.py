@@ -169,9 +169,9 @@ def test_many_changes_under_load_fail_no_request(guarded: Mesh) -> None:
     with load(guarded) as got:
         for number in range(40):
             guarded.apply(rule(str(number)))
-        guarded.wait(lambda: got[-1] == "200 39", "the last change in traffic")
+            if number % 10 == 9:  # between, changes may overtake the traffic
+                guarded.wait(lambda number=number: got[-1] == f"200 {number}", "the change in traffic")
     assert {answer[:4] for answer in got} == {"200 "}
-    assert len(set(got)) > 3  # several of the changes were seen in traffic
 
 
 def test_a_control_plane_killed_under_load_loses_nothing(guarded: Mesh) -> None:
@@ -287,7 +287,9 @@ def test_good_documents_beside_a_bad_one_are_applied(guarded: Mesh, tmp_path: Pa
 
 # Configuration a proxy refuses.
 
-LARGE_REGEX = r"\p{L}{100}"  # valid, yet a program larger than Envoy takes, also with Istio's limit of 32768
+LARGE_REGEX = (
+    f"({'0123456789' * 4}){{1000}}"  # valid, yet a larger program than the 32768 Istio lets Envoy take
+)
 
 
 @pytest.mark.envoy
