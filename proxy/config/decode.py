@@ -27,7 +27,8 @@ LISTENER = _PREFIX + "envoy.config.listener.v3.Listener"
 ROUTE = _PREFIX + "envoy.config.route.v3.RouteConfiguration"
 SECRET = _PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
 
-_PLURALS = {
+# The last part of each type's REST path, and what a refusal calls its resources.
+PATHS = {
     CLUSTER: "clusters",
     ENDPOINT: "endpoints",
     LISTENER: "listeners",
@@ -65,7 +66,7 @@ def decode(type_url: str, name: str, raw: bytes | msgspec.Raw) -> Any:
     try:
         return _DECODERS[type_url](raw)
     except msgspec.DecodeError as error:
-        where = f'{_PLURALS[type_url]}["{name}"]'
+        where = f'{PATHS[type_url]}["{name}"]'
         raise ConfigError(_explain(where, str(error))) from None
 
 

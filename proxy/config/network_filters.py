@@ -23,9 +23,6 @@ class Rds(Message):
 
 
 class Http1Options(Message):
-    accept_http_10: bool = False
-    default_host_for_http_10: str = ""
-    allow_absolute_url: bool | None = None
     enable_trailers: bool = False
 
 
@@ -76,12 +73,10 @@ class HttpConnectionManager(
     path_with_escaped_slashes_action: Literal[
         "KEEP_UNCHANGED", "REJECT_REQUEST", "UNESCAPE_AND_REDIRECT", "UNESCAPE_AND_FORWARD"
     ] = "KEEP_UNCHANGED"
-    strip_any_host_port: bool = False
     upgrade_configs: list[UpgradeConfig] = []
     proxy_100_continue: bool = False
     generate_request_id: bool = True
     preserve_external_request_id: bool = False
-    always_set_request_id_in_response: bool = False
     http_protocol_options: Http1Options = msgspec.field(default_factory=Http1Options)
     common_http_protocol_options: CommonHttpProtocolOptions = msgspec.field(
         default_factory=CommonHttpProtocolOptions

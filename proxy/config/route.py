@@ -141,7 +141,6 @@ class RouteAction(Message):
     prefix_rewrite: str = ""
     regex_rewrite: RegexMatchAndSubstitute | None = None
     host_rewrite_literal: str | None = None
-    auto_host_rewrite: bool = False
     append_x_forwarded_host: bool = False
     max_stream_duration: MaxStreamDuration | None = None
     upgrade_configs: list[UpgradeConfig] = []

@@ -119,7 +119,6 @@ def build(
         skip_xff_append=wanted.skip_xff_append,
         generate_request_id=wanted.generate_request_id,
         preserve_external_request_id=wanted.preserve_external_request_id,
-        always_set_request_id=wanted.always_set_request_id_in_response,
         proxy_100_continue=wanted.proxy_100_continue,
         idle_timeout=DEFAULT_IDLE_TIMEOUT if common.idle_timeout is None else float(common.idle_timeout),
         stream_idle_timeout=float(wanted.stream_idle_timeout),
@@ -129,7 +128,6 @@ def build(
         delayed_close_timeout=float(wanted.delayed_close_timeout),
         max_headers_bytes=wanted.max_request_headers_kb * 1024,
         max_headers_count=common.max_headers_count or 100,
-        accept_http_10=wanted.http_protocol_options.accept_http_10,
         enable_trailers=wanted.http_protocol_options.enable_trailers,
         upgrades=frozenset(
             one.upgrade_type.lower().encode() for one in wanted.upgrade_configs if one.enabled
@@ -137,7 +135,6 @@ def build(
         client_cert=ForwardClientCert(
             wanted.forward_client_cert_details, details.subject, details.uri, details.dns
         ),
-        strip_any_host_port=wanted.strip_any_host_port,
         tracing_operation=None if wanted.tracing is None else ("INGRESS" if inbound else "EGRESS"),
     )
 

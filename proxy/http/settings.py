@@ -77,11 +77,8 @@ class HcmSettings:
     delayed_close_timeout: float = 1.0
     max_headers_bytes: int = 60 * 1024
     max_headers_count: int = 100
-    accept_http_10: bool = False
     enable_trailers: bool = False
     upgrades: frozenset[bytes] = frozenset()
     client_cert: ForwardClientCert = field(default_factory=ForwardClientCert)
     tracing_operation: str | None = None  # "EGRESS" or "INGRESS" when tracing is configured
     times_streams: bool = False  # stream_idle_timeout or request_timeout is set
-    strip_any_host_port: bool = False
-    always_set_request_id: bool = False

@@ -38,7 +38,6 @@ class ForwardAction:
     retry: RetryPolicy | None
     rewrite_path: PathRewrite | None = None
     host_rewrite: bytes | None = None
-    auto_host_rewrite: bool = False
     append_forwarded_host: bool = False
     cluster_not_found_status: int = 503
     attempt_count: bool = False

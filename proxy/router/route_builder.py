@@ -143,7 +143,6 @@ def _forward(
         retry=None if retry is None else _retry(retry),
         rewrite_path=rewrite.path_rewrite(config.match, action.prefix_rewrite, action.regex_rewrite),
         host_rewrite=action.host_rewrite_literal.encode() if action.host_rewrite_literal else None,
-        auto_host_rewrite=action.auto_host_rewrite,
         append_forwarded_host=action.append_x_forwarded_host,
         cluster_not_found_status=_NOT_FOUND_CODES[action.cluster_not_found_response_code],
         attempt_count=virtual_host.include_request_attempt_count,

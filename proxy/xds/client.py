@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 
 from proxy import clock
-from proxy.config.decode import CLUSTER, LISTENER
+from proxy.config.decode import CLUSTER, LISTENER, PATHS
 from proxy.observability import logging
 from proxy.observability.stats import StatsStore
 from proxy.xds.backoff import Backoff
 from proxy.xds.http_client import HttpClient, HttpError
-from proxy.xds.resources import EMPTY, PATHS, ResourceError, Resources, merged
+from proxy.xds.resources import EMPTY, ResourceError, Resources, merged
 from proxy.xds.update_stats import UpdateStats
 
 PATH = "/v3/discovery:aggregated"

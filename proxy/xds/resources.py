@@ -11,18 +11,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, PATHS, ROUTE, SECRET
 
 # Make before break: clusters and their endpoints exist before the listeners and routes that name them.
 TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET)
-# The last part of each type's REST path.
-PATHS = {
-    CLUSTER: "clusters",
-    ENDPOINT: "endpoints",
-    LISTENER: "listeners",
-    ROUTE: "routes",
-    SECRET: "secrets",
-}
 
 
 @dataclass(frozen=True, slots=True)

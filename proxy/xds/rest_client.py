@@ -16,14 +16,14 @@ from typing import Any
 import msgspec
 
 from proxy import clock
-from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, decode
+from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, PATHS, ROUTE, SECRET, decode
 from proxy.observability import logging
 from proxy.observability.stats import StatsStore
 from proxy.xds import references
 from proxy.xds.backoff import Backoff
 from proxy.xds.client import INVALID_ARGUMENT, Apply
 from proxy.xds.http_client import HttpClient, HttpError
-from proxy.xds.resources import EMPTY, PATHS, Resource, Resources, merged
+from proxy.xds.resources import EMPTY, Resource, Resources, merged
 from proxy.xds.update_stats import UpdateStats
 
 _POLL_SECONDS = 60.0
