@@ -34,15 +34,10 @@ class CircuitBreakers(Message):
 
 class CommonLbConfig(Message):
     healthy_panic_threshold: Percent | None = None
-    close_connections_on_host_set_change: bool = False
 
 
 class LeastRequestLbConfig(Message):
     choice_count: UInt32 = 2
-
-
-class RoundRobinLbConfig(Message):
-    pass
 
 
 class TcpKeepalive(Message):
@@ -98,11 +93,9 @@ class Cluster(Message):
     eds_cluster_config: EdsClusterConfig | None = None
     load_assignment: ClusterLoadAssignment | None = None
     connect_timeout: Duration = Duration(5.0)
-    per_connection_buffer_limit_bytes: UInt32 | None = None
     circuit_breakers: CircuitBreakers | None = None
     common_lb_config: CommonLbConfig | None = None
     least_request_lb_config: LeastRequestLbConfig | None = None
-    round_robin_lb_config: RoundRobinLbConfig | None = None
     transport_socket: UpstreamTransportSocket | None = None
     transport_socket_matches: list[TransportSocketMatch] = []
     upstream_bind_config: BindConfig | None = None
@@ -110,7 +103,6 @@ class Cluster(Message):
     typed_extension_protocol_options: ProtocolOptions | None = None
     cleanup_interval: Duration | None = None
     dns_refresh_rate: Duration | None = None
-    respect_dns_ttl: bool = False
     dns_lookup_family: str = "AUTO"
     metadata: Metadata | None = None
 

@@ -15,8 +15,7 @@ _HTTP = T + "envoy.extensions.filters.http."
 
 
 class Router(Message, tag_field="@type", tag=_HTTP + "router.v3.Router"):
-    suppress_envoy_headers: bool = False
-    start_child_span: bool = False
+    pass
 
 
 class FilterStateValue(Message):
@@ -32,8 +31,7 @@ class SetFilterState(Message, tag_field="@type", tag=_HTTP + "set_filter_state.v
 
 
 class GrpcStats(Message, tag_field="@type", tag=_HTTP + "grpc_stats.v3.FilterConfig"):
-    emit_filter_state: bool = False
-    stats_for_all_methods: bool = False
+    pass
 
 
 class Fault(Message, tag_field="@type", tag=_HTTP + "fault.v3.HTTPFault"):
@@ -79,5 +77,4 @@ class TypedStruct(Message, tag_field="@type", tag=T + "udpa.type.v1.TypedStruct"
 class HttpFilter(Message):
     name: str
     typed_config: Router | SetFilterState | GrpcStats | Fault | Cors | IstioAlpn | PeerMetadata | TypedStruct
-    is_optional: bool = False
     disabled: bool = False

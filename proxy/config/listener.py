@@ -19,7 +19,7 @@ class OriginalDst(Message, tag_field="@type", tag=_LISTENER + "original_dst.v3.O
 
 
 class TlsInspector(Message, tag_field="@type", tag=_LISTENER + "tls_inspector.v3.TlsInspector"):
-    initial_read_buffer_size: UInt32 | None = None
+    pass
 
 
 class HttpInspector(Message, tag_field="@type", tag=_LISTENER + "http_inspector.v3.HttpInspector"):
@@ -72,14 +72,6 @@ class FilterChain(Message):
     metadata: Metadata | None = None
 
 
-class ConnectionBalance(Message):
-    exact_balance: ExactBalance | None = None
-
-
-class ExactBalance(Message):
-    pass
-
-
 class Listener(Message):
     name: str
     address: Address
@@ -92,11 +84,8 @@ class Listener(Message):
     bind_to_port: bool = True
     traffic_direction: Literal["UNSPECIFIED", "INBOUND", "OUTBOUND"] = "UNSPECIFIED"
     access_log: list[AccessLog] = []
-    per_connection_buffer_limit_bytes: UInt32 | None = None
-    connection_balance_config: ConnectionBalance | None = None
     max_connections_to_accept_per_socket_event: UInt32 | None = None
     ignore_global_conn_limit: bool = False
-    bypass_overload_manager: bool = False
     metadata: Metadata | None = None
 
     def __post_init__(self) -> None:

@@ -31,7 +31,6 @@ class CommonHttpProtocolOptions(Message):
 
     idle_timeout: Duration | None = None
     max_headers_count: UInt32 | None = None
-    headers_with_underscores_action: str = "ALLOW"
 
 
 class ClientCertDetails(Message):
@@ -85,7 +84,6 @@ class HttpConnectionManager(
     stream_idle_timeout: Duration = Duration(300.0)
     request_timeout: Duration = Duration(0.0)
     request_headers_timeout: Duration = Duration(0.0)
-    drain_timeout: Duration = Duration(5.0)
     delayed_close_timeout: Duration = Duration(1.0)
     tracing: Tracing | None = None
 
@@ -109,7 +107,6 @@ class TcpProxy(Message, tag_field="@type", tag=_NETWORK + "tcp_proxy.v3.TcpProxy
     cluster: str | None = None
     weighted_clusters: TcpWeightedCluster | None = None
     idle_timeout: Duration | None = None
-    max_connect_attempts: UInt32 = 1
     access_log: list[AccessLog] = []
 
     def __post_init__(self) -> None:

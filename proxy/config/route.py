@@ -213,9 +213,7 @@ class RouteConfiguration(Message):
     validate_clusters: bool | None = None
     ignore_port_in_host_matching: bool = False
     max_direct_response_body_size_bytes: UInt32 = 4096
-    internal_only_headers: list[str] = []
     request_headers_to_add: list[HeaderValueOption] = []
     request_headers_to_remove: list[str] = []
     response_headers_to_add: list[HeaderValueOption] = []
     response_headers_to_remove: list[str] = []
-    most_specific_header_mutations_wins: bool = False

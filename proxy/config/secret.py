@@ -11,7 +11,6 @@ from proxy.config.values import (
     DataSource,
     Message,
     StringMatcher,
-    UInt32,
     require_one,
 )
 
@@ -26,7 +25,6 @@ class TlsParameters(Message):
     tls_minimum_protocol_version: TlsVersion = "TLS_AUTO"
     tls_maximum_protocol_version: TlsVersion = "TLS_AUTO"
     cipher_suites: list[str] = []
-    ecdh_curves: list[str] = []
 
 
 class TlsCertificate(Message):
@@ -42,7 +40,6 @@ class SubjectAltNameMatcher(Message):
 class CertificateValidationContext(Message):
     trusted_ca: DataSource | None = None
     match_typed_subject_alt_names: list[SubjectAltNameMatcher] = []
-    trust_chain_verification: str = "VERIFY_TRUST_CHAIN"
 
 
 class SdsSecretConfig(Message):
@@ -68,7 +65,6 @@ class CommonTlsContext(Message):
 class DownstreamTlsContext(Message, tag_field="@type", tag=_TLS + "DownstreamTlsContext"):
     common_tls_context: CommonTlsContext
     require_client_certificate: bool = False
-    disable_stateless_session_resumption: bool = False
 
 
 class UpstreamTlsContext(Message, tag_field="@type", tag=_TLS + "UpstreamTlsContext"):
@@ -76,7 +72,6 @@ class UpstreamTlsContext(Message, tag_field="@type", tag=_TLS + "UpstreamTlsCont
     sni: str = ""
     auto_host_sni: bool = False
     auto_sni_san_validation: bool = False
-    max_session_keys: UInt32 | None = None
 
 
 class RawBuffer(
