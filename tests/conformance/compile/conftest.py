@@ -77,6 +77,15 @@ def bootstrap(node: str, xds_port: int) -> Json:
     }
 
 
+async def _accepts(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
+
+
 class Envoy:
     """One running Envoy; `admin` is the base URL of its admin."""
 
@@ -92,11 +101,12 @@ class Envoy:
         return int(text.split(": ")[1]) if ": " in text else 0
 
     async def listening(self, name: str) -> int:
-        """The port a listener is bound to, once it is."""
+        """The port a listener is bound to, once it takes connections: Envoy tells the port before its workers listen."""
         for _ in range(400):
             for listener in json.loads(await self.get("/listeners?format=json")).get("listener_statuses", []):
-                if listener["name"] == name:
-                    return int(listener["local_address"]["socket_address"]["port_value"])
+                port = int(listener["local_address"]["socket_address"]["port_value"])
+                if listener["name"] == name and await _accepts(port):
+                    return port
             await asyncio.sleep(0.025)
         raise AssertionError(f"no listener {name}: {self.log.read_text()[-3000:]}")
 
