@@ -301,10 +301,13 @@ class _Forwarding:
         if not retry and self._retried:
             self._cluster.stats.upstream_rq_retry_success.value += 1
         self._cluster.stats.count_response(status)
+        host = attempt.host
         if status >= 500:
-            attempt.host.rq_error += 1
+            host.rq_error += 1
         else:
-            attempt.host.rq_success += 1
+            host.rq_success += 1
+        if host.monitor is not None:
+            host.monitor.on_response(status)
         if not retry or not self._may_retry():
             return False
         attempt.abandon()
@@ -406,6 +409,8 @@ class _Forwarding:
         attempt, stream, policy = self._attempt, self._stream, self._action.retry
         assert attempt is not None
         attempt.host.rq_error += 1
+        if attempt.host.monitor is not None:
+            attempt.host.monitor.on_failure(failure.reason)
         if failure.transport is not None:
             stream.info.upstream_transport_failure_reason = failure.transport.replace(" ", "_")
         if attempt.request_sent:
@@ -435,6 +440,8 @@ class _Forwarding:
         self._cluster.stats.upstream_rq_per_try_timeout.value += 1
         if attempt is not None:
             attempt.host.rq_timeout += 1
+            if attempt.host.monitor is not None:
+                attempt.host.monitor.on_timeout()
             attempt.abandon()
         retry = policy is not None and policy.wants_per_try_timeout() and not self._stream.response_started
         if retry and self._may_retry():
@@ -448,6 +455,8 @@ class _Forwarding:
         else:
             if self._attempt is not None:
                 self._attempt.host.rq_timeout += 1
+                if self._attempt.host.monitor is not None:
+                    self._attempt.host.monitor.on_timeout()
             self._reply(504, b"upstream request timeout", flags.UT, details)
 
     def _reply(self, status: int, body: bytes, flag: int, details: str, *, overloaded: bool = False) -> None:

@@ -92,11 +92,15 @@ class Cluster:
                 kept.update_from(host)
                 hosts.append(kept)
         self.hosts = tuple(hosts)
-        self._eligible = tuple(host for host in hosts if host.healthy)
-        if self._policy is not None:
-            self._policy.update(self._eligible)
+        self.health_changed()
         for gone in before.values():
             gone.drain()
+
+    def health_changed(self) -> None:
+        """Some host became available, or is not any more: choose among those that are."""
+        self._eligible = tuple(host for host in self.hosts if host.available)
+        if self._policy is not None:
+            self._policy.update(self._eligible)
 
     def drain(self) -> None:
         """The cluster left the configuration: idle connections close, active requests finish."""

@@ -7,16 +7,30 @@ pools survive an update. Reference: Envoy source/common/upstream/upstream_impl.h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.observability.workload import Upstream
 from proxy.upstream.connector import Address
+from proxy.upstream.failure import ResetReason
 from proxy.upstream.transport import Transport
 
 if TYPE_CHECKING:
     from proxy.upstream.pool import ConnectionPool
 
 Metadata = Mapping[str, Any]
+
+
+class HostMonitor(Protocol):
+    """Outlier detection's ear at one host: told how each attempt ended. None where the cluster has no detection."""
+
+    def on_response(self, status: int) -> None:
+        """The host answered with this HTTP status."""
+
+    def on_failure(self, reason: ResetReason) -> None:
+        """The attempt ended without a response: connect failure, reset or timeout."""
+
+    def on_timeout(self) -> None:
+        """The attempt, or the route, timed out while this host had the request."""
 
 
 class Host:
@@ -27,9 +41,11 @@ class Host:
         "cx_active",
         "cx_connect_fail",
         "cx_total",
+        "ejected",
         "healthy",
         "locality",
         "metadata",
+        "monitor",
         "name",
         "pools",
         "priority",
@@ -60,6 +76,8 @@ class Host:
         self.transport = transport
         self.weight = weight
         self.healthy = healthy
+        self.ejected = False  # by outlier detection; the cluster is told with `health_changed`
+        self.monitor: HostMonitor | None = None
         self.metadata: Metadata = metadata or {}
         self.locality = locality
         self.priority = priority
@@ -67,6 +85,11 @@ class Host:
         self.pools: dict[tuple[str, ...] | None, ConnectionPool] = {}
         self.cx_active = self.cx_total = self.cx_connect_fail = 0
         self.rq_active = self.rq_total = self.rq_error = self.rq_success = self.rq_timeout = 0
+
+    @property
+    def available(self) -> bool:
+        """Whether load balancing may choose it."""
+        return self.healthy and not self.ejected
 
     def update_from(self, other: Host) -> None:
         """Take over what may change while the address stays."""
@@ -97,5 +120,5 @@ class Host:
             pool.drain()
 
     def __repr__(self) -> str:
-        health = "healthy" if self.healthy else "unhealthy"
+        health = "ejected" if self.ejected else "healthy" if self.healthy else "unhealthy"
         return f"<Host {self.name} {health} weight={self.weight} rq_active={self.rq_active}>"
