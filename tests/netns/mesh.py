@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ class Mesh:
     def __init__(self, state: Path) -> None:
         self.state = state
         self.networks: set[int] = set()  # inodes of every network namespace that was ever its own
+        self._held: list[int] = []  # and each held open: a freed inode would soon be another mesh's
         self._client: Client | None = None
 
     def command(self, *arguments: str) -> list[str]:
@@ -146,8 +148,15 @@ class Mesh:
         for process in inside.iterdir():
             if process.name.isdigit():
                 with contextlib.suppress(OSError):
-                    self.networks.add((process / "ns/net").stat().st_ino)
-        self.networks.discard(Path("/proc/self/ns/net").stat().st_ino)
+                    self._hold(os.open(process / "ns/net", os.O_RDONLY))
+
+    def _hold(self, namespace: int) -> None:
+        inode = os.fstat(namespace).st_ino
+        if inode in self.networks or inode == network_of(os.getpid()):
+            os.close(namespace)
+        else:
+            self.networks.add(inode)
+            self._held.append(namespace)
 
     def assert_nothing_left(self) -> None:
         """No process in the mesh's namespaces or with its state, no link of ours, no rule of ours, no named namespace."""
@@ -161,6 +170,8 @@ class Mesh:
         assert "mesh0" not in links
         assert "veth0af4" not in links
         assert not [name for name in Path("/run/netns").glob("*") if name.stat().st_ino in self.networks]
+        while self._held:
+            os.close(self._held.pop())
 
 
 def is_ready(pod: Object) -> bool:
