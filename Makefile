@@ -40,8 +40,9 @@ $(DEV): requirements-dev.lock $(RUN)
 demo: system-packages $(RUN)  ## Bookinfo through real sidecars on this machine; Ctrl-C ends it
 	@$(BIN)/glassmesh demo
 
+# Three files at a time: a whole-mesh test mostly waits.
 test: setup  ## unit, conformance, differential and network-namespace tests
-	@$(BIN)/python -m pytest -m 'not compose'
+	@$(BIN)/python -m pytest -m 'not compose' -n 3 --dist loadfile
 
 test-compose: setup  ## docker compose up, for real
 	@$(BIN)/python -m pytest -m compose
