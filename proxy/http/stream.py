@@ -158,7 +158,8 @@ class Stream:
         info.response_code_details = reply.details
         grpc = local_reply.is_grpc(self.body.fields.get(b"content-type"))
         status, headers, body, info.grpc_status = local_reply.render(reply, grpc=grpc)
-        headers.append((b"date", http_date.value(self._connection.wall())))
+        if not (reply.headers and any(name == b"date" for name, _ in headers)):
+            headers.append((b"date", http_date.value(self._connection.wall())))
         headers.append((b"server", self._settings.server_name))
         chunks = [body] if body and self.method != b"HEAD" else []
         self._begin(status, headers, bool(body), not chunks, chunks, True, None)

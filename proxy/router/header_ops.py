@@ -49,6 +49,29 @@ class HeaderOps:
             _add(headers, addition, info)
 
 
+def apply_to_response(
+    levels: tuple[HeaderOps, ...], status: int, headers: Headers, info: StreamInfo
+) -> dict[bytes, bytes]:
+    """Change an upstream's response in place; values may name its status and headers. Returns the headers by name."""
+    info.response_code = status
+    info.response_headers = headers
+    for ops in levels:
+        ops.apply(headers, info)
+    return dict(headers)
+
+
+def apply_to_local_reply(
+    levels: tuple[HeaderOps, ...], flag: int, details: str, headers: Headers, info: StreamInfo
+) -> None:
+    """Change the headers of a reply made here. As in Envoy, its status is not known to values yet; who serves is not theirs to say."""
+    info.response_flags |= flag
+    info.response_code_details = details
+    info.response_headers = headers
+    for ops in levels:
+        ops.apply(headers, info)
+    headers[:] = [pair for pair in headers if pair[0] != b"server"]
+
+
 def _add(headers: Headers, addition: HeaderAddition, info: StreamInfo) -> None:
     value = addition.value if isinstance(addition.value, bytes) else addition.value(info)
     if not value and not addition.keep_empty:

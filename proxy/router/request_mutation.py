@@ -13,30 +13,47 @@ from proxy.router.timeouts import NO_TIMEOUTS
 
 
 def finalize(stream: DownstreamStream, action: ForwardAction, target: ClusterTarget) -> None:
-    """The request as every attempt sends it."""
+    """The request as every attempt sends it.
+
+    Envoy's order: a weighted cluster's operations and host, then the route's, so that the route has the last word and header
+    values name path and host as they were before they were rewritten.
+    """
+    headers, info = stream.headers, stream.info
+    if target.host_rewrite is None:
+        for ops in target.request_ops:
+            ops.apply(headers, info)
+    else:
+        own = target.own_ops
+        for ops in target.request_ops[:own]:
+            ops.apply(headers, info)
+        _set_host(stream, target.host_rewrite)  # without a header that tells of it, as in Envoy
+        for ops in target.request_ops[own:]:
+            ops.apply(headers, info)
+    if action.host_rewrite is not None:
+        _rewrite_host(stream, action.host_rewrite, append_forwarded_host=action.append_forwarded_host)
     if action.rewrite_path is not None:
-        stream.info.original_path = stream.path
+        info.original_path = stream.path
         _set(stream, b"x-envoy-original-path", stream.path)
         stream.path = action.rewrite_path(stream.path)
-    host = target.host_rewrite or action.host_rewrite
-    if host is not None:
-        _rewrite_host(stream, host, append_forwarded_host=action.append_forwarded_host)
-    for ops in target.request_ops:
-        ops.apply(stream.headers, stream.info)
 
 
 def _rewrite_host(stream: DownstreamStream, host: bytes, *, append_forwarded_host: bool) -> None:
     if append_forwarded_host:
         before = [value for name, value in stream.headers if name == b"x-forwarded-host"]
-        _set(stream, b"x-forwarded-host", b",".join([*before, stream.authority]))
+        last = before[-1].rpartition(b",")[2].strip() if before else None
+        if last != stream.authority:  # named already by the hop before
+            _set(stream, b"x-forwarded-host", b",".join([*before, stream.authority]))
     _set(stream, b"x-envoy-original-host", stream.authority)
+    _set_host(stream, host)
+
+
+def _set_host(stream: DownstreamStream, host: bytes) -> None:
     stream.authority = stream.info.authority = host
     stream.headers[:] = [(b"host", host) if pair[0] == b"host" else pair for pair in stream.headers]
 
 
 def _set(stream: DownstreamStream, name: bytes, value: bytes) -> None:
-    if name in stream.fields:
-        stream.headers[:] = [pair for pair in stream.headers if pair[0] != name]
+    stream.headers[:] = [pair for pair in stream.headers if pair[0] != name]
     stream.headers.append((name, value))
 
 

@@ -19,13 +19,17 @@ PathRewrite = Callable[[bytes], bytes]
 
 @dataclass(frozen=True, slots=True)
 class ClusterTarget:
-    """A destination of a route. `upto` is its cumulative weight."""
+    """A destination of a route. `upto` is its cumulative weight.
+
+    The first `own_ops` of `request_ops` are the destination's own; its host is set between them and the route's.
+    """
 
     cluster: str
     upto: int
     request_ops: tuple[HeaderOps, ...]
     response_ops: tuple[HeaderOps, ...]
     host_rewrite: bytes | None = None
+    own_ops: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,8 +160,13 @@ def _targets(action: RouteAction, outer: tuple[Ops, ...]) -> tuple[ClusterTarget
         if weighted.weight:
             upto += weighted.weight
             host = weighted.host_rewrite_literal
-            merged = _merged((_ops(weighted), *outer))
-            targets.append(ClusterTarget(weighted.name, upto, *merged, host.encode() if host else None))
+            own = _ops(weighted)
+            merged = _merged((own, *outer))
+            targets.append(
+                ClusterTarget(
+                    weighted.name, upto, *merged, host.encode() if host else None, int(bool(own[0]))
+                )
+            )
     return tuple(targets)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from proxy.deadlines import Deadline, Deadlines
 from proxy.observability import response_flags as flags
+from proxy.router.header_ops import apply_to_local_reply, apply_to_response
 from proxy.router.request_mutation import finalize, headers_of_attempt
 from proxy.router.retry import DEFAULT_BUFFER_LIMIT
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
@@ -64,7 +65,10 @@ def route_request(
     target = action.pick(world.draw())
     cluster = world.clusters.get(target.cluster)
     if cluster is None:
-        stream.send_local_reply(action.cluster_not_found_status, b"", flags.NC, "cluster_not_found")
+        added: Headers = []
+        if target.response_ops:
+            apply_to_local_reply(target.response_ops, flags.NC, "cluster_not_found", added, stream.info)
+        stream.send_local_reply(action.cluster_not_found_status, b"", flags.NC, "cluster_not_found", added)
         return None
     stream.info.upstream_cluster = target.cluster
     stream.info.upstream_metadata = cluster.upstream
@@ -75,8 +79,8 @@ def _answer_directly(stream: DownstreamStream, action: DirectResponse) -> None:
     headers: Headers = []
     if action.location is not None:
         headers.append((b"location", action.location(stream.scheme, stream.authority, stream.path)))
-    for ops in action.response_ops:
-        ops.apply(headers, stream.info)
+    if action.response_ops:
+        apply_to_local_reply(action.response_ops, 0, "direct_response", headers, stream.info)
     stream.send_local_reply(action.status, action.body, 0, "direct_response", headers)
 
 
@@ -327,16 +331,15 @@ class _Forwarding:
             headers.append((b"x-envoy-upstream-service-time", b"%d" % took))
         if action.attempt_count_in_response:
             headers.append((b"x-envoy-attempt-count", str(self._retried + 1).encode()))
-        for ops in self._target.response_ops:
-            ops.apply(headers, info)
+        fields = response.fields
+        if self._target.response_ops:
+            fields = apply_to_response(self._target.response_ops, response.status, headers, info)
         if self._try_deadline is not None:
             self._world.deadlines.disarm(self._try_deadline)
             self._try_deadline = None
         tunnel = response.status == 101 and stream.upgrade is not None
         end = response.complete or (response.status == 101 and not tunnel)  # nobody asked for that tunnel
-        stream.send_response(
-            response.status, headers, response.fields, response.take(), end, response.trailers
-        )
+        stream.send_response(response.status, headers, fields, response.take(), end, response.trailers)
         if not end:
             await self._pass_body(attempt)
         if tunnel:
@@ -461,8 +464,8 @@ class _Forwarding:
 
     def _reply(self, status: int, body: bytes, flag: int, details: str, *, overloaded: bool = False) -> None:
         headers: Headers = list(_OVERLOADED) if overloaded else []
-        for ops in self._target.response_ops:
-            ops.apply(headers, self._stream.info)
+        if self._target.response_ops:
+            apply_to_local_reply(self._target.response_ops, flag, details, headers, self._stream.info)
         self._cluster.stats.count_response(status)
         self._stream.send_local_reply(status, body, flag, details, headers)
 
