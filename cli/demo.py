@@ -106,10 +106,9 @@ def _close(console: Console, mesh: RunningMesh, once: bool, true: bool) -> None:
 def suggestions(mesh: RunningMesh) -> list[str]:
     """Commands to try next; each works as it is printed."""
     ours, state = our_name(), mesh.state
-    kubeconfig = f"--kubeconfig {state / 'kubeconfig'}"
     return [
         f"curl -s {mesh.gateway}{demo_steps.PAGE}   (or in a browser; reload to be routed again)",
-        f"kubectl {kubeconfig} get pods,virtualservices",
-        f"{ours} proxy-config routes productpage-v1 {kubeconfig}",
+        f"kubectl --kubeconfig {state / 'kubeconfig'} get pods,virtualservices",
+        f"{ours} proxy-config routes productpage-v1 --state {state}",
         f"{ours} exec --state {state} --root reviews-v1 -- iptables-save -t nat",
     ]

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import click
 
-from node import run_state, running_mesh, teardown
+from cli.state import state_option
+from node import run_state, teardown
 
 
 @click.command()
-@click.option(
-    "--state", type=click.Path(path_type=Path), default=running_mesh.DEFAULT_STATE, show_default=True
-)
+@state_option()
 def command(state: Path) -> None:
     """End the mesh. Also after a crash, and when nothing runs; what was applied stays in the state directory."""
     run = run_state.read(state)

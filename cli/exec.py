@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from cli.state import state_option
 from node import inside, running_mesh
 
 
@@ -18,9 +19,7 @@ from node import inside, running_mesh
 @click.option(
     "--root", "as_root", is_flag=True, help="Run as root of the pod, for example to list its iptables rules."
 )
-@click.option(
-    "--state", type=click.Path(path_type=Path), default=running_mesh.DEFAULT_STATE, show_default=True
-)
+@state_option()
 def command(workload: str, argv: tuple[str, ...], container: str | None, as_root: bool, state: Path) -> None:
     """Run CMD in WORKLOAD's network and file system, as its user: what it sends is captured like the app's own.
 

@@ -6,21 +6,36 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import click
 import yaml
 
-DEFAULT = Path(".glassmesh/kubeconfig")
+from cli.state import state_option
 
-kubeconfig_option = click.option(
-    "--kubeconfig",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=DEFAULT,
-    show_default=True,
-    help="The file that says where the API is.",
-)
+_STATE = "glassmesh.state"
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
+
+
+def _remember(context: click.Context, _: click.Parameter, state: Path) -> None:
+    context.meta[_STATE] = state
+
+
+def _of_state(context: click.Context, _: click.Parameter, given: Path | None) -> Path:
+    return given if given is not None else context.meta[_STATE] / "kubeconfig"
+
+
+def kubeconfig_option(command: Decorated) -> Decorated:
+    """Adds `--kubeconfig`, which the command gets, and `--state`, whose kubeconfig it is by default."""
+    command = click.option(
+        "--kubeconfig",
+        type=click.Path(path_type=Path, dir_okay=False),
+        callback=_of_state,
+        help="The file that says where the API is, where it is not that of the mesh.",
+    )(command)
+    return state_option(callback=_remember, expose_value=False, is_eager=True)(command)
 
 
 class Access(NamedTuple):

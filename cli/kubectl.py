@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import click
 
-from cli.kubeconfig import DEFAULT, load
+from cli.kubeconfig import load
+from cli.state import state_option
 
 _OURS = ("apply", "get", "describe", "delete", "logs")
 
@@ -21,13 +23,15 @@ _OURS = ("apply", "get", "describe", "delete", "logs")
     },
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def command(arguments: tuple[str, ...]) -> None:
-    """Run kubectl against the mesh."""
+@state_option()
+def command(arguments: tuple[str, ...], state: Path) -> None:
+    """Run kubectl against the mesh. `--state` goes before kubectl's own arguments."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         raise click.ClickException(_advice(arguments))
-    load(DEFAULT)  # says what is missing better than kubectl would
-    os.execv(kubectl, [kubectl, "--kubeconfig", str(DEFAULT.absolute()), *arguments])  # noqa: S606
+    kubeconfig = state.absolute() / "kubeconfig"
+    load(kubeconfig)  # says what is missing better than kubectl would
+    os.execv(kubectl, [kubectl, "--kubeconfig", str(kubeconfig), *arguments])  # noqa: S606
 
 
 def _advice(arguments: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from cli.state import state_option
 from node import log_files, running_mesh
 
 
@@ -17,9 +18,7 @@ from node import log_files, running_mesh
 @click.option("-f", "--follow", is_flag=True, help="Go on as more is written.")
 @click.option("-p", "--previous", is_flag=True, help="The run before the container's last restart.")
 @click.option("--tail", type=int, help="Only the last N lines.")
-@click.option(
-    "--state", type=click.Path(path_type=Path), default=running_mesh.DEFAULT_STATE, show_default=True
-)
+@state_option()
 def command(
     workload: str, container: str | None, follow: bool, previous: bool, tail: int | None, state: Path
 ) -> None:

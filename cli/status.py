@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from cli.columns import line, widths
+from cli.state import state_option
 from node import running_mesh
 from node.running_mesh import SIDECAR, Pod
 
@@ -16,9 +17,7 @@ MEBIBYTE = 2**20
 
 
 @click.command()
-@click.option(
-    "--state", type=click.Path(path_type=Path), default=running_mesh.DEFAULT_STATE, show_default=True
-)
+@state_option()
 def command(state: Path) -> None:
     """Show what runs."""
     try:

@@ -20,6 +20,7 @@ import click
 from cli.client import APPLY, ApiFailure, Client, Object
 from cli.kubeconfig import load
 from cli.manifest import BadManifest, Document, read
+from cli.state import state_option
 from node import running_mesh, start, teardown
 from node.launch import CannotLaunch
 from node.namespaces import become_subreaper
@@ -42,9 +43,7 @@ class Interrupted(BaseException):
     "-f", "--filename", "filenames", multiple=True, help="Manifest, directory, or - for standard input."
 )
 @click.option("-d", "--detach", is_flag=True, help="Return when the mesh is ready; `glassmesh down` ends it.")
-@click.option(
-    "--state", type=click.Path(path_type=Path), default=running_mesh.DEFAULT_STATE, show_default=True
-)
+@state_option()
 @click.option(
     "--gateway-port",
     type=click.IntRange(0, 65535),
