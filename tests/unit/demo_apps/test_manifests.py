@@ -11,14 +11,13 @@ import yaml
 MANIFESTS = Path("demo_apps/manifests")
 
 
-def documents(pattern: str) -> list[dict[str, Any]]:
-    return [
-        doc for path in sorted(MANIFESTS.glob(pattern)) for doc in yaml.safe_load_all(path.read_text()) if doc
-    ]
+def documents(path: Path) -> list[dict[str, Any]]:
+    return [doc for doc in yaml.safe_load_all(path.read_text()) if doc]
 
 
-def of_kind(kind: str, pattern: str = "*.yaml") -> list[dict[str, Any]]:
-    return [doc for doc in documents(pattern) if doc["kind"] == kind]
+def of_kind(kind: str) -> list[dict[str, Any]]:
+    paths = sorted(MANIFESTS.rglob("*.yaml"))
+    return [doc for path in paths for doc in documents(path) if doc["kind"] == kind]
 
 
 @pytest.mark.parametrize("service", of_kind("Service"), ids=lambda doc: doc["metadata"]["name"])
@@ -37,14 +36,17 @@ def test_each_service_selects_pods_that_listen(service: dict[str, Any]) -> None:
         assert {port["port"] for port in service["spec"]["ports"]} <= listening
 
 
-@pytest.mark.parametrize("path", sorted(MANIFESTS.glob("virtual-service-*.yaml")), ids=lambda path: path.stem)
-def test_each_route_names_a_subset_that_is_defined(path: Path) -> None:
+@pytest.mark.parametrize("service", of_kind("VirtualService"), ids=lambda doc: doc["metadata"]["name"])
+def test_each_route_names_a_subset_that_is_defined(service: dict[str, Any]) -> None:
     subsets = {
         (rule["spec"]["host"], subset["name"])
         for rule in of_kind("DestinationRule")
-        for subset in rule["spec"]["subsets"]
+        for subset in rule["spec"].get("subsets", ())
     }
-    for service in of_kind("VirtualService", path.name):
-        for http in service["spec"]["http"]:
-            for route in http["route"]:
-                assert (route["destination"]["host"], route["destination"]["subset"]) in subsets
+    rules = [*service["spec"].get("http", ()), *service["spec"].get("tcp", ())]
+    destinations = [route["destination"] for rule in rules for route in rule["route"]]
+    destinations += [rule["mirror"] for rule in rules if "mirror" in rule]
+    assert destinations
+    for destination in destinations:
+        if "subset" in destination:
+            assert (destination["host"], destination["subset"]) in subsets
