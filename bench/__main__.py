@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from bench import machine, report, runner
 from bench.children import ChildDied
@@ -85,7 +86,7 @@ def main() -> int:
     try:
         document = measure(options, console)
     except (runner.RunFailed, ChildDied, TimeoutError) as error:
-        console.print(f"[red]the run failed:[/red] {error}", highlight=False)
+        console.print("[red]the run failed:[/red]", escape(str(error)), highlight=False)
         return 1
     except KeyboardInterrupt:
         console.print("stopped; nothing is left running and nothing was written")

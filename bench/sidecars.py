@@ -14,8 +14,8 @@ from pathlib import Path
 from bench.bootstrap import bootstrap
 from bench.children import Child, Children, wait_until
 from bench.machine import Pinning, memory_kib
-from bench.peers.peer import Peer
-from bench.pki import Authority
+from bench.peers.peer import Peer, Place
+from bench.pki import Authority, spiffe_id
 from bench.ports import free_ports
 from bench.workloads.workload import Ports, Workload
 
@@ -61,14 +61,15 @@ def start_app(children: Children, workload: Workload, pins: Pinning) -> int:
     return port
 
 
-def start_pair(
-    children: Children, directory: Path, peer: Peer, workload: Workload, app_port: int, pins: Pinning
-) -> Pair:
-    """Starts both sidecars of `peer` and waits until a request passes; raises with their output otherwise."""
-    if peer.command is None:
-        return Pair(peer, app_port)
-    client, server, client_admin, server_admin, xds_port = free_ports(5)
-    snapshots = workload.snapshots(Ports(client, server, app_port), Authority(), peer.vanilla)
+Files = dict[str, Path]
+
+
+def _xds_files(
+    children: Children, directory: Path, peer: Peer, workload: Workload, ports: Ports, pins: Pinning
+) -> tuple[Files, list[Child]]:
+    """An Envoy bootstrap for each role, and the xDS server they lead to."""
+    client_admin, server_admin, xds_port = free_ports(3)
+    snapshots = workload.snapshots(ports, Authority(), peer.vanilla)
     xds_file = directory / f"{peer.name}-xds.json"
     xds_file.write_text(json.dumps(dict(zip((CLIENT_NODE, SERVER_NODE), snapshots, strict=True))))
     xds = children.start(
@@ -78,18 +79,54 @@ def start_pair(
         env=ENVIRONMENT,
     )
     wait_until("the xDS server listens", lambda: listening(xds_port), [xds])
+    files = {}
+    for role, node, admin in (
+        ("client", CLIENT_NODE, client_admin),
+        ("server", SERVER_NODE, server_admin),
+    ):
+        files[role] = directory / f"{peer.name}-{role}.json"
+        files[role].write_text(json.dumps(bootstrap(node, admin, xds_port)))
+    return files, [xds]
+
+
+def _own_files(
+    _: Children, directory: Path, peer: Peer, workload: Workload, ports: Ports, __: Pinning
+) -> tuple[Files, list[Child]]:
+    """The peer's own configuration for each role, with a certificate for each."""
+    assert peer.configure is not None
+    authority = Authority()
+    root = directory / f"{peer.name}-root.pem"
+    root.write_text(authority.root_pem)
+    files = {}
+    for role, port, target in (
+        ("client", ports.client, ports.server),
+        ("server", ports.server, ports.upstream),
+    ):
+        chain, key = directory / f"{peer.name}-{role}.crt", directory / f"{peer.name}-{role}.key"
+        for file, text in zip((chain, key), authority.issue(spiffe_id("default", role)), strict=True):
+            file.write_text(text)
+        place = Place(role, directory, port, target, chain, key, root, workload.host)
+        files[role] = peer.configure(place)
+    return files, []
+
+
+def start_pair(
+    children: Children, directory: Path, peer: Peer, workload: Workload, app_port: int, pins: Pinning
+) -> Pair:
+    """Starts both sidecars of `peer` and waits until a request passes; raises with their output otherwise."""
+    if peer.command is None:
+        return Pair(peer, app_port)
+    client, server = free_ports(2)
+    ports = Ports(client, server, app_port)
+    files, needed = (_own_files if peer.configure else _xds_files)(
+        children, directory, peer, workload, ports, pins
+    )
     pair = Pair(peer, client)
     before = time.monotonic()
-    for role, node, admin, cpus in (
-        ("client", CLIENT_NODE, client_admin, pins.client),
-        ("server", SERVER_NODE, server_admin, pins.server),
-    ):
-        file = directory / f"{peer.name}-{role}.json"
-        file.write_text(json.dumps(bootstrap(node, admin, xds_port)))
-        pair.sidecars[role] = children.start(
-            f"{peer.name}-{role}", peer.command(file), cpus=cpus, env=ENVIRONMENT
-        )
-    needed = [*pair.sidecars.values(), xds]
+    for role, cpus in (("client", pins.client), ("server", pins.server)):
+        argv = peer.command(files[role])
+        pair.sidecars[role] = children.start(f"{peer.name}-{role}", argv, cpus=cpus, env=ENVIRONMENT)
+    needed += pair.sidecars.values()
     wait_until(f"{peer.title} listens", lambda: listening(client) and listening(server), needed)
     pair.start_s = time.monotonic() - before
     pair.idle = pair.memory()

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from bench.peers import direct, envoy, glassmesh
+from bench.peers import direct, envoy, glassmesh, haproxy, nginx
 from bench.peers.peer import Peer
 
-PEERS: list[Peer] = [direct.PEER, envoy.PEER, glassmesh.PEER, glassmesh.WITH_TELEMETRY]
+PEERS: list[Peer] = [
+    direct.PEER,
+    envoy.PEER,
+    glassmesh.PEER,
+    glassmesh.WITH_TELEMETRY,
+    haproxy.PEER,
+    nginx.PEER,
+]

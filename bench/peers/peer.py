@@ -1,4 +1,4 @@
-"""What a peer is: a way to start one sidecar from a bootstrap file."""
+"""What a peer is: a way to start one proxy of a pair."""
 
 from __future__ import annotations
 
@@ -8,11 +8,30 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Peer:
-    """`command` makes the argv from the bootstrap file; `None` stands for no proxy at all.
+class Place:
+    """Where one proxy of a pair stands: the client's takes plaintext and sends mutual TLS, the server's the other way round.
 
-    `vanilla` asks the control plane for what vanilla Envoy can read, else for what our sidecar gets: Istio's metrics and
-    metadata exchange as well. `unavailable` says why the peer cannot run here, or nothing; `version` is asked only when it can.
+    `chain`, `key` and `root` are PEM files; `host` is the authority the generator asks for.
+    """
+
+    role: str
+    directory: Path
+    port: int
+    target_port: int
+    chain: Path
+    key: Path
+    root: Path
+    host: str
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`command` makes the argv from the configuration file; `None` stands for no proxy at all.
+
+    `configure` writes that file for peers with a language of their own; without it the file is an Envoy bootstrap and
+    the configuration xDS. `vanilla` asks the control plane for what vanilla Envoy can read, else for what our sidecar gets:
+    Istio's metrics and metadata exchange as well. `unavailable` says why the peer cannot run here, or nothing; `version` is
+    asked only when it can.
     """
 
     name: str
@@ -21,3 +40,4 @@ class Peer:
     command: Callable[[Path], list[str]] | None
     unavailable: Callable[[], str]
     version: Callable[[], str]
+    configure: Callable[[Place], Path] | None = None
