@@ -7,10 +7,10 @@ Reference: envoy.config.route.v3.RouteMatch; source/common/http/header_utility.c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
+from proxy.config.regex import compile_regex
 from proxy.config.route import HeaderMatcher, QueryParameterMatcher, RouteMatch
 from proxy.config.values import Int64Range, StringMatcher
 
@@ -42,6 +42,14 @@ class Request:
             return [] if pseudo is None else [pseudo]
         return [value for key, value in self.headers if key == name]
 
+    def pseudo_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        return (
+            (b":method", self.method),
+            (b":authority", self.authority),
+            (b":scheme", self.scheme),
+            (b":path", self.path),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
@@ -52,18 +60,6 @@ class Condition:
 
     def __str__(self) -> str:
         return self.wanted
-
-
-def compile_regex(pattern: str) -> Any:
-    """An RE2 pattern; raises ValueError when RE2 refuses it. Imported late: most configurations have none."""
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(pattern.encode(), options)
-    except re2.error as error:
-        raise ValueError(f"{pattern!r} is no RE2 pattern: {error}") from None
 
 
 def conditions(match: RouteMatch) -> tuple[Condition, ...]:
@@ -100,14 +96,15 @@ def _path(match: RouteMatch) -> Condition | None:
             )
         if not match.case_sensitive:
             return Condition(
-                f"path starts with {match.prefix} (any case)", lambda r: _bare(r).lower().startswith(prefix)
+                f"path starts with {match.prefix} (any case)",
+                lambda r: bare_path(r).lower().startswith(prefix),
             )
-        return Condition(f"path starts with {match.prefix}", lambda r: _bare(r).startswith(prefix))
+        return Condition(f"path starts with {match.prefix}", lambda r: bare_path(r).startswith(prefix))
     if match.path is not None:
         path = _folded(match.path, match)
         if not match.case_sensitive:
-            return Condition(f"path is {match.path} (any case)", lambda r: _bare(r).lower() == path)
-        return Condition(f"path is {match.path}", lambda r: _bare(r) == path)
+            return Condition(f"path is {match.path} (any case)", lambda r: bare_path(r).lower() == path)
+        return Condition(f"path is {match.path}", lambda r: bare_path(r) == path)
     if match.path_separated_prefix is not None:
         return _separated_prefix(match.path_separated_prefix, match.case_sensitive)
     assert match.safe_regex is not None
@@ -116,7 +113,7 @@ def _path(match: RouteMatch) -> Condition | None:
     except ValueError as error:
         raise ValueError(f".match.safe_regex: {error}") from None
     return Condition(
-        f"path matches {match.safe_regex.regex}", lambda r: regex.fullmatch(_bare(r)) is not None
+        f"path matches {match.safe_regex.regex}", lambda r: regex.fullmatch(bare_path(r)) is not None
     )
 
 
@@ -132,13 +129,14 @@ def _separated_prefix(prefix: str, case_sensitive: bool) -> Condition:
     wanted = prefix.encode() if case_sensitive else prefix.lower().encode()
 
     def matches(request: Request) -> bool:
-        path = _bare(request) if case_sensitive else _bare(request).lower()
+        path = bare_path(request) if case_sensitive else bare_path(request).lower()
         return path.startswith(wanted) and path[len(wanted) : len(wanted) + 1] in (b"", b"/")
 
     return Condition(f"path is {prefix} or below it", matches)
 
 
-def _bare(request: Request) -> bytes:
+def bare_path(request: Request) -> bytes:
+    """The path without query, and without the fragment no admitted request has."""
     return request.path.partition(b"?")[0].partition(b"#")[0]
 
 
@@ -235,9 +233,15 @@ def _query(matcher: QueryParameterMatcher) -> Condition:
 
 def _parameter(request: Request, name: bytes) -> bytes | None:
     """The first value of a query parameter, as sent: Envoy compares without percent-decoding."""
-    query = request.path.partition(b"?")[2].partition(b"#")[0]
-    for pair in query.split(b"&"):
-        key, _, value = pair.partition(b"=")
+    for key, value in query_pairs(request):
         if key == name:
             return value
     return None
+
+
+def query_pairs(request: Request) -> Iterator[tuple[bytes, bytes]]:
+    """The query's parameters as sent."""
+    query = request.path.partition(b"?")[2].partition(b"#")[0]
+    for pair in query.split(b"&"):
+        key, _, value = pair.partition(b"=")
+        yield key, value

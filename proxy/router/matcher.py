@@ -1,7 +1,7 @@
 """Which route a request takes: first the virtual host by its authority, then the first of its routes that matches.
 
-Compiled when a route table arrives: virtual hosts are found in constant time, regular expressions are RE2. Asked for, it
-says why each earlier route did not match, from the same conditions, so that the explanation cannot disagree with what
+Compiled when a route table arrives: virtual hosts are found in constant time, of many routes only those that could match are
+tried (`route_index`), regular expressions are RE2. Asked for, it says why each earlier route did not match, from the same conditions, so that the explanation cannot disagree with what
 traffic does. It knows nothing of clusters or what a route leads to: `T` is whatever the caller made of each route.
 Reference: envoy.config.route.v3; source/common/router/config_impl.cc; reference §3.6, §5.2.
 """
@@ -14,9 +14,11 @@ from typing import Generic, TypeVar
 
 from proxy.config.route import Route, RouteConfiguration, VirtualHost
 from proxy.router.conditions import Condition, Request, conditions
+from proxy.router.route_index import RouteIndex
 
 T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
+_WORTH_AN_INDEX = 8  # routes; below, trying one after the other costs less
 
 
 class RouteTableError(ValueError):
@@ -33,7 +35,7 @@ class Explanation:
 
 
 class _VirtualHost(Generic[T]):
-    __slots__ = ("catch_all", "name", "routes", "tls_only")
+    __slots__ = ("catch_all", "index", "name", "routes", "tls_only")
 
     def __init__(self, config: VirtualHost, build: Callable[[VirtualHost, Route], T]) -> None:
         self.name = config.name
@@ -45,6 +47,8 @@ class _VirtualHost(Generic[T]):
                 self.routes.append((conditions(route.match), build(config, route)))
             except ValueError as error:
                 raise RouteTableError(f'virtual_hosts["{config.name}"].routes[{i}]{error}') from None
+        many = len(self.routes) > _WORTH_AN_INDEX
+        self.index = RouteIndex([route.match for route in config.routes]) if many else None
         # A first route without conditions takes everything: the plain case costs no loop.
         catches_all = self.routes and not self.routes[0][0] and not self.tls_only
         self.catch_all = self.routes[0][1] if catches_all else None
@@ -106,7 +110,10 @@ class RouteTable(Generic[T]):
         if virtual_host.tls_only and scheme != b"https":
             return self._to_https
         request = Request(headers, authority, path, method, scheme, draw)
-        for needed, route in virtual_host.routes:
+        routes = virtual_host.routes
+        if virtual_host.index is not None:
+            routes = [routes[number] for number in virtual_host.index.candidates(request)]
+        for needed, route in routes:
             if all(condition.matches(request) for condition in needed):
                 return route
         return None

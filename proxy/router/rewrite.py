@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from proxy.config.regex import compile_regex
 from proxy.config.route import RedirectAction, RouteMatch
 from proxy.config.values import RegexMatchAndSubstitute
-from proxy.router.conditions import compile_regex
 
 PathRewrite = Callable[[bytes], bytes]
 Location = Callable[[bytes, bytes, bytes], bytes]  # scheme, authority, path with query
