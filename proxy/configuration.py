@@ -138,6 +138,7 @@ def _status(name: str, definition: Cluster, dynamic: bool, data_plane: DataPlane
         default_limits=limits.get("DEFAULT", DEFAULT_LIMITS),
         high_limits=limits.get("HIGH", DEFAULT_LIMITS),
         hosts=data_plane.clusters.clusters[name].hosts,
+        outlier=data_plane.clusters.clusters[name].outlier,
     )
 
 

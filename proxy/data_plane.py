@@ -127,6 +127,7 @@ class DataPlane:
                 wrap=lambda sock, pool: ClientConnection(loop, self.deadlines, sock, pool, codec),
                 upstream_tls=lambda config: upstream_context(config, services.secrets),
                 draw=draw,
+                deadlines=self.deadlines,
             ),
             self._set_clusters,
             self._resolve,

@@ -53,7 +53,7 @@ def inbound_cluster(context: PushContext, service: Service, port: Port, target: 
     policy = effective_policy(rule.spec if rule else None, None, port.number)
     return {
         **passthrough_cluster(names.inbound_cluster(target), ""),
-        **pool_fields(context.mesh, policy),
+        **pool_fields(context.mesh, policy.at_the_server),
         "upstream_bind_config": _INBOUND_BIND,
         "metadata": istio_metadata(services=[_service_metadata(service)]),
     }

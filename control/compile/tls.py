@@ -99,12 +99,23 @@ def originate(settings: ClientTLSSettings) -> Message:
         ]
     if not settings.insecureSkipVerify:
         common["validation_context"] = _validation(settings)
-    fields: Message = {"sni": settings.sni} if settings.sni else {"auto_host_sni": True}
-    if not settings.insecureSkipVerify and not settings.subjectAltNames:
-        fields["auto_sni_san_validation"] = True
+    fields: Message = {"sni": settings.sni} if settings.sni else {}
     return extension(
         "envoy.transport_sockets.tls", _TLS + "UpstreamTlsContext", common_tls_context=common, **fields
     )
+
+
+def automatic_names(settings: ClientTLSSettings) -> Message:
+    """SIMPLE and MUTUAL without a server name: that of the request's host, which the certificate must then have.
+
+    These are `upstream_http_protocol_options`; a connection without HTTP has no host to take.
+    """
+    if settings.mode not in ("SIMPLE", "MUTUAL") or settings.sni:
+        return {}
+    fields = {"auto_sni": True}
+    if not settings.subjectAltNames and not settings.insecureSkipVerify:
+        fields["auto_san_validation"] = True
+    return fields
 
 
 def _validation(settings: ClientTLSSettings) -> Message:

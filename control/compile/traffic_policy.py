@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from control.compile.outlier import error_matcher, outlier_detection
 from control.compile.protobuf import Message, T, duration
+from control.compile.tls import automatic_names
 from control.mesh_config import MeshConfig
 from control.resources.destination_rule import DestinationRuleSpec, Subset
 from control.resources.istio_types import parse_duration
@@ -17,6 +19,7 @@ from control.resources.traffic_policy import (
     ConnectionPoolSettings,
     HTTPSettings,
     LoadBalancer,
+    OutlierDetection,
     TCPSettings,
     TrafficPolicy,
 )
@@ -38,6 +41,12 @@ class Policy:
     load_balancer: LoadBalancer | None = None
     pool: ConnectionPoolSettings | None = None
     tls: ClientTLSSettings | None = None
+    outlier: OutlierDetection | None = None
+
+    @property
+    def at_the_server(self) -> Policy:
+        """What of it holds for the server's own calls to its app: the limits of its connections."""
+        return Policy(pool=self.pool)
 
     @property
     def passthrough(self) -> bool:
@@ -64,12 +73,13 @@ def _override(base: Policy, policy: TrafficPolicy | None, port: int) -> Policy:
         return base
     for entry in policy.portLevelSettings or ():
         if entry.port.number == port:
-            return Policy(entry.loadBalancer, entry.connectionPool, entry.tls)
+            return Policy(entry.loadBalancer, entry.connectionPool, entry.tls, entry.outlierDetection)
     return replace(
         base,
         load_balancer=policy.loadBalancer or base.load_balancer,
         pool=policy.connectionPool or base.pool,
         tls=policy.tls or base.tls,
+        outlier=policy.outlierDetection or base.outlier,
     )
 
 
@@ -79,7 +89,7 @@ def lb_policy(policy: Policy) -> str:
 
 
 def pool_fields(mesh: MeshConfig, policy: Policy) -> Message:
-    """Limits and timeouts of a cluster. Istio reads 0 as unset, and unset is unlimited."""
+    """Limits and timeouts of a cluster, and when its hosts are ejected. Istio reads 0 as unset, and unset is unlimited."""
     tcp, http = policy.tcp, policy.http
     fields: Message = {
         "connect_timeout": duration(tcp.connectTimeout or mesh.connectTimeout),
@@ -96,16 +106,28 @@ def pool_fields(mesh: MeshConfig, policy: Policy) -> Message:
     }
     if tcp.tcpKeepalive is not None:
         fields["upstream_connection_options"] = {"tcp_keepalive": _keepalive(tcp)}
-    common = _common_http_options(tcp, http)
-    if common:
+    if policy.outlier is not None:
+        fields["outlier_detection"] = outlier_detection(policy.outlier)
+    options = _http_options(policy)
+    if options:
         fields["typed_extension_protocol_options"] = {
             _HTTP_OPTIONS: {
                 "@type": T + _HTTP_OPTIONS,
-                "common_http_protocol_options": common,
+                **options,
                 "explicit_http_config": {"http_protocol_options": {}},
             }
         }
     return fields
+
+
+def _http_options(policy: Policy) -> Message:
+    """What the cluster's HTTP connections and requests need beyond Envoy's defaults."""
+    options = {
+        "common_http_protocol_options": _common_http_options(policy.tcp, policy.http),
+        "upstream_http_protocol_options": automatic_names(policy.tls) if policy.tls is not None else {},
+        "outlier_detection": error_matcher(policy.outlier),
+    }
+    return {name: fields for name, fields in options.items() if fields}
 
 
 def _keepalive(tcp: TCPSettings) -> Message:

@@ -14,6 +14,7 @@ from typing import Any
 from proxy.admin.http_server import JSON, Response
 from proxy.admin.regex import RegexError, compile_regex
 from proxy.upstream.host import Host
+from proxy.upstream.outlier_detection import OutlierDetector
 
 _RESOURCES = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
 DEFAULT_LIMITS = (1024, 1024, 1024, 3)  # Envoy's, where no threshold is given
@@ -31,6 +32,7 @@ class ClusterStatus:
     default_limits: tuple[int, int, int, int] = DEFAULT_LIMITS
     high_limits: tuple[int, int, int, int] = DEFAULT_LIMITS
     hosts: Iterable[Host] = field(default_factory=tuple)
+    outlier: OutlierDetector | None = None
 
 
 def render(clusters: Iterable[ClusterStatus], query: dict[str, str]) -> Response:
@@ -50,6 +52,10 @@ def render(clusters: Iterable[ClusterStatus], query: dict[str, str]) -> Response
 def _lines(cluster: ClusterStatus) -> Iterable[str]:
     name = cluster.name
     yield f"{name}::observability_name::{name}"
+    if cluster.outlier is not None:
+        for kind, found in (("", cluster.outlier.average), ("local_origin_", cluster.outlier.local_average)):
+            yield f"{name}::outlier::{kind}success_rate_average::{_rate(found.average)}"
+            yield f"{name}::outlier::{kind}success_rate_ejection_threshold::{_rate(found.ejection)}"
     for priority, limits in (("default", cluster.default_limits), ("high", cluster.high_limits)):
         for resource, limit in zip(_RESOURCES, limits, strict=True):
             yield f"{name}::{priority}_priority::{resource}::{limit}"
@@ -73,16 +79,26 @@ def _host_values(host: Host) -> list[tuple[str, object]]:
         ("rq_timeout", host.rq_timeout),
         ("rq_total", host.rq_total),
         ("hostname", ""),
-        ("health_flags", "healthy" if host.healthy else "/failed_eds_health"),
+        ("health_flags", _health_flags(host)),
         ("weight", host.weight),
         ("region", region),
         ("zone", zone),
         ("sub_zone", sub_zone),
         ("canary", "false"),
         ("priority", host.priority),
-        ("success_rate", -1),
-        ("local_origin_success_rate", -1),
+        ("success_rate", _rate(host.monitor.rate if host.monitor is not None else -1)),
+        ("local_origin_success_rate", _rate(host.monitor.local_rate if host.monitor is not None else -1)),
     ]
+
+
+def _health_flags(host: Host) -> str:
+    flags = ("/failed_outlier_check" if host.ejected else "") + ("" if host.healthy else "/failed_eds_health")
+    return flags or "healthy"
+
+
+def _rate(percent: float) -> str:
+    """As C++ streams print a double: six significant digits."""
+    return f"{percent:.6g}"
 
 
 def _status(cluster: ClusterStatus) -> dict[str, Any]:
@@ -91,13 +107,21 @@ def _status(cluster: ClusterStatus) -> dict[str, Any]:
         dict(zip(_RESOURCES, cluster.default_limits, strict=True)),
         {"priority": "HIGH", **dict(zip(_RESOURCES, cluster.high_limits, strict=True))},
     ]
+    outlier = cluster.outlier
     status = {
         "name": cluster.name,
         "added_via_api": cluster.added_via_api,
+        **_percent(
+            "success_rate_ejection_threshold", outlier.average.ejection if outlier is not None else None
+        ),
         "host_statuses": hosts,
         "circuit_breakers": {"thresholds": thresholds},
         "observability_name": cluster.name,
         "eds_service_name": cluster.eds_service_name,
+        **_percent(
+            "local_origin_success_rate_ejection_threshold",
+            outlier.local_average.ejection if outlier is not None else None,
+        ),
     }
     # Envoy leaves fields of their default value out.
     return {key: value for key, value in status.items() if value}
@@ -112,11 +136,27 @@ def _host_status(host: Host) -> dict[str, Any]:
     status: dict[str, Any] = {
         "address": {"socket_address": {"address": host.address[0], "port_value": host.address[1]}},
         "stats": stats,
-        "health_status": {"eds_health_status": "HEALTHY" if host.healthy else "UNHEALTHY"},
+        "health_status": _health_status(host),
+        **_percent("success_rate", host.monitor.rate if host.monitor is not None else None),
         "weight": host.weight,
         "locality": {key: value for key, value in locality.items() if value},
     }
-    return status | ({"priority": host.priority} if host.priority else {})
+    status |= {"priority": host.priority} if host.priority else {}
+    return status | _percent(
+        "local_origin_success_rate", host.monitor.local_rate if host.monitor is not None else None
+    )
+
+
+def _health_status(host: Host) -> dict[str, Any]:
+    status: dict[str, Any] = {"failed_outlier_check": True} if host.ejected else {}
+    return {**status, "eds_health_status": "HEALTHY" if host.healthy else "UNHEALTHY"}
+
+
+def _percent(name: str, value: float | None) -> dict[str, Any]:
+    """A protobuf Percent, where the value is known."""
+    if value is None or value < 0:
+        return {}
+    return {name: {"value": value} if value else {}}
 
 
 def _pending(host: Host) -> int:

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from proxy.config.endpoint import ClusterLoadAssignment
+from proxy.config.load_balancing import (
+    CommonLbConfig,
+    LeastRequestLbConfig,
+    MaglevLbConfig,
+    RingHashLbConfig,
+    RoundRobinLbConfig,
+)
+from proxy.config.outlier_detection import HttpOutlierDetection, OutlierDetection
 from proxy.config.secret import TransportSocketMatch, UpstreamTransportSocket
 from proxy.config.values import ConfigSource, Duration, Message, Metadata, Percent, SocketAddress, UInt32
 
@@ -72,6 +80,7 @@ class ExplicitHttpConfig(Message):
 
 
 class UseDownstreamProtocol(Message):
+    outlier_detection: HttpOutlierDetection | None = None
     http_protocol_options: HttpOptions | None = None
 
 
@@ -87,6 +96,7 @@ class ProtocolOptions(Message, rename={"http": _HTTP}):
 
 class Cluster(Message):
     name: str
+    outlier_detection: OutlierDetection | None = None
     type: str = "STATIC"
     lb_policy: str = "ROUND_ROBIN"
     alt_stat_name: str = ""

@@ -15,6 +15,7 @@ from typing import Any
 from proxy.deadlines import Deadline, Deadlines
 from proxy.observability import response_flags as flags
 from proxy.router.header_ops import apply_to_local_reply, apply_to_response
+from proxy.router.outcome import outcome
 from proxy.router.request_mutation import finalize, headers_of_attempt
 from proxy.router.retry import DEFAULT_BUFFER_LIMIT
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
@@ -149,6 +150,8 @@ class _Forwarding:
                 await self._pause_before_retry()
         except RouteTimeout:
             self._cluster.stats.upstream_rq_timeout.value += 1
+            if self._attempt is not None and not self._stream.response_started:
+                self._count_timeout(self._attempt)
             self._time_out("response_timeout")
         finally:
             attempt = self._attempt
@@ -224,6 +227,8 @@ class _Forwarding:
         info = stream.info
         info.upstream_local_address = connection.local_address
         info.upstream_peer_uri_san = connection.peer_uri_san
+        if attempt.host.monitor is not None:
+            attempt.host.monitor.on_connected()
         attempt.response = connection.begin(stream.method, attempt)
         complete = stream.body.complete
         chunks = stream.take_body() if stream.body.chunks else []
@@ -306,6 +311,9 @@ class _Forwarding:
             self._cluster.stats.upstream_rq_retry_success.value += 1
         self._cluster.stats.count_response(status)
         host = attempt.host
+        if b"grpc-status" in response.fields:
+            content_type = self._stream.fields.get(b"content-type")
+            status = outcome(status, response.fields[b"grpc-status"], content_type)
         if status >= 500:
             host.rq_error += 1
         else:
@@ -442,9 +450,7 @@ class _Forwarding:
         attempt, policy = self._attempt, self._action.retry
         self._cluster.stats.upstream_rq_per_try_timeout.value += 1
         if attempt is not None:
-            attempt.host.rq_timeout += 1
-            if attempt.host.monitor is not None:
-                attempt.host.monitor.on_timeout()
+            self._count_timeout(attempt)
             attempt.abandon()
         retry = policy is not None and policy.wants_per_try_timeout() and not self._stream.response_started
         if retry and self._may_retry():
@@ -452,14 +458,18 @@ class _Forwarding:
         self._time_out("upstream_per_try_timeout")
         return False
 
+    @staticmethod
+    def _count_timeout(attempt: UpstreamAttempt) -> None:
+        host = attempt.host
+        host.rq_timeout += 1
+        host.rq_error += 1
+        if host.monitor is not None:
+            host.monitor.on_timeout()
+
     def _time_out(self, details: str) -> None:
         if self._stream.response_started:
             self._stream.reset(flags.UT, details)
         else:
-            if self._attempt is not None:
-                self._attempt.host.rq_timeout += 1
-                if self._attempt.host.monitor is not None:
-                    self._attempt.host.monitor.on_timeout()
             self._reply(504, b"upstream request timeout", flags.UT, details)
 
     def _reply(self, status: int, body: bytes, flag: int, details: str, *, overloaded: bool = False) -> None:

@@ -15,6 +15,7 @@ from proxy.upstream.circuit_breaker import CircuitBreaker
 from proxy.upstream.cluster_stats import ClusterStats
 from proxy.upstream.connector import Address, Connector
 from proxy.upstream.host import Host
+from proxy.upstream.outlier_detection import OutlierDetector
 from proxy.upstream.lb.interface import Draw, Policy
 from proxy.upstream.pool import ConnectionPool, Wrap
 from proxy.upstream.transport import Transport
@@ -60,6 +61,7 @@ class Cluster:
         self.upstream = upstream
         self.enable_trailers = enable_trailers
         self.hosts: tuple[Host, ...] = ()
+        self.outlier: OutlierDetector | None = None  # set by the builder where the cluster has detection
         self._wrap = wrap
         self._policy = policy
         self._draw = draw
@@ -92,6 +94,8 @@ class Cluster:
                 kept.update_from(host)
                 hosts.append(kept)
         self.hosts = tuple(hosts)
+        if self.outlier is not None:
+            self.outlier.set_hosts(self.hosts)
         self.health_changed()
         for gone in before.values():
             gone.drain()
@@ -104,6 +108,8 @@ class Cluster:
 
     def drain(self) -> None:
         """The cluster left the configuration: idle connections close, active requests finish."""
+        if self.outlier is not None:
+            self.outlier.stop()
         for host in self.hosts:
             host.drain()
 
@@ -131,8 +137,12 @@ class OriginalDstCluster(Cluster):
                 return host
         host = Host(address, self.transport, upstream=self.upstream)
         self.hosts = (*self.hosts, host)
+        if self.outlier is not None:
+            self.outlier.set_hosts(self.hosts)
         return host
 
     def forget_unused(self) -> None:
         """Drop hosts nobody is connected to (Envoy's cleanup_interval)."""
         self.hosts = tuple(host for host in self.hosts if any(not pool.empty for pool in host.pools.values()))
+        if self.outlier is not None:
+            self.outlier.set_hosts(self.hosts)

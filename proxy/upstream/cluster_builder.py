@@ -14,6 +14,7 @@ from proxy.config import cluster as config
 from proxy.config.decode import ConfigError
 from proxy.config.endpoint import ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints
 from proxy.config.secret import UpstreamTlsContext, UpstreamTransportSocket
+from proxy.deadlines import Deadlines
 from proxy.observability.stats import StatsStore
 from proxy.observability.workload import Service, Upstream, service_of_cluster, workload_of_endpoint
 from proxy.tls.contexts import TlsContext
@@ -24,6 +25,7 @@ from proxy.upstream.connector import Connector
 from proxy.upstream.host import Host
 from proxy.upstream.lb import POLICIES
 from proxy.upstream.lb.interface import Draw
+from proxy.upstream.outlier_detection import OutlierDetector, OutlierStats
 from proxy.upstream.pool import Wrap
 from proxy.upstream.transport import RAW, Transport
 
@@ -41,6 +43,7 @@ class ClusterParts:
     wrap: Wrap
     upstream_tls: Callable[[UpstreamTlsContext], TlsContext]
     draw: Draw
+    deadlines: Deadlines
 
 
 def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, TransportChoice]:
@@ -71,13 +74,32 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
         arguments["max_requests_per_connection"] = common.max_requests_per_connection
     arguments["enable_trailers"] = _enable_trailers(wanted)
     if wanted.type != "ORIGINAL_DST":
-        return Cluster(wanted.name, **arguments), transports
-    cluster = OriginalDstCluster(wanted.name, **arguments)
-    cluster.transport = transports.for_metadata({})
+        cluster = Cluster(wanted.name, **arguments)
+    else:
+        cluster = OriginalDstCluster(wanted.name, **arguments)
+        cluster.transport = transports.for_metadata({})
+    if wanted.outlier_detection is not None:
+        cluster.outlier = _outlier_detector(wanted, cluster, parts)
     return cluster, transports
 
 
 def _enable_trailers(wanted: config.Cluster) -> bool:
+def _outlier_detector(wanted: config.Cluster, cluster: Cluster, parts: ClusterParts) -> OutlierDetector:
+    settings = wanted.outlier_detection
+    assert settings is not None
+    options = wanted.typed_extension_protocol_options
+    errors = options.http.outlier_detection if options is not None and options.http is not None else None
+    matcher = errors.error_matcher if errors is not None else None
+    return OutlierDetector(
+        settings,
+        OutlierStats(parts.stats, wanted.alt_stat_name or wanted.name),
+        deadlines=parts.deadlines,
+        draw=parts.draw,
+        changed=cluster.health_changed,
+        error_statuses=matcher.statuses if matcher is not None else None,
+    )
+
+
     """Whether request trailers are sent on; the options of whichever protocol choice is set."""
     options = wanted.typed_extension_protocol_options
     chosen = (

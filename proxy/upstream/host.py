@@ -23,6 +23,20 @@ Metadata = Mapping[str, Any]
 class HostMonitor(Protocol):
     """Outlier detection's ear at one host: told how each attempt ended. None where the cluster has no detection."""
 
+    @property
+    def rate(self) -> float:
+        """Share of good answers in the last interval, percent; -1: not known."""
+
+    @property
+    def local_rate(self) -> float:
+        """The same of what the host itself never answered."""
+
+    def on_connected(self) -> None:
+        """A request got a connection to the host."""
+
+    def on_tcp_connected(self) -> None:
+        """An opaque connection to the host is made."""
+
     def on_response(self, status: int) -> None:
         """The host answered with this HTTP status."""
 

@@ -1,0 +1,147 @@
+"""Outlier detection's record of one host: failures in a row, shares of success, and how often it was ejected.
+
+Counts and compares; what follows from a threshold reached is the detector's. Invariant: a counter that reached its threshold is
+reported once, and starts again only when the detector resets it. Reference: Envoy source/common/upstream/outlier_detection_impl.cc
+(DetectorHostMonitorImpl).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxy.upstream.failure import ResetReason
+from proxy.upstream.success_rate import UNKNOWN, Window
+
+if TYPE_CHECKING:
+    from proxy.config.outlier_detection import OutlierDetection
+    from proxy.upstream.host import Host
+
+CONSECUTIVE_5XX = "consecutive_5xx"
+GATEWAY_FAILURE = "consecutive_gateway_failure"
+LOCAL_ORIGIN_FAILURE = "consecutive_local_origin_failure"
+_GATEWAY_ERRORS = (502, 503, 504)
+
+# Told of a host that has reached the threshold of a kind of failure.
+Report = Callable[["OutlierMonitor", str], None]
+
+
+class OutlierMonitor:
+    """See `proxy.upstream.host.HostMonitor`. `error_statuses` None: 5xx are the errors."""
+
+    __slots__ = (
+        "_config",
+        "_errors",
+        "_report",
+        "_split",
+        "consecutive_5xx",
+        "ejected_at",
+        "external",
+        "gateway_failures",
+        "host",
+        "jitter",
+        "local",
+        "local_failures",
+        "local_rate",
+        "multiplier",
+        "rate",
+    )
+
+    def __init__(
+        self, host: Host, config: OutlierDetection, report: Report, error_statuses: frozenset[int] | None
+    ) -> None:
+        self.host = host
+        self._config = config
+        self._split = config.split_external_local_origin_errors
+        self._errors = error_statuses
+        self._report = report
+        self.external, self.local = Window(), Window()
+        self.rate = self.local_rate = UNKNOWN  # percent, of the last interval with enough requests
+        self.multiplier = 0  # how many times the base ejection time the next ejection takes, less one
+        self.ejected_at = 0.0
+        self.jitter = 0.0
+        self.consecutive_5xx = self.gateway_failures = self.local_failures = 0
+
+    # What the data path reports.
+
+    def on_connected(self) -> None:
+        """A request got its connection."""
+        if self._split:
+            self.local.total += 1
+            self.local.good += 1
+            self.local_failures = 0
+
+    def on_tcp_connected(self) -> None:
+        """An opaque connection is made, which is all the success there will be."""
+        if self._split:
+            self.on_connected()
+        else:
+            self._on_status(200)
+
+    def on_response(self, status: int) -> None:
+        if self._errors is not None:
+            # A matched response is an error whatever its code; one that is not is a success, a 503 included.
+            matched = status in self._errors
+            status = (status if status >= 500 else 500) if matched else 200
+        self._on_status(status)
+
+    def on_failure(self, reason: ResetReason) -> None:
+        if reason is ResetReason.OVERFLOW:
+            return  # the cluster's limits, not the host's fault
+        if self._split:
+            self._on_local_failure()
+        else:
+            self._on_status(503)
+
+    def on_timeout(self) -> None:
+        if self._split:
+            self._on_local_failure()
+        else:
+            self._on_status(504)
+
+    def _on_status(self, status: int) -> None:
+        window = self.external
+        window.total += 1
+        if status < 500:
+            window.good += 1
+            self.consecutive_5xx = self.gateway_failures = 0
+            return
+        config = self._config
+        if status in _GATEWAY_ERRORS:
+            self.gateway_failures += 1
+            if self.gateway_failures == config.consecutive_gateway_failure:
+                self._report(self, GATEWAY_FAILURE)
+        else:
+            self.gateway_failures = 0
+        self.consecutive_5xx += 1
+        if self.consecutive_5xx == config.consecutive_5xx:
+            self._report(self, CONSECUTIVE_5XX)
+
+    def _on_local_failure(self) -> None:
+        self.local.total += 1
+        self.local_failures += 1
+        if self.local_failures == self._config.consecutive_local_origin_failure:
+            self._report(self, LOCAL_ORIGIN_FAILURE)
+
+    # What the detector does.
+
+    def reset(self, kind: str | None = None) -> None:
+        """Start counting a kind of failure in a row anew; None: every kind."""
+        if kind in (CONSECUTIVE_5XX, None):
+            self.consecutive_5xx = 0
+        if kind in (GATEWAY_FAILURE, None):
+            self.gateway_failures = 0
+        if kind in (LOCAL_ORIGIN_FAILURE, None):
+            self.local_failures = 0
+
+    def roll(self) -> None:
+        """An interval is over; the rates shown are those of the new judgement."""
+        self.external.roll()
+        self.local.roll()
+        self.rate = self.local_rate = UNKNOWN
+
+    def __repr__(self) -> str:
+        return (
+            f"<OutlierMonitor {self.host.name} 5xx={self.consecutive_5xx} gateway={self.gateway_failures}"
+            f" local={self.local_failures} multiplier={self.multiplier}>"
+        )
