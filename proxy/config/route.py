@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from proxy.config.header_matcher import HeaderMatcher
+from proxy.config.per_filter import PerFilterConfig
 from proxy.config.values import (
     DataSource,
     Duration,
     HeaderValueOption,
     HttpStatus,
-    Int64Range,
     Message,
     Metadata,
     RegexMatchAndSubstitute,
@@ -22,22 +23,6 @@ from proxy.config.values import (
     UInt64,
     require_one,
 )
-
-
-class HeaderMatcher(Message):
-    """Without a pattern it matches when the header is present."""
-
-    name: str
-    exact_match: str | None = None
-    prefix_match: str | None = None
-    suffix_match: str | None = None
-    contains_match: str | None = None
-    safe_regex_match: RegexMatcher | None = None
-    range_match: Int64Range | None = None
-    present_match: bool | None = None
-    string_match: StringMatcher | None = None
-    invert_match: bool = False
-    treat_missing_header_as_empty: bool = False
 
 
 class QueryParameterMatcher(Message):
@@ -72,6 +57,7 @@ class ClusterWeight(Message):
     request_headers_to_remove: list[str] = []
     response_headers_to_add: list[HeaderValueOption] = []
     response_headers_to_remove: list[str] = []
+    typed_per_filter_config: PerFilterConfig | None = None
     host_rewrite_literal: str | None = None
 
 
@@ -188,6 +174,7 @@ class Route(Message):
     request_headers_to_remove: list[str] = []
     response_headers_to_add: list[HeaderValueOption] = []
     response_headers_to_remove: list[str] = []
+    typed_per_filter_config: PerFilterConfig | None = None
 
     def __post_init__(self) -> None:
         require_one(self, "route", "redirect", "direct_response")
@@ -205,6 +192,7 @@ class VirtualHost(Message):
     request_headers_to_remove: list[str] = []
     response_headers_to_add: list[HeaderValueOption] = []
     response_headers_to_remove: list[str] = []
+    typed_per_filter_config: PerFilterConfig | None = None
 
 
 class RouteConfiguration(Message):
@@ -217,3 +205,4 @@ class RouteConfiguration(Message):
     request_headers_to_remove: list[str] = []
     response_headers_to_add: list[HeaderValueOption] = []
     response_headers_to_remove: list[str] = []
+    typed_per_filter_config: PerFilterConfig | None = None

@@ -6,8 +6,8 @@ Reference: Envoy envoy.config.route.v3.Route; source/common/router/config_impl.h
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from proxy.router.header_ops import HeaderOps
@@ -30,6 +30,7 @@ class ClusterTarget:
     response_ops: tuple[HeaderOps, ...]
     host_rewrite: bytes | None = None
     own_ops: int = 0
+    filter_config: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,15 @@ class DirectResponse:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One entry of a route table. `filter_config` is its typed_per_filter_config, merged with the virtual host's."""
+    """One entry of a route table.
+
+    `filter_config` is what it says to HTTP filters, by their names: None if nothing, also at its destinations. A
+    destination has its own where destinations differ.
+    """
 
     name: str
     action: ForwardAction | DirectResponse
     decorator_operation: bytes | None = None
     virtual_host: str = ""
-    filter_config: dict[str, Any] = field(default_factory=dict)
+    filter_config: Mapping[str, Any] | None = None
     metadata: dict[str, Any] | None = None

@@ -7,7 +7,8 @@ Reference: envoy.config.route.v3; source/common/router/config_impl.cc; reference
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from proxy.config.route import (
     RedirectAction,
@@ -24,6 +25,7 @@ from proxy.config.route import (
 from proxy.config.values import HeaderValueOption
 from proxy.observability.access_log_format import FormatError, compile_text
 from proxy.router import rewrite
+from proxy.router.filter_levels import FilterLevels, PerFilter, nothing
 from proxy.router.header_ops import HeaderAddition, HeaderOps, Value
 from proxy.router.matcher import RouteTable
 from proxy.router.retry import CONDITIONS, DEFAULT_BASE_INTERVAL, RetryPolicy
@@ -52,12 +54,13 @@ def _own_location(scheme: bytes, authority: bytes, path: bytes) -> bytes:
 _TO_HTTPS = Route("", DirectResponse(301, b"", (), _https_location))
 
 
-def build_table(config: RouteConfiguration) -> RouteTable[Route]:
-    """The compiled route table. Raises `RouteTableError`."""
+def build_table(config: RouteConfiguration, per_filter: PerFilter = nothing) -> RouteTable[Route]:
+    """The compiled route table; `per_filter` as its connection managers' filters want it. Raises `RouteTableError`."""
     table_ops = _ops(config)
 
     def build(virtual_host: VirtualHost, route: RouteConfig) -> Route:
-        return _route(virtual_host, route, table_ops)
+        levels = FilterLevels((route, virtual_host, config), per_filter)
+        return _route(virtual_host, route, table_ops, levels)
 
     return RouteTable(config, build, _TO_HTTPS)
 
@@ -70,10 +73,11 @@ def _ops(level: object) -> Ops:
     add_request, remove_request, add_response, remove_response = (
         getattr(level, name) for name in _HEADER_LEVEL
     )
-    return _one_side(add_request, remove_request), _one_side(add_response, remove_response)
+    return header_ops(add_request, remove_request), header_ops(add_response, remove_response)
 
 
-def _one_side(add: Iterable[HeaderValueOption], remove: Iterable[str]) -> HeaderOps:
+def header_ops(add: Iterable[HeaderValueOption], remove: Iterable[str] = ()) -> HeaderOps:
+    """The operations of one level on one side. Raises ValueError for a value that is no format string."""
     return HeaderOps(
         frozenset(name.lower().encode() for name in remove), tuple(_addition(one) for one in add)
     )
@@ -106,11 +110,11 @@ def _merged(levels: Iterable[Ops]) -> tuple[tuple[HeaderOps, ...], tuple[HeaderO
     )
 
 
-def _route(virtual_host: VirtualHost, config: RouteConfig, table_ops: Ops) -> Route:
+def _route(virtual_host: VirtualHost, config: RouteConfig, table_ops: Ops, levels: FilterLevels) -> Route:
     outer = (_ops(config), _ops(virtual_host), table_ops)
     action: ForwardAction | DirectResponse
     if config.route is not None:
-        action = _forward(virtual_host, config, config.route, outer)
+        action = _forward(virtual_host, config, config.route, outer, levels)
     elif config.redirect is not None:
         action = _redirect(config, config.redirect, outer)
     else:
@@ -125,13 +129,26 @@ def _route(virtual_host: VirtualHost, config: RouteConfig, table_ops: Ops) -> Ro
         action=action,
         decorator_operation=config.decorator.operation.encode() if config.decorator is not None else None,
         virtual_host=virtual_host.name,
+        filter_config=_filter_config(action, levels),
     )
 
 
+def _filter_config(action: ForwardAction | DirectResponse, levels: FilterLevels) -> Mapping[str, Any] | None:
+    """None only if no destination has configuration for filters either."""
+    targets = action.targets if isinstance(action, ForwardAction) else ()
+    if levels.of_route is None and any(target.filter_config is not None for target in targets):
+        return {}
+    return levels.of_route
+
+
 def _forward(
-    virtual_host: VirtualHost, config: RouteConfig, action: RouteAction, outer: tuple[Ops, ...]
+    virtual_host: VirtualHost,
+    config: RouteConfig,
+    action: RouteAction,
+    outer: tuple[Ops, ...],
+    levels: FilterLevels,
 ) -> ForwardAction:
-    targets = _targets(action, outer)
+    targets = _targets(action, outer, levels)
     retry = action.retry_policy if action.retry_policy is not None else virtual_host.retry_policy
     per_try = retry.per_try_timeout if retry is not None and retry.per_try_timeout is not None else 0.0
     # Envoy ignores `timeout` beside max_stream_duration, also when that is 0.
@@ -150,9 +167,9 @@ def _forward(
     )
 
 
-def _targets(action: RouteAction, outer: tuple[Ops, ...]) -> tuple[ClusterTarget, ...]:
+def _targets(action: RouteAction, outer: tuple[Ops, ...], levels: FilterLevels) -> tuple[ClusterTarget, ...]:
     if action.cluster is not None:
-        return (ClusterTarget(action.cluster, 1, *_merged(outer)),)
+        return (ClusterTarget(action.cluster, 1, *_merged(outer), filter_config=levels.of_route),)
     assert action.weighted_clusters is not None
     targets: list[ClusterTarget] = []
     upto = 0
@@ -164,7 +181,12 @@ def _targets(action: RouteAction, outer: tuple[Ops, ...]) -> tuple[ClusterTarget
             merged = _merged((own, *outer))
             targets.append(
                 ClusterTarget(
-                    weighted.name, upto, *merged, host.encode() if host else None, int(bool(own[0]))
+                    weighted.name,
+                    upto,
+                    *merged,
+                    host.encode() if host else None,
+                    int(bool(own[0])),
+                    levels.of_destination(weighted),
                 )
             )
     return tuple(targets)

@@ -121,8 +121,8 @@ ROUTE_ACTION: list[str | int] = ["virtual_hosts", 0, "routes", 0, "route"]
         (
             ROUTE,
             ["virtual_hosts", 0, "routes", 0, "typed_per_filter_config"],
-            {},
-            ".virtual_hosts[0].routes[0].typed_per_filter_config: not implemented",
+            {"envoy.filters.http.buffer": {}},
+            ".virtual_hosts[0].routes[0].typed_per_filter_config.envoy.filters.http.buffer: not implemented",
         ),
         (CLUSTER, ["outlier_detection"], {}, ".outlier_detection: not implemented"),
         (CLUSTER, ["lb_policy"], "MAGLEV", ": lb_policy 'MAGLEV' is not implemented"),
