@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from proxy.config.header_matcher import HeaderMatcher
 from proxy.config.regex import compile_regex
-from proxy.config.route import HeaderMatcher, QueryParameterMatcher, RouteMatch
+from proxy.config.route import QueryParameterMatcher, RouteMatch
 from proxy.config.values import Int64Range, StringMatcher
 
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}\Z")

@@ -14,8 +14,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from proxy.config.header_matcher import HeaderMatcher
 from proxy.config.regex import literal_prefix
-from proxy.config.route import HeaderMatcher, RouteMatch
+from proxy.config.route import RouteMatch
 from proxy.router.conditions import Request, bare_path, query_pairs
 
 Numbers = list[int]

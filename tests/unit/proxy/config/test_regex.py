@@ -16,7 +16,7 @@ from proxy.config.regex import MAX_PROGRAM_SIZE, compile_regex, literal_prefix
         (r"(a)\1", r"invalid escape sequence: \1"),
         ("(?=a)b", "invalid perl operator: (?="),
         ("(?!a)b", "invalid perl operator: (?!"),
-        ("(?<=a)b", "invalid named capture group: (?<=a"),
+        ("(?<=a)b", "invalid perl operator: (?<="),
         ("a++", "bad repetition operator: ++"),
         ("[", "missing ]: ["),
         ("*", "no argument for repetition operator: *"),
