@@ -12,12 +12,13 @@ from proxy.config.load_balancing import (
 )
 from proxy.config.outlier_detection import HttpOutlierDetection, OutlierDetection
 from proxy.config.secret import TransportSocketMatch, UpstreamTransportSocket
-from proxy.config.values import ConfigSource, Duration, Message, Metadata, Percent, SocketAddress, UInt32
+from proxy.config.values import ConfigSource, Duration, Message, Metadata, SocketAddress, UInt32
 
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 TYPES = ("STATIC", "STRICT_DNS", "EDS", "ORIGINAL_DST")
-LB_POLICIES = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "CLUSTER_PROVIDED")
+LB_POLICIES = ("ROUND_ROBIN", "LEAST_REQUEST", "RANDOM", "RING_HASH", "MAGLEV", "CLUSTER_PROVIDED")
+_LB_CONFIGS = ("round_robin_lb_config", "least_request_lb_config", "ring_hash_lb_config", "maglev_lb_config")
 
 
 class EdsClusterConfig(Message):
@@ -38,14 +39,6 @@ class Thresholds(Message):
 
 class CircuitBreakers(Message):
     thresholds: list[Thresholds] = []
-
-
-class CommonLbConfig(Message):
-    healthy_panic_threshold: Percent | None = None
-
-
-class LeastRequestLbConfig(Message):
-    choice_count: UInt32 = 2
 
 
 class TcpKeepalive(Message):
@@ -80,7 +73,6 @@ class ExplicitHttpConfig(Message):
 
 
 class UseDownstreamProtocol(Message):
-    outlier_detection: HttpOutlierDetection | None = None
     http_protocol_options: HttpOptions | None = None
 
 
@@ -88,6 +80,7 @@ class HttpProtocolOptions(Message, tag_field="@type", tag="type.googleapis.com/"
     explicit_http_config: ExplicitHttpConfig | None = None
     use_downstream_protocol_config: UseDownstreamProtocol | None = None
     common_http_protocol_options: CommonHttpOptions | None = None
+    outlier_detection: HttpOutlierDetection | None = None
 
 
 class ProtocolOptions(Message, rename={"http": _HTTP}):
@@ -96,7 +89,6 @@ class ProtocolOptions(Message, rename={"http": _HTTP}):
 
 class Cluster(Message):
     name: str
-    outlier_detection: OutlierDetection | None = None
     type: str = "STATIC"
     lb_policy: str = "ROUND_ROBIN"
     alt_stat_name: str = ""
@@ -104,8 +96,12 @@ class Cluster(Message):
     load_assignment: ClusterLoadAssignment | None = None
     connect_timeout: Duration = Duration(5.0)
     circuit_breakers: CircuitBreakers | None = None
+    outlier_detection: OutlierDetection | None = None
     common_lb_config: CommonLbConfig | None = None
+    round_robin_lb_config: RoundRobinLbConfig | None = None
     least_request_lb_config: LeastRequestLbConfig | None = None
+    ring_hash_lb_config: RingHashLbConfig | None = None
+    maglev_lb_config: MaglevLbConfig | None = None
     transport_socket: UpstreamTransportSocket | None = None
     transport_socket_matches: list[TransportSocketMatch] = []
     upstream_bind_config: BindConfig | None = None
@@ -121,5 +117,7 @@ class Cluster(Message):
             raise ValueError(f"cluster type {self.type!r} is not implemented")
         if self.lb_policy not in LB_POLICIES:
             raise ValueError(f"lb_policy {self.lb_policy!r} is not implemented")
+        if sum(getattr(self, name) is not None for name in _LB_CONFIGS) > 1:
+            raise ValueError(f"want at most one of {', '.join(_LB_CONFIGS)}")
         if (self.type == "ORIGINAL_DST") != (self.lb_policy == "CLUSTER_PROVIDED"):
             raise ValueError(f"lb_policy {self.lb_policy!r} does not go with type {self.type!r}")

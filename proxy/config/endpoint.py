@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from proxy.config.values import Address, Message, Metadata, UInt32
+from proxy.config.values import Address, Message, Metadata
+
+Weight = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
 
 
 class Locality(Message):
@@ -26,18 +28,18 @@ class LbEndpoint(Message):
         "UNKNOWN"  # UNKNOWN and HEALTHY take traffic
     )
     metadata: Metadata | None = None
-    load_balancing_weight: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)] = 1
+    load_balancing_weight: Weight = 1
 
 
 class LocalityLbEndpoints(Message):
     locality: Locality = msgspec.field(default_factory=Locality)
     lb_endpoints: list[LbEndpoint] = []
-    load_balancing_weight: UInt32 | None = None
-    priority: UInt32 = 0
+    load_balancing_weight: Weight | None = None
+    priority: Annotated[int, msgspec.Meta(ge=0, le=128)] = 0
 
 
 class Policy(Message):
-    overprovisioning_factor: UInt32 = 140
+    overprovisioning_factor: Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)] = 140  # %
 
 
 class ClusterLoadAssignment(Message):

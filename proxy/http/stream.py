@@ -42,6 +42,7 @@ class Stream:
         "fields",
         "filter_state",
         "flow",
+        "hash_key",
         "headers",
         "info",
         "method",
@@ -70,6 +71,7 @@ class Stream:
         self.upgrade: bytes | None = None
         self.route: Route | None = None
         self.original_destination = connection.original_destination
+        self.hash_key: int | None = None
         self.alpn_override: tuple[str, ...] | None = None
         self.filter_state: dict[str, Any] | None = None
         self.response_started = False

@@ -165,6 +165,7 @@ class TcpConnection:
         self._last = 0.0
         self._done = False
         self.original_destination = facts.original_destination
+        self.hash_key: int | None = None
         self.info = info = StreamInfo()
         info.start, info.start_time = facts.started or self._now(), facts.started_wall or clock.wall()
         info.downstream_local_address = facts.local_address

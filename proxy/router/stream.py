@@ -47,6 +47,8 @@ class DownstreamStream(Protocol):
     """Value of the accepted Upgrade; then the body is opaque both ways."""
     info: StreamInfo
     original_destination: tuple[str, int] | None
+    hash_key: int | None
+    """Of the request, for consistent hashing; set by the router where the cluster wants one."""
     alpn_override: tuple[str, ...] | None
     """ALPN list for the upstream connection, set by a filter."""
     response_started: bool

@@ -15,8 +15,10 @@ from proxy.upstream.circuit_breaker import CircuitBreaker
 from proxy.upstream.cluster_stats import ClusterStats
 from proxy.upstream.connector import Address, Connector
 from proxy.upstream.host import Host
+from proxy.upstream.host_set import OVERPROVISIONING_FACTOR, host_sets
+from proxy.upstream.lb.balancer import Balancer
+from proxy.upstream.lb.retry_priority import PreviousPriorities
 from proxy.upstream.outlier_detection import OutlierDetector
-from proxy.upstream.lb.interface import Draw, Policy
 from proxy.upstream.pool import ConnectionPool, Wrap
 from proxy.upstream.transport import Transport
 
@@ -25,12 +27,14 @@ class PickContext(Protocol):
     """What a load balancer may look at."""
 
     original_destination: Address | None
+    hash_key: int | None
+    """What the route's hash policy makes of the request (64 bits); None: no hash."""
 
 
 class Cluster:
     """`hosts` holds all of them, healthy or not. Times in s; `idle_timeout` 0: none.
 
-    `policy` None: the cluster provides its hosts itself. `upstream` names its service for metrics.
+    `balancer` None: the cluster provides its hosts itself. `upstream` names its service for metrics.
     """
 
     def __init__(
@@ -41,8 +45,7 @@ class Cluster:
         breaker: CircuitBreaker,
         connector: Connector,
         wrap: Wrap,
-        policy: Policy | None,
-        draw: Draw,
+        balancer: Balancer | None,
         connect_timeout: float = 5.0,
         idle_timeout: float = 3600.0,
         max_requests_per_connection: int = 0,
@@ -63,15 +66,23 @@ class Cluster:
         self.hosts: tuple[Host, ...] = ()
         self.outlier: OutlierDetector | None = None  # set by the builder where the cluster has detection
         self._wrap = wrap
-        self._policy = policy
-        self._draw = draw
-        self._eligible: tuple[Host, ...] = ()
+        self._balancer = balancer
+        self.hashes = balancer is not None and balancer.hashes
+        self.overprovisioning = OVERPROVISIONING_FACTOR
 
-    def pick(self, context: PickContext) -> Host | None:
-        """The host for one request or connection; None: no healthy upstream."""
-        if not self._eligible or self._policy is None:
+    def pick(
+        self, context: PickContext, attempt: int = 0, attempted: PreviousPriorities | None = None
+    ) -> Host | None:
+        """The host for one request or connection; None: no healthy upstream.
+
+        `attempt` counts the hosts turned down for it just now; `attempted` is the memory of its retry priority.
+        """
+        balancer = self._balancer
+        if balancer is None:
             return None
-        return cast(Host, self._policy.pick(self._draw))
+        if balancer.direct is not None and attempted is None:
+            return cast(Host, balancer.direct.pick(balancer.draw))
+        return balancer.pick(context.hash_key, attempt, attempted)
 
     def pool(self, host: Host, alpn: tuple[str, ...] | None) -> ConnectionPool:
         """The pool of a host; `alpn` overrides what a TLS transport offers."""
@@ -86,6 +97,7 @@ class Cluster:
         """The cluster's endpoints from now on. A host whose address and transport stay is updated, not replaced."""
         before = {(host.address, host.transport.name): host for host in self.hosts}
         hosts: list[Host] = []
+        known = len(before)
         for host in wanted:
             kept = before.pop((host.address, host.transport.name), None)
             if kept is None:
@@ -94,6 +106,8 @@ class Cluster:
                 kept.update_from(host)
                 hosts.append(kept)
         self.hosts = tuple(hosts)
+        if before or len(hosts) != known:
+            self.stats.membership_change.value += 1
         if self.outlier is not None:
             self.outlier.set_hosts(self.hosts)
         self.health_changed()
@@ -102,9 +116,13 @@ class Cluster:
 
     def health_changed(self) -> None:
         """Some host became available, or is not any more: choose among those that are."""
-        self._eligible = tuple(host for host in self.hosts if host.available)
-        if self._policy is not None:
-            self._policy.update(self._eligible)
+        sets = host_sets(self.hosts, self.overprovisioning)
+        stats = self.stats
+        stats.membership_total.value = len(self.hosts)
+        stats.membership_healthy.value = sum(len(one.healthy) for one in sets)
+        stats.membership_degraded.value = sum(len(one.degraded) for one in sets)
+        if self._balancer is not None:
+            self._balancer.update(sets)
 
     def drain(self) -> None:
         """The cluster left the configuration: idle connections close, active requests finish."""
@@ -128,7 +146,9 @@ class OriginalDstCluster(Cluster):
 
     transport: Transport
 
-    def pick(self, context: PickContext) -> Host | None:
+    def pick(
+        self, context: PickContext, attempt: int = 0, attempted: PreviousPriorities | None = None
+    ) -> Host | None:
         address = context.original_destination
         if address is None:
             return None

@@ -23,7 +23,7 @@ from proxy.upstream.cluster import Cluster, OriginalDstCluster
 from proxy.upstream.cluster_stats import ClusterStats
 from proxy.upstream.connector import Connector
 from proxy.upstream.host import Host
-from proxy.upstream.lb import POLICIES
+from proxy.upstream.lb import balancer
 from proxy.upstream.lb.interface import Draw
 from proxy.upstream.outlier_detection import OutlierDetector, OutlierStats
 from proxy.upstream.pool import Wrap
@@ -55,13 +55,13 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
     bind = wanted.upstream_bind_config
     metadata = wanted.metadata.filter_metadata if wanted.metadata is not None else {}
     service = service_of_cluster({"filter_metadata": metadata})
+    stats = ClusterStats(parts.stats, wanted.alt_stat_name or wanted.name)
     arguments: dict[str, Any] = {
-        "stats": ClusterStats(parts.stats, wanted.alt_stat_name or wanted.name),
+        "stats": stats,
         "breaker": _breaker(wanted, parts.stats),
         "connector": parts.connector,
         "wrap": parts.wrap,
-        "policy": POLICIES[wanted.lb_policy](wanted) if wanted.lb_policy in POLICIES else None,
-        "draw": parts.draw,
+        "balancer": balancer(wanted, parts.draw, parts.deadlines.now, stats.lb_healthy_panic),
         "connect_timeout": float(wanted.connect_timeout),
         "source_address": None
         if bind is None
@@ -73,6 +73,7 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
     if common is not None and common.max_requests_per_connection:
         arguments["max_requests_per_connection"] = common.max_requests_per_connection
     arguments["enable_trailers"] = _enable_trailers(wanted)
+    cluster: Cluster
     if wanted.type != "ORIGINAL_DST":
         cluster = Cluster(wanted.name, **arguments)
     else:
@@ -83,7 +84,6 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
     return cluster, transports
 
 
-def _enable_trailers(wanted: config.Cluster) -> bool:
 def _outlier_detector(wanted: config.Cluster, cluster: Cluster, parts: ClusterParts) -> OutlierDetector:
     settings = wanted.outlier_detection
     assert settings is not None
@@ -100,6 +100,7 @@ def _outlier_detector(wanted: config.Cluster, cluster: Cluster, parts: ClusterPa
     )
 
 
+def _enable_trailers(wanted: config.Cluster) -> bool:
     """Whether request trailers are sent on; the options of whichever protocol choice is set."""
     options = wanted.typed_extension_protocol_options
     chosen = (
@@ -179,8 +180,10 @@ def _host(
         transports.for_metadata(metadata),
         weight=endpoint.load_balancing_weight,
         healthy=endpoint.health_status in ("UNKNOWN", "HEALTHY", "DEGRADED"),
+        degraded=endpoint.health_status == "DEGRADED",
         metadata=metadata,
         locality=(where.region, where.zone, where.sub_zone),
+        locality_weight=locality.load_balancing_weight or 0,
         priority=locality.priority,
         upstream=Upstream(service, workload_of_endpoint(workload) if workload else None),
     )

@@ -85,6 +85,8 @@ class ClusterManager:
         before, self._known = self._known, prepared.known
         for known, assignment, hosts in prepared.hosts:
             known.assignment = assignment
+            if assignment is not None and assignment.policy is not None:
+                known.cluster.overprovisioning = assignment.policy.overprovisioning_factor
             if known.wanted.type != "STRICT_DNS":
                 known.cluster.set_hosts(hosts)
             elif self._resolve is not None:

@@ -11,6 +11,8 @@ from proxy.observability.stats import Counter, Gauge, StatsStore
 class ClusterStats:
     """Counters and gauges as attributes of their own names; response codes by `count_response`."""
 
+    lb_healthy_panic: Counter
+    membership_change: Counter
     upstream_cx_total: Counter
     upstream_cx_http1_total: Counter
     upstream_cx_connect_fail: Counter
@@ -38,6 +40,9 @@ class ClusterStats:
     upstream_rq_rx_reset: Counter
     upstream_rq_timeout: Counter
     upstream_rq_tx_reset: Counter
+    membership_degraded: Gauge
+    membership_healthy: Gauge
+    membership_total: Gauge
     upstream_cx_active: Gauge
     upstream_rq_active: Gauge
     upstream_rq_pending_active: Gauge

@@ -55,9 +55,12 @@ class Host:
         "cx_active",
         "cx_connect_fail",
         "cx_total",
+        "degraded",
         "ejected",
         "healthy",
+        "healthy_since",
         "locality",
+        "locality_weight",
         "metadata",
         "monitor",
         "name",
@@ -80,8 +83,10 @@ class Host:
         *,
         weight: int = 1,
         healthy: bool = True,
+        degraded: bool = False,
         metadata: Metadata | None = None,
         locality: tuple[str, str, str] = ("", "", ""),
+        locality_weight: int = 0,
         priority: int = 0,
         upstream: Upstream | None = None,
     ) -> None:
@@ -90,10 +95,13 @@ class Host:
         self.transport = transport
         self.weight = weight
         self.healthy = healthy
+        self.degraded = degraded  # takes traffic only where the healthy hosts do not suffice
+        self.healthy_since: float | None = None  # s; kept by slow start
         self.ejected = False  # by outlier detection; the cluster is told with `health_changed`
         self.monitor: HostMonitor | None = None
         self.metadata: Metadata = metadata or {}
         self.locality = locality
+        self.locality_weight = locality_weight
         self.priority = priority
         self.upstream = upstream
         self.pools: dict[tuple[str, ...] | None, ConnectionPool] = {}
@@ -109,8 +117,10 @@ class Host:
         """Take over what may change while the address stays."""
         self.weight = other.weight
         self.healthy = other.healthy
+        self.degraded = other.degraded
         self.metadata = other.metadata
         self.locality = other.locality
+        self.locality_weight = other.locality_weight
         self.priority = other.priority
         self.upstream = other.upstream
         self.transport = other.transport
@@ -122,8 +132,10 @@ class Host:
             self.transport,
             weight=self.weight,
             healthy=self.healthy,
+            degraded=self.degraded,
             metadata=self.metadata,
             locality=self.locality,
+            locality_weight=self.locality_weight,
             priority=self.priority,
             upstream=self.upstream,
         )

@@ -1,33 +1,37 @@
-"""Earliest deadline first: visits hosts in turn, each in proportion to its weight, smoothly interleaved.
+"""Earliest deadline first: visits members in turn, each in proportion to its weight, smoothly interleaved.
 
-A host of weight w comes due again 1/w after its turn. Reference: Envoy source/common/upstream/edf_scheduler.h.
+A member of weight w comes due again 1/w after its turn. Reference: Envoy source/common/upstream/edf_scheduler.h.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
-from proxy.upstream.lb.interface import Candidate
-
-Weight = Callable[[Candidate], float]
+T = TypeVar("T")
 
 
-class EdfSchedule:
-    """`weight` is read again at each turn, so it may depend on the host's load."""
+class EdfSchedule(Generic[T]):
+    """`weight` is read again at each turn, so it may depend on a host's load or age; it is above 0. At least one member."""
 
     __slots__ = ("_heap", "_order", "_weight")
 
-    def __init__(self, hosts: Sequence[Candidate], weight: Weight) -> None:
+    def __init__(self, members: Sequence[T], weight: Callable[[T], float]) -> None:
         self._weight = weight
-        # The order breaks ties first come, first served, and keeps the heap from comparing hosts.
-        self._heap = [(1.0 / weight(host), order, host) for order, host in enumerate(hosts)]
-        self._order = len(hosts)
+        # The order breaks ties first come, first served, and keeps the heap from comparing members.
+        self._heap = [(1.0 / weight(member), order, member) for order, member in enumerate(members)]
+        self._order = len(members)
         heapq.heapify(self._heap)
 
-    def next(self) -> Candidate:
-        """The host whose turn it is."""
-        due, _, host = self._heap[0]
-        heapq.heapreplace(self._heap, (due + 1.0 / self._weight(host), self._order, host))
+    def next(self) -> T:
+        """The member whose turn it is."""
+        due, _, member = self._heap[0]
+        heapq.heapreplace(self._heap, (due + 1.0 / self._weight(member), self._order, member))
         self._order += 1
-        return host
+        return member
+
+    def skip(self, turns: int) -> None:
+        """Start somewhere else, so that a fleet of proxies does not begin on the same member."""
+        for _ in range(turns):
+            self.next()

@@ -1,20 +1,30 @@
 """What a load-balancing policy is: hosts in, one of them out.
 
 A policy keeps only what it needs between picks, sees no network and draws no random number: `draw` is a callable
-giving a uniform number in [0, 1). `update` is called when the set of eligible hosts or their weights changed.
-Reference: Envoy source/extensions/load_balancing_policies.
+giving a uniform number in [0, 1). `update` is called when the hosts to choose from, their weights or their health changed.
+There are two sorts: a `Policy` chooses among one group of hosts, in turn or at random; a `HashTable` finds the host of a key.
+`proxy.upstream.lb.balancer` says which group, by priority and locality. Reference: Envoy source/extensions/load_balancing_policies.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 Draw = Callable[[], float]
 
 
 class Candidate(Protocol):
     """What a policy may know of a host."""
+
+    healthy_since: float | None
+    """When slow start first saw it, in s; None where there is no slow start."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
 
     @property
     def weight(self) -> int: ...
@@ -24,13 +34,24 @@ class Candidate(Protocol):
 
 
 class Policy(Protocol):
-    """One per cluster and set of hosts; `pick` is called for every attempt."""
+    """One per group of hosts; `pick` is called for every attempt."""
 
     def update(self, hosts: Sequence[Candidate]) -> None:
         """The hosts to choose from, at least one whenever `pick` is called."""
 
     def pick(self, draw: Draw) -> Candidate:
         """The host for the next attempt."""
+
+
+class HashTable(Protocol):
+    """Made once for a group of hosts with the share of traffic each is to get."""
+
+    def pick(self, key: int, attempt: int) -> Candidate:
+        """The host of a key of 64 bits; `attempt` counts hosts of this key that were turned down."""
+
+
+Shares = Sequence[tuple[Candidate, float]]
+"""Hosts, each with its share of 1."""
 
 
 def weighted(hosts: Sequence[Candidate]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, cast
 
@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config.cluster import Cluster
-from proxy.upstream.lb import POLICIES
+from proxy.observability.stats import StatsStore
+from proxy.upstream.lb import POLICIES, balancer
+from proxy.upstream.lb.balancer import GroupBalancer, HashBalancer
 from proxy.upstream.lb.edf import EdfSchedule
 from proxy.upstream.lb.interface import Policy
 from proxy.upstream.lb.least_request import LeastRequest
@@ -22,11 +24,16 @@ from proxy.upstream.lb.random import Random
 from proxy.upstream.lb.round_robin import RoundRobin
 
 
+SIMPLE = {"ROUND_ROBIN": RoundRobin, "LEAST_REQUEST": LeastRequest, "RANDOM": Random}
+
+
 @dataclass(eq=False)
 class Host:
     name: str
     weight: int = 1
     rq_active: int = 0
+    healthy_since: float | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return self.name
@@ -52,11 +59,20 @@ def cluster(**fields: Any) -> Cluster:
 
 
 def test_the_list_names_envoys_policies() -> None:
-    kinds = {name: type(build(cluster())) for name, build in POLICIES.items()}
-    assert kinds == {"ROUND_ROBIN": RoundRobin, "LEAST_REQUEST": LeastRequest, "RANDOM": Random}
+    panics = StatsStore().counter("panics")
+    kinds = {
+        name: type(balancer(cluster(lb_policy=name), draws(0.0), lambda: 0.0, panics)) for name in POLICIES
+    }
+    assert kinds == {
+        "ROUND_ROBIN": GroupBalancer,
+        "LEAST_REQUEST": GroupBalancer,
+        "RANDOM": GroupBalancer,
+        "RING_HASH": HashBalancer,
+        "MAGLEV": HashBalancer,
+    }
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", SIMPLE)
 @given(
     weights=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     numbers=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=9),
@@ -65,15 +81,15 @@ def test_the_list_names_envoys_policies() -> None:
 def test_a_pick_is_always_one_of_the_hosts_given_last(
     name: str, weights: list[int], numbers: list[float], after: list[int]
 ) -> None:
-    policy, draw = POLICIES[name](cluster()), draws(*numbers)
+    policy, draw = SIMPLE[name](), draws(*numbers)
     for given_hosts in (hosts(*weights), hosts(*after)):
         policy.update(given_hosts)
         assert all(policy.pick(draw) in given_hosts for _ in range(20))
 
 
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", SIMPLE)
 def test_one_host_gets_everything(name: str) -> None:
-    policy = POLICIES[name](cluster())
+    policy = SIMPLE[name]()
     policy.update(hosts(5))
     assert picks(policy, 4, draws(0.0, 0.99)) == "aaaa"
 
@@ -113,7 +129,7 @@ def test_least_request_takes_the_less_busy_of_two() -> None:
 
 
 def test_least_request_draws_as_often_as_it_is_told() -> None:
-    policy = POLICIES["LEAST_REQUEST"](cluster(least_request_lb_config={"choice_count": 3}))
+    policy = LeastRequest(choice_count=3)
     a, b, c = hosts(1, 1, 1)
     a.rq_active, b.rq_active = 2, 1
     policy.update([a, b, c])
