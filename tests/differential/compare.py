@@ -70,7 +70,7 @@ ALLOWED: list[Allowed] = [
 
 def normalised(observation: Json, scenario: Scenario, symbols: dict[int, str]) -> Json:
     """The observation with ports named, chance values replaced, and headers in an order of their own."""
-    found = _walk(observation, scenario.ignore, symbols)
+    found = walk(observation, scenario.ignore, symbols)
     for lines in found["log"].values():
         for line in lines:
             line["service_time"] = NUMBER.sub("MS", line["service_time"])
@@ -78,16 +78,17 @@ def normalised(observation: Json, scenario: Scenario, symbols: dict[int, str]) -
     return scenario.distil(found) if scenario.distil else found
 
 
-def _walk(value: Any, ignore: tuple[str, ...], symbols: dict[int, str]) -> Any:
+def walk(value: Any, ignore: tuple[str, ...], symbols: dict[int, str]) -> Any:
+    """`value` with header lists as sorted lines and addresses named; `ignore` names headers left out."""
     if isinstance(value, dict):
         return {
             key: _headers(of, ignore, symbols)
             if key in ("headers", "trailers")
-            else _walk(of, ignore, symbols)
+            else walk(of, ignore, symbols)
             for key, of in value.items()
         }
     if isinstance(value, list):
-        return [_walk(one, ignore, symbols) for one in value]
+        return [walk(one, ignore, symbols) for one in value]
     return _named(value, symbols) if isinstance(value, str) else value
 
 

@@ -1,14 +1,12 @@
 """Where ours is known to differ from Envoy today, and why. The test demands each of these differences: one that is gone
 fails it until its line is deleted here.
 
-A name without a place stands for every place of the scenario.
+The name of a scenario without a place stands for every place of it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from tests.differential.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ KNOWN: list[Known] = [
 ]
 
 
-def find(scenario: Scenario, at: str) -> Known | None:
-    """The entry of a scenario at a place."""
-    names = (scenario.name, f"{scenario.name}.{at}")
+def find(name: str) -> Known | None:
+    """The entry of a case, or of a scenario at a place (`name.place`)."""
+    names = (name, name.rpartition(".")[0])
     return next((known for known in KNOWN if any(name in known.names for name in names)), None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from bench.children import Children
 from bench.peers import envoy, glassmesh
 from bench.peers.peer import Peer
 from bench.pki import Authority, spiffe_id
+from tests.differential.case import run as case_run
+from tests.differential.case.model import Case, Json
 from tests.differential.compare import Verdict, judge, normalised
 from tests.differential.scenario import Scenario
 from tests.differential.side import Secrets, Side, Spoil
@@ -20,10 +24,10 @@ PEERS: dict[str, Peer] = {"envoy": envoy.PEER, "ours": glassmesh.PEER}
 EXTRA_ARGUMENTS = {"envoy": ["--file-flush-interval-msec", "50"], "ours": []}
 
 
-def _command(peer: str, bootstrap: Path) -> list[str]:
-    command = PEERS[peer].command
-    assert command is not None
-    argv = command(bootstrap)
+def command(peer: str, bootstrap: Path) -> list[str]:
+    make = PEERS[peer].command
+    assert make is not None
+    argv = make(bootstrap)
     if peer == "envoy":
         at = argv.index("--file-flush-interval-msec")
         argv[at : at + 2] = EXTRA_ARGUMENTS[peer]
@@ -42,7 +46,7 @@ async def _compare(
     for name, peer in (("reference", "envoy"), ("judged", judged)):
         place = directory / name
         place.mkdir()
-        side = Side(name, lambda file, peer=peer: _command(peer, file), place, children)
+        side = Side(name, lambda file, peer=peer: command(peer, file), place, children)
         await side.start(scenarios, secrets, spoil if name == "judged" else _as_it_is)
         sides.append(side)
     reference, other = await asyncio.gather(*(side.run(secrets) for side in sides))
@@ -65,3 +69,14 @@ def compare(scenarios: list[Scenario], judged: str = "ours", spoil: Spoil = _as_
         place = Path(directory)
         with Children(place) as children:
             return asyncio.run(_compare(scenarios, judged, spoil, place, children))
+
+
+def compare_cases(
+    cases: list[Case],
+    judged: str = "ours",
+    *,
+    reference: str = "envoy",
+    spoil: Callable[[list[Json]], None] | None = None,
+) -> list[Verdict]:
+    """Verdicts on cases of `cases/*.yaml`, in their order."""
+    return case_run.compare(cases, *(partial(command, peer) for peer in (reference, judged)), spoil=spoil)

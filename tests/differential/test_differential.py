@@ -11,7 +11,6 @@ from bench.peers import envoy
 from tests.differential.compare import Verdict
 from tests.differential.known import find
 from tests.differential.run import compare
-from tests.differential.scenario import Scenario
 from tests.differential.scenarios import SCENARIOS
 
 pytestmark = [
@@ -20,15 +19,15 @@ pytestmark = [
 ]
 
 
-def _case(scenario: Scenario, at: str) -> Any:
-    name, known = f"{scenario.name}.{at}", find(scenario, at)
+def parameter(name: str) -> Any:
+    known = find(name)
     marks = (
         [pytest.mark.xfail(strict=known.always, reason=known.reason, raises=AssertionError)] if known else []
     )
     return pytest.param(name, marks=marks, id=name)
 
 
-CASES = [_case(scenario, at) for scenario in SCENARIOS for at in scenario.at]
+CASES = [parameter(f"{scenario.name}.{at}") for scenario in SCENARIOS for at in scenario.at]
 
 
 @pytest.fixture(scope="module")

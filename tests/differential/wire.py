@@ -106,13 +106,16 @@ async def _chunked(wire: Wire) -> tuple[bytes, list[list[str]]]:
     return body, fields(trailers)
 
 
-async def read_message(wire: Wire, *, request: bool, bodyless: bool = False) -> Observed:
-    """One message; `bodyless` for the answer to HEAD."""
+async def read_head(wire: Wire) -> Observed:
+    """First line and headers."""
     first, *lines = (await wire.until(b"\r\n\r\n"))[:-4].split(b"\r\n")
-    headers = fields(lines)
-    message: Observed = {"line": first.decode("latin-1"), "headers": headers}
-    parts = first.split(b" ")
-    status = 0 if request else int(parts[1])
+    return {"line": first.decode("latin-1"), "headers": fields(lines)}
+
+
+async def read_body(wire: Wire, message: Observed, *, request: bool, bodyless: bool = False) -> Observed:
+    """The message with what follows its head; `bodyless` for the answer to HEAD."""
+    headers = message["headers"]
+    status = 0 if request else int(message["line"].split(" ")[1])
     length = values(headers, "content-length")
     framing = "none"
     body, trailers = b"", []
@@ -131,6 +134,11 @@ async def read_message(wire: Wire, *, request: bool, bodyless: bool = False) -> 
     except Ended as ended:
         raise Ended({**message, "framing": framing, **ended.observed}) from None
     return {**message, "framing": framing, "body": text(body), "trailers": trailers}
+
+
+async def read_message(wire: Wire, *, request: bool, bodyless: bool = False) -> Observed:
+    """One message; `bodyless` for the answer to HEAD."""
+    return await read_body(wire, await read_head(wire), request=request, bodyless=bodyless)
 
 
 @dataclass(frozen=True)
@@ -189,8 +197,7 @@ class RequestHead(Step):
     """Reads a request's head and leaves its body."""
 
     async def run(self, wire: Wire) -> Observed | None:
-        first, *lines = (await wire.until(b"\r\n\r\n"))[:-4].split(b"\r\n")
-        return {"line": first.decode("latin-1"), "headers": fields(lines)}
+        return await read_head(wire)
 
 
 @dataclass(frozen=True)

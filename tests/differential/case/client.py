@@ -1,0 +1,146 @@
+"""The client of a case: sends its requests one after another or together, and notes each answer and how long it took."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from tests.differential.case.apps import encoded, framing
+from tests.differential.case.model import Change, Json, ReadStats, Request, Together, Wait
+from tests.differential.case.place import Placed
+from tests.differential.wire import STEP_S, Ended, Observed, Wire, read_message
+
+LONGEST_S = 3 * STEP_S
+
+
+@dataclass
+class Surroundings:
+    """What a case's steps reach beyond its own connections. `port` maps a service's port number to where its listener is."""
+
+    port: Callable[[Placed, int | None], tuple[str, int]]
+    change: Callable[[Placed, Change], Awaitable[None]]
+    stats: Callable[[Placed, list[str]], Awaitable[Json]]
+
+
+@dataclass
+class Visitor:
+    """Runs the steps of one case; `answers` are in the order in which requests were begun."""
+
+    placed: Placed
+    around: Surroundings
+    answers: list[Observed] = field(default_factory=list)
+    readings: list[Json] = field(default_factory=list)
+    _kept: dict[str, Wire] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """How many requests the case sends."""
+        return sum(
+            request.repeat
+            for step in self.placed.case.requests
+            for request in getattr(step, "together", [step])
+            if isinstance(request, Request)
+        )
+
+    async def run(self) -> None:
+        try:
+            for step in self.placed.case.requests:
+                if isinstance(step, Wait):
+                    await asyncio.sleep(step.wait)
+                elif isinstance(step, Change):
+                    await self.around.change(self.placed, step)
+                elif isinstance(step, ReadStats):
+                    self.readings.append(await self.around.stats(self.placed, step.stats))
+                elif isinstance(step, Together):
+                    await self._together(step.together, step.stagger)
+                else:
+                    await self._together([step], 0)
+        finally:
+            for wire in self._kept.values():
+                wire.writer.close()
+
+    async def _together(self, requests: list[Request], stagger_s: float) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number, request in enumerate(requests):
+                if number and stagger_s:
+                    await asyncio.sleep(stagger_s)
+                group.create_task(self._repeated(request))
+
+    async def _repeated(self, request: Request) -> None:
+        left = request.repeat
+
+        async def one_after_another() -> None:
+            nonlocal left
+            while left:
+                left -= 1
+                await self._send(request)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(request.at_once, request.repeat)):
+                group.create_task(one_after_another())
+
+    async def _send(self, request: Request) -> None:
+        answer: Observed = {}
+        self.answers.append(answer)
+        began = time.monotonic()
+        try:
+            wire = await self._wire(request)
+        except OSError as error:
+            answer |= {"failure": f"connect: {type(error).__name__}"}
+            return
+        try:
+            async with asyncio.timeout(request.abandon or LONGEST_S):
+                await _write(wire, request, self.placed.name)
+                answer |= await _final(wire, request)
+        except Ended as ended:
+            answer |= ended.observed
+            answer["failure"] = f"closed: {ended.observed.get('closed')}"
+        except TimeoutError:
+            answer["failure"] = "abandoned" if request.abandon else "no answer"
+        finally:
+            answer["took"] = time.monotonic() - began
+            if not request.connection or "failure" in answer or ["connection", "close"] in answer["headers"]:
+                wire.writer.close()
+                self._kept.pop(request.connection, None)
+
+    async def _wire(self, request: Request) -> Wire:
+        if wire := self._kept.get(request.connection):
+            return wire
+        ip, port = self.around.port(self.placed, request.to)
+        source = self.placed.clients[request.source]
+        reader, writer = await asyncio.open_connection(ip, port, local_addr=(source, 0))
+        wire = Wire(reader, writer)
+        if request.connection:
+            self._kept[request.connection] = wire
+        return wire
+
+
+async def _write(wire: Wire, request: Request, host: str) -> None:
+    body = request.body
+    lines = [
+        f"{request.method} {request.path} HTTP/1.1",
+        f"host: {host if request.host is None else request.host}",
+    ]
+    for name, value in request.headers.items():
+        lines += [f"{name}: {one}" for one in (value if isinstance(value, list) else [value])]
+    data = body.data() if body else b""
+    chunked = bool((body and body.chunked) or request.trailers)
+    lines += framing(data, chunked, absent=body is None and not chunked)
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    wire.writer.write(head + (encoded(data, chunked, request.trailers) if body or chunked else b""))
+    try:
+        await wire.writer.drain()
+    except OSError:
+        pass  # what the sidecar makes of it is seen when reading
+
+
+async def _final(wire: Wire, request: Request) -> Observed:
+    interim = 0
+    while True:
+        message = await read_message(wire, request=False, bodyless=request.method == "HEAD")
+        status = message["line"].split(" ")[1]
+        if status[0] != "1" or status == "101":
+            return {**message, "interim": interim} if interim else message
+        interim += 1

@@ -1,0 +1,161 @@
+"""Reads `cases/*.yaml`: tables expanded, variables put in, every mistake named by file, case and key.
+
+Knows nothing of what a case does.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tests.differential.case.model import Case
+
+DIRECTORY = Path(__file__).parent.parent / "cases"
+_VARIABLE = re.compile(r"\$(?:(\$)(?=[\w{])|(\w+)|\{(\w+)\})")
+OWN_PORTS = range(20000, 30000)
+"""Port numbers of services with `port: own`; only names of listeners, nothing listens on them."""
+
+
+class BadCase(ValueError):
+    """A case file that says something no case can; the text names file, case and key."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML that refuses a key given twice."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    found: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in found:
+            raise BadCase(f"line {key_node.start_mark.line + 1}: {key} is given twice")
+        found[key] = loader.construct_object(value_node, deep=True)
+    return found
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def substitute(value: Any, variables: Mapping[str, Any]) -> Any:
+    """`value` with `$name` and `${name}` put in wherever `variables` has the name; `$$` before a name becomes `$`."""
+    if isinstance(value, dict):
+        return {substitute(key, variables): substitute(of, variables) for key, of in value.items()}
+    if isinstance(value, list):
+        return [substitute(one, variables) for one in value]
+    if not isinstance(value, str) or "$" not in value:
+        return value
+    whole = _VARIABLE.fullmatch(value)
+    if whole and (whole[2] or whole[3]) in variables:
+        return variables[whole[2] or whole[3]]
+
+    def put(found: re.Match[str]) -> str:
+        name = found[2] or found[3]
+        if found[1]:
+            return "$"
+        return str(variables[name]) if name in variables else found[0]
+
+    return _VARIABLE.sub(put, value)
+
+
+def _merged(under: Any, over: Any) -> Any:
+    if isinstance(under, dict) and isinstance(over, dict):
+        return under | {key: _merged(under.get(key), of) for key, of in over.items()}
+    return over
+
+
+def _rows(raw: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The name and variables of every row; a case without table is one row."""
+    name, table = str(raw.get("name", "")), raw.get("table")
+    if table is None:
+        yield name, {}
+        return
+    if not isinstance(table, list) or not all(isinstance(row, dict) for row in table):
+        raise BadCase(f"{name}: table: a list of mappings is wanted")
+    for number, row in enumerate(table, 1):
+        yield f"{name}-{row.get('as', number)}", {key: of for key, of in row.items() if key != "as"}
+
+
+def _reason(error: ValidationError) -> str:
+    lines = []
+    for one in error.errors(include_url=False):
+        words = (str(part) for part in one["loc"] if not _is_tag(part))
+        text = "no such key" if one["type"] == "extra_forbidden" else one["msg"].removeprefix("Value error, ")
+        lines.append(f"{'.'.join(words)}: {text}")
+    return "; ".join(dict.fromkeys(lines))
+
+
+def _is_tag(part: object) -> bool:
+    """Parts of an error's place that are pydantic's words for a choice, and no key."""
+    words = ("request", "change", "int", "str", "list[int]")
+    return part in words or (isinstance(part, str) and part.startswith(("function-", "tuple[", "list[")))
+
+
+def case_of(raw: dict[str, Any], name: str, row: Mapping[str, Any]) -> Iterator[Case]:
+    """The case of one row, once for each of its places; raises BadCase with its name and the key."""
+    places = raw.get("at", "client")
+    places = places if isinstance(places, list) else [places]
+    for place in places:
+        full = f"{name}-{place}" if len(places) > 1 else name
+        always = {
+            "name": full,
+            "host": full,
+            "namespace": "default",
+            "fqdn": f"{full}.default.svc.cluster.local",
+            "port": _port(raw, full),
+        }
+        content = {key: of for key, of in raw.items() if key != "table"} | {"name": full, "at": place}
+        if raw.get("port") == "own":
+            content["ports"] = [{**one, "port": "$port"} for one in content.get("ports", [{"name": "http"}])]
+        try:
+            yield Case.model_validate(substitute(content, {**substitute(dict(row), always), **always}))
+        except ValidationError as error:
+            raise BadCase(f"{full}: {_reason(error)}") from None
+
+
+def _port(raw: dict[str, Any], name: str) -> int:
+    if raw.get("port") == "own":
+        return OWN_PORTS[zlib.crc32(name.encode()) % len(OWN_PORTS)]
+    ports = raw.get("ports") or [{"port": 8000}]
+    return int(ports[0]["port"])
+
+
+def parse(text: str, where: str) -> list[Case]:
+    """The cases of one file; raises BadCase."""
+    try:
+        content = yaml.load(text, Loader=_Loader)  # a safe loader
+        if not isinstance(content, dict) or not isinstance(content.get("cases"), list):
+            raise BadCase("a mapping with a list `cases` is wanted")
+        if unknown := content.keys() - {"defaults", "cases"}:
+            raise BadCase(f"{', '.join(map(str, unknown))}: no such key")
+        found = []
+        for raw in content["cases"]:
+            if not isinstance(raw, dict) or "name" not in raw:
+                raise BadCase(f"a case without name: {str(raw)[:60]}")
+            whole = _merged(content.get("defaults") or {}, raw)
+            for name, row in _rows(whole):
+                found += case_of(whole, name, row)
+        return found
+    except BadCase as error:
+        raise BadCase(f"{where}: {error}") from None
+    except yaml.YAMLError as error:
+        raise BadCase(f"{where}: {error}") from None
+
+
+def load(directory: Path = DIRECTORY) -> list[Case]:
+    """All cases, in the order of files and of what is in them. Raises BadCase, also for a name used twice."""
+    found: dict[str, tuple[Case, str]] = {}
+    for file in sorted(directory.glob("*.yaml")):
+        where = f"{directory.name}/{file.name}"
+        for case in parse(file.read_text(), where):
+            if case.name in found:
+                raise BadCase(f"{where}: {case.name}: name: also in {found[case.name][1]}")
+            found[case.name] = (case, where)
+    return [case for case, _ in found.values()]

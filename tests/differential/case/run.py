@@ -1,0 +1,116 @@
+"""Runs cases through two implementations, one after the other on the same addresses, and judges every one."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from bench.children import Children
+from bench.pki import Authority, spiffe_id
+from bench.ports import free_ports
+from control.push.static import StaticXds
+from tests.differential.case.expect import unmet
+from tests.differential.case.group import Group, groups
+from tests.differential.case.model import Case, Json
+from tests.differential.case.observe import comparable
+from tests.differential.case.side import Side, Spoil
+from tests.differential.compare import Difference, Verdict, judge
+
+APP_PORT = 10801
+"""Where pods listen if nobody else does there: hashes of addresses then fall the same way in every run."""
+
+
+Command = Callable[[Path], list[str]]
+"""The argv of an implementation, for a bootstrap file."""
+
+
+def _as_it_is(messages: list[Json]) -> None:
+    """No change to the configuration."""
+
+
+class _Port:
+    """The pods' port, kept from other runs on this machine for as long as ours lasts."""
+
+    def __enter__(self) -> int:
+        for number in (APP_PORT, *free_ports(5, "0.0.0.0")):
+            self._socket = socket.socket()
+            try:
+                self._socket.bind(("0.0.0.0", number))
+            except OSError:
+                self._socket.close()
+                continue
+            # From now on pods may bind it on addresses of theirs, and another run cannot.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            return number
+        raise OSError("no free port for the pods")
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+async def _run(
+    cases: list[Case],
+    sides: dict[str, tuple[Command, Spoil]],
+    app_port: int,
+    directory: Path,
+    children: Children,
+) -> list[dict[str, tuple[Json, Json]]]:
+    """For each side, by case: what is compared, and what was seen."""
+    xds = StaticXds(hold_seconds=20)
+    await xds.start()
+    found = []
+    placed = groups(cases, app_port)
+    secrets = Authority().secrets(spiffe_id("default", "app"))
+    try:
+        for name, (command, spoil) in sides.items():
+            side = Side(name, command, directory, children, xds, secrets, spoil)
+            try:
+                await side.start(placed)
+                found.append(_reduced(placed, await side.run(placed), side.symbols))
+            finally:
+                await side.stop()
+    finally:
+        await xds.stop()
+    return found
+
+
+def _reduced(
+    placed: list[Group], seen: dict[str, Json], symbols: dict[int, str]
+) -> dict[str, tuple[Json, Json]]:
+    return {
+        one.name: (comparable(one, seen[one.name], symbols), unmet(one, seen[one.name]))
+        for group in placed
+        for one in group.placed
+    }
+
+
+def compare(
+    cases: list[Case], reference: Command, judged: Command, spoil: Spoil | None = None
+) -> list[Verdict]:
+    """Verdicts in the order of cases. `spoil` changes what the judged side is configured with."""
+    sides = {"reference": (reference, _as_it_is), "judged": (judged, spoil or _as_it_is)}
+    with (
+        tempfile.TemporaryDirectory(prefix="glassmesh-differential-") as directory,
+        _Port() as port,
+        Children(Path(directory)) as children,
+    ):
+        first, second = asyncio.run(_run(cases, sides, port, Path(directory), children))
+    return [_verdict(case.name, first[case.name], second[case.name]) for case in cases]
+
+
+def _verdict(name: str, reference: tuple[Json, Json], judged: tuple[Json, Json]) -> Verdict:
+    """Different also where both failed to do what the case expects."""
+    verdict = judge(name, reference[0], judged[0])
+    failed = tuple(
+        Difference(
+            f"expected {what}", reference[1].get(what, "as expected"), judged[1].get(what, "as expected")
+        )
+        for what in reference[1] | judged[1]
+    )
+    if not failed:
+        return verdict
+    return replace(verdict, word="different", differences=(*failed, *verdict.differences))
