@@ -7,7 +7,7 @@ Reference: envoy.config.route.v3.RouteMatch; source/common/http/header_utility.c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from proxy.config.header_matcher import HeaderMatcher
@@ -69,8 +69,7 @@ def conditions(match: RouteMatch) -> tuple[Condition, ...]:
     path = _path(match)
     if path is not None:
         found.append(path)
-    for i, header in enumerate(match.headers):
-        found.append(_named(f".match.headers[{i}]", lambda header=header: _header(header)))  # type: ignore[misc]
+    found += header_conditions(match.headers, ".match.headers")
     for i, parameter in enumerate(match.query_parameters):
         found.append(
             _named(f".match.query_parameters[{i}]", lambda parameter=parameter: _query(parameter))  # type: ignore[misc]
@@ -79,6 +78,14 @@ def conditions(match: RouteMatch) -> tuple[Condition, ...]:
         share = match.runtime_fraction.default_value.fraction
         found.append(Condition(f"a share of {share:.4%} of requests", lambda request: request.draw < share))
     return tuple(found)
+
+
+def header_conditions(matchers: Iterable[HeaderMatcher], where: str = ".headers") -> tuple[Condition, ...]:
+    """One per matcher; all must hold. Raises ValueError("WHERE[0]: why")."""
+    return tuple(
+        _named(f"{where}[{i}]", lambda matcher=matcher: _header(matcher))  # type: ignore[misc]
+        for i, matcher in enumerate(matchers)
+    )
 
 
 def _named(where: str, build: Callable[[], Condition]) -> Condition:
