@@ -12,7 +12,7 @@ DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test test-compose lint bench bench-quick lock clean
+.PHONY: help setup system-packages demo test differential test-compose lint bench bench-quick lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -43,6 +43,9 @@ demo: system-packages $(RUN)  ## Bookinfo through real sidecars on this machine;
 # Three files at a time: a whole-mesh test mostly waits.
 test: setup  ## unit, conformance, differential and network-namespace tests
 	@$(BIN)/python -m pytest -m 'not compose' -n 3 --dist loadfile
+
+differential: setup  ## each differential scenario through Envoy and ours: same, allowed, or different and why
+	@$(BIN)/python -m tests.differential
 
 test-compose: setup  ## docker compose up, for real
 	@$(BIN)/python -m pytest -m compose

@@ -17,10 +17,13 @@ LONGEST_S = 3 * STEP_S
 
 @dataclass
 class Surroundings:
-    """What a case's steps reach beyond its own connections. `port` maps a service's port number to where its listener is."""
+    """What a case's steps reach beyond its own connections.
+
+    `port` maps a service's port number to where its listener is; `change` answers why a sidecar did not take a push, or nothing.
+    """
 
     port: Callable[[Placed, int | None], tuple[str, int]]
-    change: Callable[[Placed, Change], Awaitable[None]]
+    change: Callable[[Placed, Change], Awaitable[str]]
     stats: Callable[[Placed, list[str]], Awaitable[Json]]
 
 
@@ -50,7 +53,8 @@ class Visitor:
                 if isinstance(step, Wait):
                     await asyncio.sleep(step.wait)
                 elif isinstance(step, Change):
-                    await self.around.change(self.placed, step)
+                    if refusal := await self.around.change(self.placed, step):
+                        self.answers.append({"failure": refusal})
                 elif isinstance(step, ReadStats):
                     self.readings.append(await self.around.stats(self.placed, step.stats))
                 elif isinstance(step, Together):

@@ -59,7 +59,7 @@ async def _run(
     directory: Path,
     children: Children,
 ) -> list[dict[str, tuple[Json, Json]]]:
-    """For each side, by case: what is compared, and what was seen."""
+    """For each side, by case: what is compared, and which expectations were not met."""
     xds = StaticXds(hold_seconds=20)
     await xds.start()
     found = []
@@ -68,13 +68,23 @@ async def _run(
     try:
         for name, (command, spoil) in sides.items():
             side = Side(name, command, directory, children, xds, secrets, spoil)
-            try:
-                await side.start(placed)
-                found.append(_reduced(placed, await side.run(placed), side.symbols))
-            finally:
-                await side.stop()
+            found.append(await _side(side, placed))
     finally:
         await xds.stop()
+    return found
+
+
+async def _side(side: Side, placed: list[Group]) -> dict[str, tuple[Json, Json]]:
+    """A group that does not start fails its cases, and no others."""
+    try:
+        failed = await side.start(placed)
+        running = [group for group in placed if group.name not in failed]
+        found = _reduced(running, await side.run(running), side.symbols)
+    finally:
+        await side.stop()
+    for group in placed:
+        if group.name in failed:
+            found |= {one.name: ({}, {"a sidecar that starts": failed[group.name]}) for one in group.placed}
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.children import Child, Children
+from bench.children import Child, ChildDied, Children
 from bench.ports import free_ports
 from bench.sidecars import ENVIRONMENT
 from bench.xds_shapes import REST, address
@@ -131,8 +131,8 @@ class Side:
         self._pushing = asyncio.Lock()
         self.symbols: dict[int, str] = {}
 
-    async def start(self, groups: list[Group]) -> None:
-        """Starts sidecars and pods; raises Refused."""
+    async def start(self, groups: list[Group]) -> dict[str, str]:
+        """Starts sidecars and pods. The groups whose sidecars do not start, with the reason."""
         for group in groups:
             group.reset()
             self._offer(group)
@@ -144,16 +144,28 @@ class Side:
         for pods in self._pods.values():
             for pod in pods:
                 await pod.start()
-        for sidecar in (*self._clients.values(), *self._servers.values()):
-            await self._until(sidecar)
+        failed = {}
         for group in groups:
-            for listener, port in self._ports[group.name].items():
-                self.symbols[port] = f"listener {listener}"
-                await self._accepts("127.0.0.1", port, self._clients[group.name])
-            for placed in group.placed:
-                if placed.case.at != "client":
-                    self.symbols[placed.app_port] = "pod port"
-                    await self._accepts(placed.pods[0].ip, placed.app_port, self._servers[group.name])
+            try:
+                await self._ready(group)
+            except (Refused, ChildDied) as error:
+                failed[group.name] = str(error)
+        return failed
+
+    async def _ready(self, group: Group) -> None:
+        """Until the group's sidecars have everything and listen; raises Refused or ChildDied."""
+        client = self._clients[group.name]
+        await self._until(client)
+        for listener, port in self._ports[group.name].items():
+            self.symbols[port] = f"listener {listener}"
+            await self._accepts("127.0.0.1", port, client)
+        if not group.has_servers:
+            return
+        await self._until(self._servers[group.name])
+        for placed in group.placed:
+            if placed.case.at != "client":
+                self.symbols[placed.app_port] = "pod port"
+                await self._accepts(placed.pods[0].ip, placed.app_port, self._servers[group.name])
 
     def _node(self, group: Group, role: str) -> str:
         return f"sidecar~{group.ip}~{role}.default~{self.name}-{group.name}"
@@ -231,14 +243,18 @@ class Side:
             own = f"{placed.services[placed.name]}_{number}"
             return "127.0.0.1", ports[own] if own in ports else ports[f"0.0.0.0_{number}"]
 
-        async def change(placed: Placed, step: Change) -> None:
+        async def change(placed: Placed, step: Change) -> str:
             async with self._pushing:
                 group.changes[placed.name].append(step)
                 self._offer(group)
-                await self._until(self._clients[group.name])
-                if group.has_servers:
-                    await self._until(self._servers[group.name])
+                try:
+                    await self._until(self._clients[group.name])
+                    if group.has_servers:
+                        await self._until(self._servers[group.name])
+                except Refused as error:
+                    return str(error)
             await self._warmed(self._clients[group.name])
+            return ""
 
         async def stats(placed: Placed, wanted: list[str]) -> Json:
             return stats_of(placed, await self._clients[group.name].stats(), wanted)
