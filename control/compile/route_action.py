@@ -13,9 +13,8 @@ from control.compile.retry import retry_policy
 from control.push.config import resolve_host
 from control.push.context import PushContext
 from control.resources.destination import Destination
+from control.resources.http_headers import HeaderOperations, Headers
 from control.resources.http_rule import (
-    HeaderOperations,
-    Headers,
     HTTPDirectResponse,
     HTTPRedirect,
     HTTPRoute,

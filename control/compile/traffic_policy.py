@@ -14,11 +14,11 @@ from control.compile.tls import automatic_names
 from control.mesh_config import MeshConfig
 from control.resources.destination_rule import DestinationRuleSpec, Subset
 from control.resources.istio_types import parse_duration
+from control.resources.load_balancer import LoadBalancer
 from control.resources.traffic_policy import (
     ClientTLSSettings,
     ConnectionPoolSettings,
     HTTPSettings,
-    LoadBalancer,
     OutlierDetection,
     TCPSettings,
     TrafficPolicy,

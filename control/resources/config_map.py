@@ -10,7 +10,8 @@ from pydantic import model_validator
 
 from control.resources.kind import Column, FieldError, Kind, Object, Verdict
 from control.resources.metadata import META_LIST_KEYS, TopLevel
-from control.resources.model import StringMap, defaulter, invalid, merge_keys, schema, validator
+from control.resources.model import StringMap, defaulter, invalid, merge_keys, schema
+from control.resources.validation import validator
 
 
 def _keep_immutable(old: Object, new: Object) -> Verdict:

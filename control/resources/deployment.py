@@ -21,11 +21,11 @@ from control.resources.model import (
     list_keys,
     merge_keys,
     schema,
-    validator,
 )
 from control.resources.names import NotNegative
 from control.resources.pod_spec import PodTemplateSpec
 from control.resources.selectors import matches_label_selector
+from control.resources.validation import validator
 
 
 class RollingUpdate(Model):

@@ -6,11 +6,10 @@ validation as istio's ValidateDestinationRule.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator
 
 from control.resources.destination import subset_name_problem
 from control.resources.istio_types import (
@@ -19,11 +18,11 @@ from control.resources.istio_types import (
     WorkloadSelector,
     duplicates,
     istio_kind,
+    label_problems,
     wildcard_domain_problem,
 )
 from control.resources.kind import Column, FieldError, Object
 from control.resources.model import Model
-from control.resources.names import label_value, qualified_name
 from control.resources.traffic_policy import TrafficPolicy
 
 
@@ -34,19 +33,11 @@ class Subset(Model):
     labels: dict[str, str] | None = None
     trafficPolicy: TrafficPolicy | None = None
 
-    @model_validator(mode="after")
-    def _valid(self) -> Subset:
-        return self.found(*self._problems())
-
-    def _problems(self) -> Iterator[FieldError]:
+    def problems(self) -> Iterator[FieldError]:
         problem = subset_name_problem(self.name)
         if problem:
             yield FieldError("name", problem)
-        for key, value in (self.labels or {}).items():
-            if qualified_name(key):
-                yield FieldError("labels", f"invalid tag key: {json.dumps(key)}")
-            if label_value(value):
-                yield FieldError("labels", f"invalid tag value: {json.dumps(value)}")
+        yield from label_problems(self.labels, "labels")
 
 
 def _check_host(host: str) -> str:
@@ -65,10 +56,20 @@ class DestinationRuleSpec(Model):
     exportTo: ExportTo | None = None
     workloadSelector: WorkloadSelector | None = None
 
-    @model_validator(mode="after")
-    def _valid(self) -> DestinationRuleSpec:
-        names = duplicates([subset.name for subset in self.subsets or []])
-        return self.found(*(FieldError("subsets", f"duplicate subset names: {name}") for name in names))
+    def problems(self) -> Iterator[FieldError]:
+        for name in duplicates([subset.name for subset in self.subsets or []]):
+            yield FieldError("subsets", f"duplicate subset names: {name}")
+        if self.workloadSelector is not None and self.exportTo and self.exportTo != ["."]:
+            # Istio takes the namespace's own name for `.` too; the spec does not know it.
+            yield from self._selective_export(self.exportTo)
+
+    def _selective_export(self, export_to: list[str]) -> Iterator[FieldError]:
+        if "*" in export_to:
+            why = "destination rule with workload selector cannot have exportTo beyond current namespace"
+            yield FieldError("exportTo", why)
+        elif len(export_to) > 1:
+            why = "destination rule with workload selector cannot have multiple entries in exportTo"
+            yield FieldError("exportTo", why)
 
 
 class DestinationRule(IstioObject):

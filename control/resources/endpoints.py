@@ -6,7 +6,8 @@ from typing import Annotated
 
 from control.resources.kind import Column, Kind, Object
 from control.resources.metadata import META_LIST_KEYS, TopLevel
-from control.resources.model import AnyObject, MergeKey, defaulter, list_keys, merge_keys, schema, validator
+from control.resources.model import AnyObject, MergeKey, defaulter, list_keys, merge_keys, schema
+from control.resources.validation import validator
 
 _SHOWN = 3  # addresses printed before "+ N more..."
 

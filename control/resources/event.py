@@ -12,8 +12,9 @@ from pydantic import Field
 from control.resources.age import age
 from control.resources.kind import Column, Kind, Object
 from control.resources.metadata import META_LIST_KEYS, TopLevel
-from control.resources.model import AnyObject, Model, defaulter, merge_keys, schema, validator
+from control.resources.model import AnyObject, Model, defaulter, merge_keys, schema
 from control.resources.names import Timestamp
+from control.resources.validation import validator
 
 
 class ObjectReference(Model):

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Annotated, Literal
-
-from pydantic import model_validator
 
 from control.resources.istio_types import (
     NOT_YET,
@@ -18,6 +15,7 @@ from control.resources.istio_types import (
     PortNumber,
     check_selector,
     duplicates,
+    is_ip,
     istio_kind,
     wildcard_domain_problem,
 )
@@ -38,20 +36,13 @@ class Port(Model):
     name: str
     targetPort: int | None = None
 
-    @model_validator(mode="after")
-    def _known(self) -> Port:
-        problems = []
+    def problems(self) -> Iterator[FieldError]:
         if self.protocol.upper() not in _PROTOCOLS:
             known = ", ".join(sorted(_PROTOCOLS))
-            problems.append(
-                FieldError(
-                    "protocol",
-                    f"invalid protocol {json.dumps(self.protocol)}, supported protocols are {known}",
-                )
-            )
+            why = f"invalid protocol {json.dumps(self.protocol)}, supported protocols are {known}"
+            yield FieldError("protocol", why)
         if not self.name:
-            problems.append(FieldError("name", f"port name must be set: {self.number}"))
-        return self.found(*problems)
+            yield FieldError("name", f"port name must be set: {self.number}")
 
 
 class TlsCertificate(Model):
@@ -84,11 +75,7 @@ class ServerTLSSettings(Model):
     maxProtocolVersion: _TLS_VERSION | None = None
     cipherSuites: Annotated[list[str] | None, NOT_YET] = None
 
-    @model_validator(mode="after")
-    def _complete(self) -> ServerTLSSettings:
-        return self.found(*self._problems())
-
-    def _problems(self) -> Iterator[FieldError]:
+    def problems(self) -> Iterator[FieldError]:
         files = self.serverCertificate or self.privateKey or self.caCertificates
         if self.mode == "ISTIO_MUTUAL":
             for name in ("serverCertificate", "privateKey", "caCertificates", "credentialName"):
@@ -137,22 +124,15 @@ class Server(Model):
     defaultEndpoint: Annotated[str | None, NOT_YET] = None
     name: str | None = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> Server:
-        return self.found(*self._problems())
-
-    def _problems(self) -> Iterator[FieldError]:
+    def problems(self) -> Iterator[FieldError]:
         if not self.hosts:
             yield FieldError("hosts", "server config must contain at least one host")
         for index, host in enumerate(self.hosts):
             problem = _check_host(host)
             if problem:
                 yield FieldError(f"hosts[{index}]", problem)
-        if self.bind:
-            try:
-                ip_address(self.bind)
-            except ValueError:
-                yield FieldError("bind", f"{self.bind} is not a valid IP")
+        if self.bind and not is_ip(self.bind):
+            yield FieldError("bind", f"{self.bind} is not a valid IP")
         protocol = self.port.protocol.upper()
         if self.tls is None:
             if protocol in TLS_PROTOCOLS:
@@ -187,16 +167,12 @@ class GatewaySpec(Model):
     servers: list[Server]
     selector: dict[str, str] | None = None
 
-    @model_validator(mode="after")
-    def _unique(self) -> GatewaySpec:
-        problems = list(check_selector(self.selector, "selector"))
+    def problems(self) -> Iterator[FieldError]:
+        yield from check_selector(self.selector, "selector")
         if not self.servers:
-            problems.append(FieldError("servers", "gateway must have at least one server"))
+            yield FieldError("servers", "gateway must have at least one server")
         for name in duplicates([server.port.name for server in self.servers if server.port.name]):
-            problems.append(
-                FieldError("servers", f"port names in servers must be unique: duplicate name {name}")
-            )
-        return self.found(*problems)
+            yield FieldError("servers", f"port names in servers must be unique: duplicate name {name}")
 
 
 class Gateway(IstioObject):

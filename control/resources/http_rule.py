@@ -6,28 +6,38 @@ istio's validateHTTPRoute, validateHTTPRouteConflict, validateHTTPRetry.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Annotated, Literal
 
-from pydantic import model_validator
-
-from control.resources.destination import Destination, check_weights
+from control.resources.destination import Destination, weight_problems
+from control.resources.http_filter import (
+    CorsPolicy,
+    HTTPFaultInjection,
+    HTTPMirrorPolicy,
+    mirror_share,
+    status_problem,
+)
+from control.resources.http_headers import Headers, authority_problems, header_name_problem
 from control.resources.istio_types import (
     NOT_YET,
-    AnyDuration,
     DisablingDuration,
     Duration,
-    NotNegative,
+    Int32,
     PercentModel,
     PortNumber,
-    Regex,
     StringMatch,
     UInt32,
-    header_name_problem,
+    gateway_problems,
+    label_problems,
+    namespace_problem,
 )
 from control.resources.kind import FieldError
-from control.resources.model import AnyObject, Model
+from control.resources.model import Model
+from control.resources.regex import regex_problem
 
 RETRY_ON = frozenset(
     {
@@ -49,56 +59,16 @@ RETRY_ON = frozenset(
         "unavailable",
     }
 )
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE"})
-_MAX_DIRECT_BODY = 1024 * 1024  # bytes; Envoy's max_direct_response_body_size_bytes as Istio sets it
-
-
-def _is_status(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 100 <= int(text) <= 599
-
-
-class HeaderOperations(Model):
-    """Headers to set, add and remove."""
-
-    set: dict[str, str] | None = None
-    add: dict[str, str] | None = None
-    remove: list[str] | None = None
-
-    @model_validator(mode="after")
-    def _names(self) -> HeaderOperations:
-        return self.found(*self._problems())
-
-    def _problems(self) -> Iterator[FieldError]:
-        for field, names, host_allowed in (
-            ("set", self.set or {}, True),
-            ("add", self.add or {}, False),
-            ("remove", self.remove or [], False),
-        ):
-            for name in names:
-                lower = name.lower()
-                if lower in (":authority", "host") and host_allowed:
-                    continue
-                problem = header_name_problem(name)
-                if name.startswith(":"):
-                    problem = f'invalid header {json.dumps(name)}: header cannot have ":" prefix'
-                elif lower == "host":
-                    problem = f"invalid header {json.dumps(name)}: cannot {field} the Host header"
-                if problem:
-                    yield FieldError(f"{field}.{name}" if name else field, problem)
-
-
-class Headers(Model):
-    """Operations on the headers of the request and of the response."""
-
-    request: HeaderOperations | None = None
-    response: HeaderOperations | None = None
+_STATUS_CODES = frozenset(str(int(status)) for status in HTTPStatus)
+_LARGE_BODY, _MAX_BODY = 100 * 1024, 1024 * 1024  # bytes of a direct response: a warning, a refusal
+_JWT_CLAIM = ("@request.auth.claims.", "[@request.auth.claims", "@request.auth.claims[")
 
 
 class HTTPRouteDestination(Model):
     """A weighted destination of a request."""
 
     destination: Destination
-    weight: NotNegative = 0
+    weight: Int32 = 0
     headers: Headers | None = None
 
 
@@ -120,22 +90,35 @@ class HTTPMatchRequest(Model):
     sourceNamespace: str | None = None
     statPrefix: str | None = None
 
-    @model_validator(mode="after")
-    def _names(self) -> HTTPMatchRequest:
-        return self.found(*self._problems())
+    def problems(self) -> Iterator[FieldError]:
+        for field in ("uri", "scheme", "method", "authority"):
+            value: StringMatch | None = getattr(self, field)
+            if value is not None:
+                yield from value.refused(field, field)
+        for field in ("headers", "withoutHeaders", "queryParams"):
+            values: dict[str, StringMatch] = getattr(self, field) or {}
+            for name, value in values.items():
+                yield from self._name_problems(field, name)
+                yield from value.refused(field, f"{field}.{name}")
+        yield from label_problems(self.sourceLabels, "sourceLabels")
+        yield from gateway_problems(self.gateways, "gateways")
+        if namespace_problem(self.sourceNamespace):
+            yield FieldError("sourceNamespace", f"sourceNamespace match is invalid: {self.sourceNamespace}")
 
-    def _problems(self) -> Iterator[FieldError]:
+    def _name_problems(self, field: str, name: str) -> Iterator[FieldError]:
+        if field == "queryParams":
+            problem = None if name else "query parameter name cannot be empty"
+        else:
+            problem = None if name.startswith((":", *_JWT_CLAIM)) else header_name_problem(name)
+        if problem:
+            yield FieldError(f"{field}.{name}" if name else field, problem)
+
+    def claims(self) -> Iterator[str]:
+        """Paths of the header matches that ask for JWT claims."""
         for field, headers in (("headers", self.headers), ("withoutHeaders", self.withoutHeaders)):
             for name in headers or {}:
-                problem = None if name.startswith((":", "@", "[@")) else header_name_problem(name)
-                if problem:
-                    yield FieldError(f"{field}.{name}" if name else field, problem)
-        for name in self.queryParams or {}:
-            if not name:
-                yield FieldError("queryParams", "query parameter name cannot be empty")
-        for key in self.sourceLabels or {}:
-            if not key:
-                yield FieldError("sourceLabels", "source label key cannot be empty")
+                if name.startswith(_JWT_CLAIM):
+                    yield f"{field}.{name}"
 
 
 class HTTPRedirect(Model):
@@ -148,22 +131,19 @@ class HTTPRedirect(Model):
     scheme: str | None = None
     redirectCode: UInt32 | None = None
 
-    @model_validator(mode="after")
-    def _valid(self) -> HTTPRedirect:
-        return self.found(*self._problems())
-
-    def _problems(self) -> Iterator[FieldError]:
+    def problems(self) -> Iterator[FieldError]:
         if not (self.uri or self.authority or self.scheme or self.port or self.derivePort):
             yield FieldError("", "redirect must specify URI, authority, scheme, or port")
         if self.port is not None and self.derivePort is not None:
             yield FieldError("derivePort", "only one of port and derivePort may be set")
         if self.scheme and self.scheme not in ("http", "https"):
             yield FieldError("scheme", 'invalid redirect scheme, must be "http" or "https"')
-        if self.redirectCode and self.redirectCode not in (301, 302, 303, 307, 308):
-            yield FieldError(
-                "redirectCode",
-                f"{self.redirectCode} is not a valid redirect code; must be one of 301, 302, 303, 307, 308",
-            )
+        code = self.redirectCode
+        if code and not 300 <= code <= 399:
+            yield FieldError("redirectCode", f"{code} is not a valid redirect code, must be 3xx")
+        elif code and code not in (301, 302, 303, 307, 308):
+            why = f"{code} is not a valid redirect code, must be one of 301, 302, 303, 307, 308"
+            yield FieldError("redirectCode", why)
 
 
 class HTTPBody(Model):
@@ -172,6 +152,18 @@ class HTTPBody(Model):
     string: str | None = None
     bytes: str | None = None
 
+    def problems(self) -> Iterator[FieldError]:
+        if self.string is not None and self.bytes is not None:
+            yield FieldError("", "only one of string and bytes may be set")
+        try:
+            base64.b64decode(self.bytes or "", validate=True)
+        except (binascii.Error, ValueError) as exc:
+            yield FieldError("bytes", f"illegal base64 data: {str(exc)[:1].lower()}{str(exc)[1:]}")
+
+    def size(self) -> int:
+        """Bytes of the body; those of `bytes` as they are written."""
+        return len((self.string or self.bytes or "").encode(errors="surrogatepass"))
+
 
 class HTTPDirectResponse(Model):
     """Answers with a fixed response."""
@@ -179,36 +171,33 @@ class HTTPDirectResponse(Model):
     status: UInt32
     body: HTTPBody | None = None
 
-    @model_validator(mode="after")
-    def _valid(self) -> HTTPDirectResponse:
-        return self.found(*self._problems())
-
-    def _problems(self) -> Iterator[FieldError]:
-        if not 200 <= self.status <= 599:
-            yield FieldError("status", f"HTTP status {self.status} is not in range 200..599")
-        body = self.body
-        if body is not None and body.string is not None and body.bytes is not None:
-            yield FieldError("body", "only one of string and bytes may be set")
-        text = (body.string or body.bytes or "") if body else ""
-        if len(text.encode()) > _MAX_DIRECT_BODY:
+    def problems(self) -> Iterator[FieldError]:
+        problem = status_problem(self.status)
+        if problem:
+            yield FieldError("status", problem)
+        if self.body is not None and self.body.size() > _MAX_BODY:
             yield FieldError(
-                "body", f"body is too large: {len(text.encode())} bytes, at most {_MAX_DIRECT_BODY}"
+                "body", "large direct_responses may impact control plane performance, must be less than 1MB"
             )
+
+    def doubts(self) -> Iterator[FieldError]:
+        if self.body is not None and self.body.size() > _LARGE_BODY:
+            yield FieldError("body", "large direct_responses may impact control plane performance")
 
 
 class RegexRewrite(Model):
     """Replaces what an expression matches in the path."""
 
-    match: Regex = ""
+    match: str = ""
     rewrite: str = ""
 
-    @model_validator(mode="after")
-    def _both(self) -> RegexRewrite:
+    def problems(self) -> Iterator[FieldError]:
         if not self.match or not self.rewrite:
-            return self.found(
-                FieldError("", "UriRegexRewrite requires both Rewrite and Match fields to be specified")
-            )
-        return self
+            yield FieldError("", "UriRegexRewrite requires both Rewrite and Match fields to be specified")
+            return
+        problem = regex_problem(self.match, "uriRegexRewrite.match")
+        if problem:
+            yield FieldError("match", problem)
 
 
 class HTTPRewrite(Model):
@@ -218,34 +207,30 @@ class HTTPRewrite(Model):
     authority: str | None = None
     uriRegexRewrite: RegexRewrite | None = None
 
-    @model_validator(mode="after")
-    def _valid(self) -> HTTPRewrite:
+    def problems(self) -> Iterator[FieldError]:
         if not (self.uri or self.authority or self.uriRegexRewrite):
-            return self.found(FieldError("", "rewrite must specify URI, UriRegexRewrite, or authority"))
+            yield FieldError("", "rewrite must specify URI, UriRegexRewrite, or authority")
         if self.uri and self.uriRegexRewrite:
-            return self.found(FieldError("", "rewrite may only contain one of URI or UriRegexRewrite"))
-        return self
+            yield FieldError("", "rewrite may only contain one of URI or UriRegexRewrite")
 
 
 class HTTPRetry(Model):
     """Which failures are retried, how often and how fast."""
 
-    attempts: NotNegative = 0
+    attempts: Int32 = 0
     perTryTimeout: Duration | None = None
     retryOn: str | None = None
     retryRemoteLocalities: Annotated[bool | None, NOT_YET] = None
     retryIgnorePreviousHosts: bool | None = None
     backoff: Duration | None = None
 
-    @model_validator(mode="after")
-    def _valid(self) -> HTTPRetry:
-        return self.found(*self._problems())
-
-    def _problems(self) -> Iterator[FieldError]:
+    def problems(self) -> Iterator[FieldError]:
+        if self.attempts < 0:
+            yield FieldError("attempts", "attempts cannot be negative")
         if self.attempts == 0 and (self.perTryTimeout or self.retryOn or self.retryRemoteLocalities):
             yield FieldError("", "http retry policy configured when attempts are set to 0 (disabled)")
         for policy in (self.retryOn or "").split(","):
-            if policy and policy not in RETRY_ON and not _is_status(policy):
+            if self.retryOn and policy not in RETRY_ON and policy not in _STATUS_CODES:
                 yield FieldError("retryOn", f"{json.dumps(policy)} is not a valid retryOn policy")
 
 
@@ -254,79 +239,6 @@ class Delegate(Model):
 
     name: str
     namespace: str | None = None
-
-
-class FaultDelay(Model):
-    """Delays requests."""
-
-    fixedDelay: Duration | None = None
-    exponentialDelay: Duration | None = None
-    percent: int | None = None
-    percentage: PercentModel | None = None
-
-
-class FaultAbort(Model):
-    """Answers requests with an error."""
-
-    httpStatus: int | None = None
-    grpcStatus: str | None = None
-    http2Error: str | None = None
-    percentage: PercentModel | None = None
-
-    @model_validator(mode="after")
-    def _valid(self) -> FaultAbort:
-        if self.httpStatus is not None and not 200 <= self.httpStatus <= 599:
-            return self.found(
-                FieldError("httpStatus", f"HTTP status {self.httpStatus} is not in range 200..599")
-            )
-        return self
-
-
-class HTTPFaultInjection(Model):
-    """Faults injected before a request is forwarded."""
-
-    delay: FaultDelay | None = None
-    abort: FaultAbort | None = None
-
-    @model_validator(mode="after")
-    def _valid(self) -> HTTPFaultInjection:
-        if self.delay is None and self.abort is None:
-            return self.found(FieldError("", "HTTP fault injection must have an abort and/or a delay"))
-        return self
-
-
-class HTTPMirrorPolicy(Model):
-    """A second destination that gets a copy."""
-
-    destination: Destination
-    percentage: PercentModel | None = None
-
-
-class CorsPolicy(Model):
-    """Which other origins browsers may call from."""
-
-    allowOrigin: list[str] | None = None
-    allowOrigins: list[StringMatch] | None = None
-    allowMethods: list[str] | None = None
-    allowHeaders: list[str] | None = None
-    exposeHeaders: list[str] | None = None
-    maxAge: AnyDuration | None = None
-    allowCredentials: bool | None = None
-    unmatchedPreflights: Literal["UNSPECIFIED", "FORWARD", "IGNORE"] | None = None
-
-    @model_validator(mode="after")
-    def _valid(self) -> CorsPolicy:
-        errors = [
-            FieldError(f"allowMethods[{index}]", f"{method} is not a supported HTTP method")
-            for index, method in enumerate(self.allowMethods or [])
-            if method not in _METHODS and method != "*"
-        ]
-        for field in ("allowHeaders", "exposeHeaders"):
-            for index, name in enumerate(getattr(self, field) or []):
-                problem = header_name_problem(name)
-                if problem:
-                    errors.append(FieldError(f"{field}[{index}]", problem))
-        return self.found(*errors)
 
 
 class HTTPRoute(Model):
@@ -344,24 +256,41 @@ class HTTPRoute(Model):
     fault: Annotated[HTTPFaultInjection | None, NOT_YET] = None
     mirror: Annotated[Destination | None, NOT_YET] = None
     mirrors: Annotated[list[HTTPMirrorPolicy] | None, NOT_YET] = None
-    mirrorPercent: Annotated[int | None, NOT_YET] = None
-    mirror_percent: Annotated[int | None, NOT_YET] = None
+    mirrorPercent: Annotated[UInt32 | None, NOT_YET] = None
+    mirror_percent: Annotated[UInt32 | None, NOT_YET] = None
     mirrorPercentage: Annotated[PercentModel | None, NOT_YET] = None
     corsPolicy: Annotated[CorsPolicy | None, NOT_YET] = None
     headers: Headers | None = None
-    websocketUpgrade: Annotated[AnyObject | bool | None, NOT_YET] = None
+    websocketUpgrade: Annotated[bool | None, NOT_YET] = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> HTTPRoute:
-        weights = check_weights([entry.weight for entry in self.route or []], "route")
-        return self.found(*weights, *self._conflicts())
+    def problems(self) -> Iterator[FieldError]:
+        yield from weight_problems([entry.weight for entry in self.route or []])
+        yield from self._conflicts()
+        yield from authority_problems(self.rewrite.authority if self.rewrite else None, self.headers)
+        yield from mirror_share("mirrorPercentage", self.mirrorPercentage)
+        for field in ("mirrorPercent", "mirror_percent"):
+            percent = getattr(self, field)
+            if percent is not None and percent > 100:
+                yield FieldError(field, f"mirror_percent must have a max value of 100 (it has {percent})")
+
+    def doubts(self) -> Iterator[FieldError]:
+        for field in ("mirrorPercent", "mirror_percent"):
+            if getattr(self, field) is not None:
+                yield FieldError(
+                    field, 'using deprecated setting "mirrorPercent", use "mirrorPercentage" instead'
+                )
+        if self.fault is not None and (self.retries is not None or self.timeout is not None):
+            names = " and ".join(name for name in ("timeout", "retries") if getattr(self, name) is not None)
+            yield FieldError(
+                "fault", f"{names} of the rule will not be enabled for faults injected on the client side"
+            )
 
     def _conflicts(self) -> Iterator[FieldError]:
         """Fields that may not stand together."""
         if self.delegate is not None:
             yield from self._root_conflicts()
         elif self.redirect is not None:
-            yield from self._excludes("redirect", "redirect", "route", "directResponse", "fault", "rewrite")
+            yield from self._excludes("redirect", "redirect", "route", "fault", "rewrite", "directResponse")
         elif self.directResponse is not None:
             yield from self._excludes("directResponse", "direct_response", "route", "fault", "rewrite")
         elif not self.route:
@@ -378,5 +307,5 @@ class HTTPRoute(Model):
         words = {"directResponse": "direct_response"}
         for other in others:
             if getattr(self, other):
-                rule = "HTTP route rule" if other == "rewrite" else "HTTP route"
+                rule = "HTTP route" if other in ("route", "fault") else "HTTP route rule"
                 yield FieldError(field, f"{rule} cannot contain both {words.get(other, other)} and {word}")

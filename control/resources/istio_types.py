@@ -8,22 +8,25 @@ Reference: istio.io/istio pkg/config/validation/validation.go, pkg/config/valida
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Annotated, Any, Protocol, runtime_checkable
 
-import re2
-from pydantic import AfterValidator, BaseModel, PlainValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, WithJsonSchema
 
 from control.resources.kind import Column, FieldError, Kind, Object, Verdict
 from control.resources.metadata import META_LIST_KEYS, TopLevel
-from control.resources.model import Model, Problems, field_path, merge_keys, schema, validator
+from control.resources.model import Model, Problems, field_path, join_path, merge_keys, schema
+from control.resources.names import label_value, qualified_name
+from control.resources.regex import regex_problem
+from control.resources.validation import validator
 
 VERSIONS = ("v1", "v1beta1", "v1alpha3")
 MESH_GATEWAY = "mesh"
 
-_MAX_REGEX = 1024  # characters; istio.io/istio validateStringRegexp
 _UNITS = {
     "ns": Decimal("1e-9"),
     "us": Decimal("1e-6"),
@@ -36,7 +39,6 @@ _UNITS = {
 _DURATION = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _LABEL = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
-_HEADER = re.compile(r"[-_A-Za-z0-9!#$%&'*+.^`|~]+")
 
 
 class _NotYet:
@@ -75,10 +77,25 @@ def _disabling_duration(text: str) -> str:
     return text if parse_duration(text) == 0 else _duration(text)
 
 
+def _whole_seconds(text: str) -> str:
+    if parse_duration(_duration(text)) % 1:
+        raise ValueError("max_age duration is accurate only to seconds precision")
+    return text
+
+
 def _port(value: int) -> int:
     if not 1 <= value <= 65535:
         raise ValueError(f"port number {value} must be in the range 1..65535")
     return value
+
+
+def _within(low: int, high: int) -> AfterValidator:
+    def check(value: int) -> int:
+        if not low <= value <= high:
+            raise ValueError(f"{value} is not in range {low}..{high}")
+        return value
+
+    return AfterValidator(check)
 
 
 def _percent(value: float) -> float:
@@ -87,82 +104,101 @@ def _percent(value: float) -> float:
     return value
 
 
-def _not_negative(value: int) -> int:
-    if value < 0:
-        raise ValueError("must be non-negative")
-    return value
-
-
-def _uint32(value: int) -> int:
-    if not 0 <= value < 2**32:
-        raise ValueError(f"{value} is not in range 0..4294967295")
-    return value
-
-
-def _regex(value: str) -> str:
-    if len(value) > _MAX_REGEX:
-        raise ValueError(f"regex is too large, max length allowed is {_MAX_REGEX}")
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        re2.compile(value, options)
-    except re2.error as exc:
-        why = exc.args[0].decode(errors="replace") if isinstance(exc.args[0], bytes) else str(exc)
-        raise ValueError(
-            f"{json.dumps(value)} invalid regex: {why}; Istio uses RE2 style regex-based match "
-            "(https://github.com/google/re2/wiki/Syntax)"
-        ) from None
-    return value
-
-
-def header_name_problem(name: str) -> str | None:
-    if not name:
-        return "header name cannot be empty"
-    return None if _HEADER.fullmatch(name) else f"header name {name} is not a valid header name"
-
-
-def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
         raise ValueError("must be a number")
-    return float(value)
+    return value
 
 
+_NUMBER_SCHEMA = WithJsonSchema({"type": "number", "format": "double"})
 Duration = Annotated[str, AfterValidator(_duration)]  # at least 1 ms, in whole ms
 AnyDuration = Annotated[str, AfterValidator(_any_duration)]
 DisablingDuration = Annotated[str, AfterValidator(_disabling_duration)]  # 0s switches the feature off
+Seconds = Annotated[str, AfterValidator(_whole_seconds)]
 PortNumber = Annotated[int, AfterValidator(_port)]
-PercentValue = Annotated[
-    float,
-    PlainValidator(lambda v: _percent(_number(v))),
-    WithJsonSchema({"type": "number", "format": "double"}),
-]
-NotNegative = Annotated[int, AfterValidator(_not_negative)]
-UInt32 = Annotated[int, AfterValidator(_uint32)]
-Regex = Annotated[str, AfterValidator(_regex)]
+Number = Annotated[float, AfterValidator(_finite), _NUMBER_SCHEMA]
+PercentValue = Annotated[float, AfterValidator(_percent), _NUMBER_SCHEMA]
+Percent = Annotated[int, AfterValidator(_percent)]
+Int32 = Annotated[int, _within(-(2**31), 2**31 - 1)]  # how far below zero is for the field to say
+UInt32 = Annotated[int, _within(0, 2**32 - 1)]
+UInt64 = Annotated[int, _within(0, 2**64 - 1)]
+
+
+def _too_long_or_empty(name: str) -> str | None:
+    if not name:
+        return "empty domain name not allowed"
+    return f"domain name {json.dumps(name)} too long (max 255)" if len(name) > 255 else None
 
 
 def fqdn_problem(name: str) -> str | None:
     """Why `name` is no DNS name; Istio's ValidateFQDN."""
-    if not name:
-        return "empty domain name not allowed"
-    if len(name) > 255:
-        return f"domain name {json.dumps(name)} too long (max 255)"
-    for label in name.removesuffix(".").split("."):
-        if len(label) > 63 or not _LABEL.fullmatch(label):
-            return f"domain name {json.dumps(name)} invalid (label {json.dumps(label)} invalid)"
+    return _too_long_or_empty(name) or _labels_problem(name)
+
+
+def _labels_problem(name: str) -> str | None:
+    shown, labels = json.dumps(name), name.removesuffix(".").split(".")
+    for label in labels:
+        if not is_label(label):
+            return f"domain name {shown} invalid (label {json.dumps(label)} invalid)"
+    if labels[-1].isdigit():
+        return (
+            f"domain name {shown} invalid (top level domain {json.dumps(labels[-1])} cannot be all-numeric)"
+        )
     return None
 
 
 def wildcard_domain_problem(name: str) -> str | None:
-    """As `fqdn_problem`, for a name whose first label may be `*`; Istio's ValidateWildcardDomain."""
-    if name == "*":
-        return None
-    if "*" in name:
-        first, dot, rest = name.partition(".")
-        if first == "*" and dot and "*" not in rest:
-            return fqdn_problem(rest)
-        return f"wildcard domain {json.dumps(name)} is invalid: a wildcard may only be the whole first label"
-    return fqdn_problem(name)
+    """As `fqdn_problem`, for a name whose first label may be or begin with `*`; Istio's ValidateWildcardDomain."""
+    first, _, rest = name.partition(".")
+    if not first.startswith("*"):
+        return fqdn_problem(name)
+    bare = first.removeprefix("*").removeprefix("-")
+    if (first != "*" and not is_label(bare)) or len(first) > 63:
+        return f"domain name {json.dumps(name)} invalid (label {json.dumps(first)} invalid)"
+    return _too_long_or_empty(name) or (_labels_problem(rest) if rest else None)
+
+
+def is_label(text: str) -> bool:
+    return len(text) <= 63 and bool(_LABEL.fullmatch(text))
+
+
+def is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def namespace_problem(name: str | None) -> str | None:
+    return None if not name or is_label(name) else f"invalid value for namespace: {json.dumps(name)}"
+
+
+def gateway_problem(name: str) -> str | None:
+    """Why `name` names no gateway: `mesh`, `name` or `namespace/name`."""
+    namespace, slash, short = name.partition("/")
+    if not slash:
+        return fqdn_problem(name)
+    if not namespace or not short:
+        return "config namespace and gateway name cannot be empty"
+    return namespace_problem(namespace) or (
+        None if is_label(short) else f"invalid value for gateway name: {json.dumps(short)}"
+    )
+
+
+def gateway_problems(names: list[str] | None, path: str) -> Iterator[FieldError]:
+    for index, name in enumerate(names or []):
+        problem = gateway_problem(name)
+        if problem:
+            yield FieldError(f"{path}[{index}]", problem)
+
+
+def label_problems(labels: dict[str, str] | None, path: str) -> Iterator[FieldError]:
+    for key, value in (labels or {}).items():
+        if qualified_name(key):
+            yield FieldError(path, f"invalid tag key: {json.dumps(key)}")
+        if label_value(value):
+            yield FieldError(path, f"invalid tag value: {json.dumps(value)}")
 
 
 def host_matches(wide: str, narrow: str) -> bool:
@@ -177,12 +213,18 @@ def duplicates(values: list[str]) -> list[str]:
 
 
 def _check_export_to(values: list[str]) -> list[str]:
-    problems = [FieldError("", f"duplicate entries in exportTo: {value}") for value in duplicates(values)]
+    problems = [
+        FieldError("", f"duplicate entries in exportTo for entry {value}") for value in duplicates(values)
+    ]
     for index, value in enumerate(values):
-        if value not in ("*", ".", "~") and not _LABEL.fullmatch(value):
-            problems.append(FieldError(f"[{index}]", f"invalid exportTo namespace: {json.dumps(value)}"))
+        if value == "~":
+            why = "exportTo ~ (none) is not allowed for Istio configuration objects"
+            problems.append(FieldError(f"[{index}]", why))
+        elif value not in ("*", ".") and not is_label(value):
+            why = "only .,*, or a valid DNS 1123 label is allowed as exportTo entry"
+            problems.append(FieldError(f"[{index}]", why))
     if len(values) > 1 and "*" in values:
-        why = "cannot have both public (*) and non-public exportTo values for a resource"
+        why = "cannot have both public (*) and non-public (., namespace) exportTo values for a resource"
         problems.append(FieldError("", why))
     if problems:
         raise Problems(problems)
@@ -193,9 +235,9 @@ ExportTo = Annotated[list[str], AfterValidator(_check_export_to)]
 
 
 class PercentModel(Model):
-    """A percentage, 0 to 100."""
+    """A percentage; its range is for the field to say."""
 
-    value: PercentValue | None = None
+    value: Number | None = None
 
 
 class StringMatch(Model):
@@ -205,21 +247,19 @@ class StringMatch(Model):
     prefix: str | None = None
     regex: str | None = None
 
-    @model_validator(mode="after")
-    def _one(self) -> StringMatch:
+    def problems(self) -> Iterator[FieldError]:
         given = [name for name in ("exact", "prefix", "regex") if getattr(self, name) is not None]
         if len(given) > 1:
-            return self.found(
-                FieldError("", f"only one of exact, prefix, regex may be set, not {', '.join(given)}")
-            )
+            yield FieldError("", f"only one of exact, prefix, regex may be set, not {', '.join(given)}")
+
+    def refused(self, where: str, path: str) -> Iterator[FieldError]:
+        """What is wrong with it as the field that Istio calls `where`. A regex of `*` is no expression but means present."""
         if self.prefix == "":
-            return self.found(FieldError("prefix", "prefix may not be an empty string"))
-        if self.regex is not None and self.regex != "*":
-            try:
-                _regex(self.regex)
-            except ValueError as exc:
-                return self.found(FieldError("regex", str(exc)))
-        return self
+            why = f"{json.dumps(where)}: prefix string match should not be empty"
+            yield FieldError(f"{path}.prefix", why)
+        problem = regex_problem(self.regex, where) if self.regex not in (None, "*") else None
+        if problem:
+            yield FieldError(f"{path}.regex", problem)
 
 
 class WorkloadSelector(Model):
@@ -227,9 +267,8 @@ class WorkloadSelector(Model):
 
     matchLabels: dict[str, str] | None = None
 
-    @model_validator(mode="after")
-    def _no_wildcards(self) -> WorkloadSelector:
-        return self.found(*check_selector(self.matchLabels, "matchLabels"))
+    def problems(self) -> Iterator[FieldError]:
+        yield from check_selector(self.matchLabels, "matchLabels")
 
 
 def check_selector(labels: dict[str, str] | None, path: str) -> Iterator[FieldError]:
@@ -255,27 +294,37 @@ class PartlyActedOn(Protocol):
         ...
 
 
-def not_acted_on(value: BaseModel, path: tuple[int | str, ...] = ()) -> Iterator[str]:
-    """Paths of the fields that are set and have no effect yet."""
-    fields = type(value).model_fields
+def models(value: object, path: tuple[int | str, ...] = ()) -> Iterator[tuple[tuple[int | str, ...], Model]]:
+    """Every model inside a value, itself first, with its path."""
+    if isinstance(value, Model):
+        yield path, value
+        for name in sorted(value.model_fields_set):
+            yield from models(getattr(value, name), (*path, name))
+    elif isinstance(value, list | dict):
+        for key, item in enumerate(value) if isinstance(value, list) else value.items():
+            yield from models(item, (*path, key))
+
+
+def _without_effect(value: Model) -> Iterator[str]:
+    """Names of the fields that are set and have no effect yet; empty for the whole."""
     if isinstance(value, PartlyActedOn):
-        yield from (field_path((*path, name) if name else path) for name in value.without_effect())
+        yield from value.without_effect()
     for name in sorted(value.model_fields_set):
-        if any(isinstance(mark, _NotYet) for mark in fields[name].metadata):
-            yield field_path((*path, name))
-        else:
-            yield from _inside(getattr(value, name), (*path, name))
+        if any(isinstance(mark, _NotYet) for mark in type(value).model_fields[name].metadata):
+            yield name
 
 
-def _inside(value: object, path: tuple[int | str, ...]) -> Iterator[str]:
-    if isinstance(value, BaseModel):
-        yield from not_acted_on(value, path)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _inside(item, (*path, index))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _inside(item, (*path, key))
+def warnings_of(obj: IstioObject) -> Iterator[str]:
+    """What is accepted with a warning: doubtful settings, and those without an effect yet."""
+    idle: list[tuple[int | str, ...]] = []
+    for path, value in models(obj):
+        if any(path[: len(above)] == above for above in idle):
+            continue  # told with what it is inside of
+        for name in _without_effect(value):
+            idle.append((*path, name) if name else path)
+            yield f"{field_path(idle[-1])} is accepted but not acted on yet"
+        for doubt in value.doubts():
+            yield str(FieldError(join_path(field_path(path), doubt.path), doubt.message))
 
 
 def istio_validator(model: type[IstioObject]) -> Callable[[Object], Verdict]:
@@ -286,9 +335,7 @@ def istio_validator(model: type[IstioObject]) -> Callable[[Object], Verdict]:
         verdict = errors_of(obj)
         if verdict.errors:
             return verdict
-        paths = not_acted_on(model.model_validate(obj))
-        extra = tuple(f"{path} is accepted but not acted on yet" for path in paths)
-        return Verdict((), (*verdict.warnings, *extra))
+        return Verdict((), (*verdict.warnings, *warnings_of(model.model_validate(obj))))
 
     return validate
 

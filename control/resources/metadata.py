@@ -10,17 +10,9 @@ from typing import Annotated
 from pydantic import WithJsonSchema, model_validator
 
 from control.resources.kind import FieldError, Object, Verdict
-from control.resources.model import (
-    AnyObject,
-    MergeKey,
-    Model,
-    StringMap,
-    invalid,
-    required,
-    schema,
-    validator,
-)
+from control.resources.model import AnyObject, MergeKey, Model, StringMap, invalid, required, schema
 from control.resources.names import dns1123_label, dns1123_subdomain, label_value, qualified_name
+from control.resources.validation import validator
 
 _ANNOTATIONS_LIMIT = 256 * 1024  # bytes, keys and values together
 

@@ -1,25 +1,23 @@
-"""From a pydantic model to a Kind's schema, defaults and validation, in Kubernetes' paths and words.
+"""From a pydantic model to a Kind's schema and defaults, and the words for what is wrong with a field.
 
-Decides how a pydantic error reads to a user of kubectl, and how a model becomes an OpenAPI schema. Must not know any kind.
-Field names are the JSON names. Invariant: every error of a document is reported at once, each with its path; unknown
-fields are errors; a field marked `INERT` is accepted with a warning.
+Decides how a model becomes an OpenAPI schema. Must not know any kind. Field names are the JSON names; unknown fields are errors; a
+field marked `INERT` is accepted with a warning. How a document is held to its model is in `validation`.
 Reference: k8s.io/apimachinery/pkg/util/validation/field/errors.go (wording).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 
-from control.resources.kind import FieldError, Object, Verdict, unknown_field
+from control.resources.kind import FieldError, Object
 
 
-class _Inert:
+class Inert:
     """Marks a field Glassmesh stores but does not act on."""
 
 
@@ -30,7 +28,7 @@ class MergeKey:
         self.keys = keys
 
 
-INERT = _Inert()
+INERT = Inert()
 
 
 class Problems(ValueError):
@@ -45,6 +43,20 @@ class Model(BaseModel):
     """Base of every Kubernetes type: strict about types, forbids unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+
+    def problems(self) -> Iterator[FieldError]:
+        """What is wrong between its fields; the paths are relative to it.
+
+        Every field has the right type here, its value may still be refused: a host may be no host, a number out of range."""
+        return iter(())
+
+    def doubts(self) -> Iterator[FieldError]:
+        """What is accepted with a warning."""
+        return iter(())
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        return self.found(*self.problems())
 
     def found(self, *errors: FieldError | None) -> Self:
         """End of an `after` validator: raise what was found, or return the model itself."""
@@ -105,62 +117,6 @@ def unsupported(path: str, value: object, allowed: tuple[Any, ...]) -> FieldErro
     )
 
 
-# What JSON and YAML call Python's types.
-_SHAPES: dict[type[Any], str] = {dict: "object", list: "list"}
-_WANTED = {
-    "dict_type": "must be an object",
-    "mapping_type": "must be an object",
-    "model_type": "must be an object",
-    "model_attributes_type": "must be an object",
-    "list_type": "must be a list",
-    "string_type": "must be a string",
-    "int_type": "must be an integer",
-    "int_parsing": "must be an integer",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-}
-
-
-def _translate(error: ErrorDetails) -> list[FieldError]:
-    path, kind, value = field_path(error["loc"]), error["type"], error["input"]
-    context: Mapping[str, Any] = error.get("ctx", {})
-    if kind == "extra_forbidden":
-        return [unknown_field(path)]
-    if kind == "missing":
-        return [required(path)]
-    if kind == "literal_error":
-        allowed = tuple(
-            word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")
-        )
-        return [unsupported(path, value, allowed)]
-    if kind == "value_error":
-        cause = context["error"]
-        if isinstance(cause, Problems):
-            return [FieldError(join_path(path, e.path), e.message, e.reason) for e in cause.errors]
-        return [FieldError(path, str(cause))]
-    shown = (
-        value if isinstance(value, str | int | float | bool | None) else _SHAPES.get(type(value), "object")
-    )
-    why = _WANTED.get(kind) or error["msg"][0].lower() + error["msg"][1:]
-    return [FieldError(path, f"Invalid value: {json.dumps(shown)}: {why}", "FieldValueTypeInvalid")]
-
-
-def validator(model: type[Model]) -> Callable[[Object], Verdict]:
-    """A `Kind.validate`: errors of the model, and one warning that names the fields without effect."""
-
-    def validate(obj: Object) -> Verdict:
-        inert = sorted(_inert_paths(model, obj, ()))
-        warnings = (f"no effect in Glassmesh: {', '.join(inert)}",) if inert else ()
-        try:
-            model.model_validate(obj)
-        except ValidationError as exc:
-            errors = [e for detail in exc.errors(include_url=False) for e in _translate(detail)]
-            return Verdict(tuple(errors), warnings)
-        return Verdict((), warnings)
-
-    return validate
-
-
 def defaulter(model: type[Model]) -> Callable[[Object], Object]:
     """A `Kind.default`: the model's defaults. An object the model refuses is returned as it is."""
 
@@ -173,40 +129,19 @@ def defaulter(model: type[Model]) -> Callable[[Object], Object]:
     return default
 
 
-def _nested(annotation: Any) -> tuple[type[Model] | None, bool]:
+def nested(annotation: Any) -> tuple[type[Model] | None, bool]:
     """The model inside `X | None`, `list[X] | None`, and whether it sits in a list."""
     if get_origin(annotation) is Annotated:
-        return _nested(get_args(annotation)[0])
+        return nested(get_args(annotation)[0])
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return annotation, False
     if get_origin(annotation) is list:
-        return _nested(get_args(annotation)[0])[0], True
+        return nested(get_args(annotation)[0])[0], True
     for option in get_args(annotation) if get_origin(annotation) is not dict else ():
-        found, in_list = _nested(option)
+        found, in_list = nested(option)
         if found is not None:
             return found, in_list
     return None, False
-
-
-def _inert_paths(model: type[Model], value: object, path: tuple[int | str, ...]) -> set[str]:
-    found: set[str] = set()
-    if not isinstance(value, dict):
-        return found
-    for name, info in model.model_fields.items():
-        if name not in value or value[name] == info.default:
-            continue
-        if any(isinstance(mark, _Inert) for mark in info.metadata):
-            found.add(field_path((*path, name)))
-            continue
-        nested, in_list = _nested(info.annotation)
-        if nested is None:
-            continue
-        if in_list and isinstance(value[name], list):
-            for index, item in enumerate(value[name]):
-                found |= _inert_paths(nested, item, (*path, name, index))
-        else:
-            found |= _inert_paths(nested, value[name], (*path, name))
-    return found
 
 
 def list_keys(model: type[Model]) -> dict[str, tuple[str, ...]]:
@@ -218,9 +153,9 @@ def list_keys(model: type[Model]) -> dict[str, tuple[str, ...]]:
             for mark in info.metadata:
                 if isinstance(mark, MergeKey):
                     found[here] = mark.keys
-            nested, _ = _nested(info.annotation)
-            if nested is not None and nested not in seen:
-                walk(nested, here, (*seen, nested))
+            inner, _ = nested(info.annotation)
+            if inner is not None and inner not in seen:
+                walk(inner, here, (*seen, inner))
 
     found: dict[str, tuple[str, ...]] = {}
     walk(model, "", (model,))
@@ -301,7 +236,7 @@ def _type_schema(annotation: Any, seen: tuple[type[Model], ...]) -> dict[str, An
 
 
 __all__ = [
-    "INERT", "AnyObject", "IntOrString", "MergeKey", "Model", "Problems", "Quantity", "StringMap",
-    "defaulter", "duplicate", "field_path", "invalid", "join_path", "list_keys", "merge_keys", "required", "schema",
-    "unsupported", "validator",
+    "INERT", "AnyObject", "Inert", "IntOrString", "MergeKey", "Model", "Problems", "Quantity", "StringMap",
+    "defaulter", "duplicate", "field_path", "invalid", "join_path", "list_keys", "merge_keys", "nested", "required",
+    "schema", "unsupported",
 ]  # fmt: skip

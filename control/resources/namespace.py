@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from control.resources.kind import Column, Kind
 from control.resources.metadata import META_LIST_KEYS, TopLevel
-from control.resources.model import AnyObject, MergeKey, Model, defaulter, merge_keys, schema, validator
+from control.resources.model import AnyObject, MergeKey, Model, defaulter, merge_keys, schema
+from control.resources.validation import validator
 
 FINALIZER = "kubernetes"
 NAME_LABEL = "kubernetes.io/metadata.name"  # lets a selector choose a Namespace by name

@@ -6,7 +6,8 @@ from pydantic import Field
 
 from control.resources.kind import Column, Kind, Object
 from control.resources.metadata import META_LIST_KEYS, TopLevel
-from control.resources.model import AnyObject, defaulter, merge_keys, schema, validator
+from control.resources.model import AnyObject, defaulter, merge_keys, schema
+from control.resources.validation import validator
 
 
 class Node(TopLevel):

@@ -5,9 +5,8 @@ Reference: istio.io/api security/v1beta1/peer_authentication.proto; validation a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
-
-from pydantic import model_validator
 
 from control.resources.istio_types import IstioObject, WorkloadSelector, istio_kind
 from control.resources.kind import Column, FieldError, Object
@@ -27,25 +26,19 @@ class PeerAuthenticationSpec(Model):
     mtls: MutualTLS | None = None
     portLevelMtls: dict[str, MutualTLS] | None = None
 
-    @model_validator(mode="after")
-    def _ports(self) -> PeerAuthenticationSpec:
+    def problems(self) -> Iterator[FieldError]:
         if self.portLevelMtls is None:
-            return self
-        errors = []
+            return
         if not (self.selector and self.selector.matchLabels):
-            errors.append(
-                FieldError("portLevelMtls", "mesh/namespace peer authentication cannot have port level mTLS")
+            yield FieldError(
+                "portLevelMtls", "mesh/namespace peer authentication cannot have port level mTLS"
             )
         if not self.portLevelMtls:
-            errors.append(
-                FieldError("portLevelMtls", "port level mTLS, if defined, must have at least one element")
-            )
+            yield FieldError("portLevelMtls", "port level mTLS, if defined, must have at least one element")
         for port in self.portLevelMtls:
             if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-                errors.append(
-                    FieldError(f"portLevelMtls.{port}", f"port number {port} must be in the range 1..65535")
-                )
-        return self.found(*errors)
+                why = f"port number {port} must be in the range 1..65535"
+                yield FieldError(f"portLevelMtls.{port}", why)
 
 
 class PeerAuthentication(IstioObject):

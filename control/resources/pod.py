@@ -12,8 +12,9 @@ from pydantic import Field, model_validator
 from control.resources.age import age
 from control.resources.kind import Column, FieldError, Kind, Object, Verdict
 from control.resources.metadata import META_LIST_KEYS, TopLevel
-from control.resources.model import AnyObject, defaulter, list_keys, merge_keys, schema, validator
+from control.resources.model import AnyObject, defaulter, list_keys, merge_keys, schema
 from control.resources.pod_spec import PodSpec
+from control.resources.validation import validator
 
 
 class Pod(TopLevel):

@@ -27,9 +27,9 @@ from control.resources.model import (
     merge_keys,
     required,
     schema,
-    validator,
 )
 from control.resources.names import Port, dns1035_label, dns1123_label, port_name, port_number
+from control.resources.validation import validator
 
 
 class ServicePort(Model):

@@ -6,17 +6,9 @@ from typing import Annotated
 
 from control.resources.kind import Column, Kind, Object
 from control.resources.metadata import META_LIST_KEYS, TopLevel
-from control.resources.model import (
-    INERT,
-    AnyObject,
-    MergeKey,
-    defaulter,
-    list_keys,
-    merge_keys,
-    schema,
-    validator,
-)
+from control.resources.model import INERT, AnyObject, MergeKey, defaulter, list_keys, merge_keys, schema
 from control.resources.pod_spec import LocalReference
+from control.resources.validation import validator
 
 
 class ServiceAccount(TopLevel):

@@ -8,114 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import create_model, model_validator
-
 from control.resources.destination import PortSelector
 from control.resources.istio_types import (
     NOT_YET,
-    AnyDuration,
+    DisablingDuration,
     Duration,
-    NotNegative,
+    Int32,
+    Percent,
     PercentValue,
+    PortNumber,
     UInt32,
     duplicates,
+    fqdn_problem,
+    is_ip,
 )
 from control.resources.kind import FieldError
+from control.resources.load_balancer import LoadBalancer
 from control.resources.model import Model
-
-
-class HTTPCookie(Model):
-    """A cookie whose value is hashed."""
-
-    name: str
-    path: str | None = None
-    ttl: AnyDuration | None = None
-    attributes: list[dict[str, str]] | None = None
-
-
-class RingHash(Model):
-    """Ring hash (ketama)."""
-
-    minimumRingSize: NotNegative | None = None
-
-
-class MagLev(Model):
-    """Maglev; the table size is prime."""
-
-    tableSize: NotNegative | None = None
-
-
-class ConsistentHash(Model):
-    """Sends requests with the same key to the same endpoint."""
-
-    httpHeaderName: str | None = None
-    httpCookie: HTTPCookie | None = None
-    useSourceIp: bool | None = None
-    httpQueryParameterName: str | None = None
-    ringHash: RingHash | None = None
-    maglev: MagLev | None = None
-    minimumRingSize: NotNegative | None = None
-
-    @model_validator(mode="after")
-    def _one_key(self) -> ConsistentHash:
-        keys = ("httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName")
-        given = [key for key in keys if getattr(self, key) is not None]
-        problems = []
-        if len(given) > 1:
-            problems.append(FieldError("", f"only one hash key may be set, not {', '.join(given)}"))
-        if self.ringHash is not None and self.maglev is not None:
-            problems.append(FieldError("", "only one of ringHash and maglev may be set"))
-        return self.found(*problems)
-
-
-# `from` is no Python name, so these two are made rather than written.
-LocalityDistribute: type[Model] = create_model(
-    "LocalityDistribute",
-    __base__=Model,
-    __doc__="Where traffic from a locality goes, in percent.",
-    **{"from": (str, ...), "to": (dict[str, int] | None, None)},  # type: ignore[call-overload]
-)
-LocalityFailover: type[Model] = create_model(
-    "LocalityFailover",
-    __base__=Model,
-    __doc__="The region that stands in for another.",
-    **{"from": (str, ...), "to": (str, ...)},  # type: ignore[call-overload]
-)
-
-
-class LocalityLoadBalancerSetting(Model):
-    """Preferring what is near."""
-
-    distribute: list[LocalityDistribute] | None = None  # type: ignore[valid-type]
-    failover: list[LocalityFailover] | None = None  # type: ignore[valid-type]
-    failoverPriority: list[str] | None = None
-    enabled: bool | None = None
-
-
-class WarmupConfiguration(Model):
-    """How new endpoints ramp up."""
-
-    duration: Duration
-    minimumPercent: PercentValue | None = None
-    aggression: float | None = None
-
-
-class LoadBalancer(Model):
-    """How an endpoint is picked."""
-
-    simple: (
-        Literal["UNSPECIFIED", "ROUND_ROBIN", "LEAST_CONN", "LEAST_REQUEST", "RANDOM", "PASSTHROUGH"] | None
-    ) = None
-    consistentHash: Annotated[ConsistentHash | None, NOT_YET] = None
-    localityLbSetting: Annotated[LocalityLoadBalancerSetting | None, NOT_YET] = None
-    warmupDurationSecs: Annotated[AnyDuration | None, NOT_YET] = None
-    warmup: Annotated[WarmupConfiguration | None, NOT_YET] = None
-
-    @model_validator(mode="after")
-    def _one(self) -> LoadBalancer:
-        if self.simple is not None and self.consistentHash is not None:
-            return self.found(FieldError("", "only one of simple and consistentHash may be set"))
-        return self
 
 
 class TcpKeepalive(Model):
@@ -129,11 +38,15 @@ class TcpKeepalive(Model):
 class TCPSettings(Model):
     """Limits of connections."""
 
-    maxConnections: NotNegative = 0
+    maxConnections: Int32 = 0
     connectTimeout: Duration | None = None
     tcpKeepalive: TcpKeepalive | None = None
     maxConnectionDuration: Duration | None = None
-    idleTimeout: AnyDuration | None = None
+    idleTimeout: DisablingDuration | None = None
+
+    def problems(self) -> Iterator[FieldError]:
+        if self.maxConnections < 0:
+            yield FieldError("maxConnections", "max connections must be non-negative")
 
 
 class HTTP2KeepAlive(Model):
@@ -153,16 +66,33 @@ class RetryBudget(Model):
 class HTTPSettings(Model):
     """Limits of HTTP requests."""
 
-    http1MaxPendingRequests: NotNegative = 0
-    http2MaxRequests: NotNegative = 0
-    maxRequestsPerConnection: NotNegative = 0
-    maxRetries: NotNegative = 0
-    idleTimeout: AnyDuration | None = None
+    http1MaxPendingRequests: Int32 = 0
+    http2MaxRequests: Int32 = 0
+    maxRequestsPerConnection: Int32 = 0
+    maxRetries: Int32 = 0
+    idleTimeout: DisablingDuration | None = None
     h2UpgradePolicy: Annotated[Literal["DEFAULT", "DO_NOT_UPGRADE", "UPGRADE"] | None, NOT_YET] = None
     useClientProtocol: Annotated[bool | None, NOT_YET] = None
-    maxConcurrentStreams: Annotated[NotNegative, NOT_YET] = 0
+    maxConcurrentStreams: Annotated[Int32, NOT_YET] = 0
     http2KeepAlive: Annotated[HTTP2KeepAlive | None, NOT_YET] = None
     retryBudget: Annotated[RetryBudget | None, NOT_YET] = None
+
+    def problems(self) -> Iterator[FieldError]:
+        for field, words in _LIMITS.items():
+            if getattr(self, field) < 0:
+                yield FieldError(field, f"{words} must be non-negative")
+        if self.h2UpgradePolicy == "UPGRADE" and self.useClientProtocol:
+            why = "use client protocol must not be true when H2UpgradePolicy is UPGRADE"
+            yield FieldError("useClientProtocol", why)
+
+
+_LIMITS = {
+    "http1MaxPendingRequests": "http1 max pending requests",
+    "http2MaxRequests": "http2 max requests",
+    "maxRequestsPerConnection": "max requests per connection",
+    "maxRetries": "max retries",
+    "maxConcurrentStreams": "max concurrent streams",
+}
 
 
 class ConnectionPoolSettings(Model):
@@ -171,26 +101,44 @@ class ConnectionPoolSettings(Model):
     tcp: TCPSettings | None = None
     http: HTTPSettings | None = None
 
-    @model_validator(mode="after")
-    def _some(self) -> ConnectionPoolSettings:
+    def problems(self) -> Iterator[FieldError]:
         if self.tcp is None and self.http is None:
-            return self.found(FieldError("", "connection pool must have at least one field"))
-        return self
+            yield FieldError("", "connection pool must have at least one field")
 
 
 class OutlierDetection(Model):
     """Ejects endpoints that fail."""
 
     splitExternalLocalOriginErrors: bool | None = None
-    consecutiveErrors: int | None = None
+    consecutiveErrors: Int32 | None = None
     consecutiveLocalOriginFailures: UInt32 | None = None
     consecutiveGatewayErrors: UInt32 | None = None
     consecutive5xxErrors: UInt32 | None = None
     interval: Duration | None = None
     baseEjectionTime: Duration | None = None
-    maxEjectionPercent: PercentValue | None = None
-    minHealthPercent: PercentValue | None = None
-    outlierDetectionHttpErrorCodes: list[int] | None = None
+    maxEjectionPercent: Percent | None = None
+    minHealthPercent: Percent | None = None
+    outlierDetectionHttpErrorCodes: list[UInt32] | None = None
+
+    def problems(self) -> Iterator[FieldError]:
+        if self.consecutiveLocalOriginFailures and not self.splitExternalLocalOriginErrors:
+            why = (
+                "outlier detection consecutive local origin failures is specified, but split external local origin "
+                "errors is set to false"
+            )
+            yield FieldError("consecutiveLocalOriginFailures", why)
+        for index, code in enumerate(self.outlierDetectionHttpErrorCodes or []):
+            if not 200 <= code <= 599:
+                why = f"HTTP status {code} is not in range 200..599"
+                yield FieldError(f"outlierDetectionHttpErrorCodes[{index}]", why)
+
+    def doubts(self) -> Iterator[FieldError]:
+        if self.consecutiveErrors:
+            why = (
+                "outlier detection consecutive errors is deprecated, use consecutiveGatewayErrors or "
+                "consecutive5xxErrors instead"
+            )
+            yield FieldError("consecutiveErrors", why)
 
 
 class ClientTLSSettings(Model):
@@ -206,25 +154,32 @@ class ClientTLSSettings(Model):
     insecureSkipVerify: bool | None = None
     caCrl: Annotated[str | None, NOT_YET] = None
 
-    @model_validator(mode="after")
-    def _complete(self) -> ClientTLSSettings:
-        return self.found(*self._problems())
-
-    def _problems(self) -> Iterator[FieldError]:
+    def problems(self) -> Iterator[FieldError]:
+        if self.mode in ("SIMPLE", "MUTUAL"):
+            yield from self._originated()
         if self.mode == "MUTUAL" and not self.credentialName:
             if not self.clientCertificate:
                 yield FieldError("clientCertificate", "client certificate required for mutual tls")
             if not self.privateKey:
                 yield FieldError("privateKey", "private key required for mutual tls")
-        if self.mode == "ISTIO_MUTUAL":
-            for field in ("clientCertificate", "privateKey", "caCertificates", "credentialName"):
-                if getattr(self, field):
-                    yield FieldError(field, f"{field} must not be set with mode ISTIO_MUTUAL")
-        elif self.credentialName and (self.clientCertificate or self.caCertificates or self.privateKey):
-            yield FieldError(
-                "credentialName",
-                "cannot specify client certificates or CA certificate if credentialName is set",
-            )
+
+    def _originated(self) -> Iterator[FieldError]:
+        files = self.clientCertificate or self.caCertificates or self.privateKey or self.caCrl
+        if self.credentialName and files:
+            why = "cannot specify client certificates or CA certificate or CA CRL If credentialName is set"
+            yield FieldError("credentialName", why)
+        if self.insecureSkipVerify and self.caCertificates:
+            why = "cannot specify CaCertificates when InsecureSkipVerify is set true"
+            yield FieldError("caCertificates", why)
+        if self.insecureSkipVerify and self.subjectAltNames:
+            why = "cannot specify SubjectAltNames when InsecureSkipVerify is set true"
+            yield FieldError("subjectAltNames", why)
+
+    def doubts(self) -> Iterator[FieldError]:
+        unused = ("clientCertificate", "privateKey", "caCertificates", "credentialName")
+        for field in unused if self.mode in ("DISABLE", "ISTIO_MUTUAL") else ():
+            if getattr(self, field):
+                yield FieldError(field, f"{field} is not used with mode {self.mode}")
 
 
 class TunnelSettings(Model):
@@ -232,7 +187,15 @@ class TunnelSettings(Model):
 
     protocol: str | None = None
     targetHost: str
-    targetPort: UInt32
+    targetPort: PortNumber
+
+    def problems(self) -> Iterator[FieldError]:
+        if self.protocol not in (None, "", "CONNECT", "POST"):
+            yield FieldError("protocol", 'tunnel protocol must be "CONNECT" or "POST"')
+        problem = None if is_ip(self.targetHost) else fqdn_problem(self.targetHost)
+        if problem:
+            why = f"tunnel target host must be valid FQDN or IP address: {problem}"
+            yield FieldError("targetHost", f"{why}; {self.targetHost} is not a valid IP")
 
 
 class ProxyProtocol(Model):
@@ -247,11 +210,21 @@ class _Policy(Model):
     outlierDetection: Annotated[OutlierDetection | None, NOT_YET] = None
     tls: ClientTLSSettings | None = None
 
+    def doubts(self) -> Iterator[FieldError]:
+        locality = self.loadBalancer.localityLbSetting if self.loadBalancer else None
+        if locality and (locality.failover or locality.failoverPriority) and self.outlierDetection is None:
+            why = "outlier detection policy must be provided for failover"
+            yield FieldError("loadBalancer.localityLbSetting", why)
+
 
 class PortTrafficPolicy(_Policy):
     """The whole policy of one port: blocks missing here fall back to defaults."""
 
     port: PortSelector
+
+    def problems(self) -> Iterator[FieldError]:
+        if all(getattr(self, name) is None for name in _Policy.model_fields):
+            yield FieldError("", "port traffic policy must have at least one field")
 
 
 class TrafficPolicy(_Policy):
@@ -262,14 +235,8 @@ class TrafficPolicy(_Policy):
     proxyProtocol: Annotated[ProxyProtocol | None, NOT_YET] = None
     retryBudget: Annotated[RetryBudget | None, NOT_YET] = None
 
-    @model_validator(mode="after")
-    def _some(self) -> TrafficPolicy:
+    def problems(self) -> Iterator[FieldError]:
         if all(getattr(self, name) is None for name in type(self).model_fields):
-            return self.found(FieldError("", "traffic policy must have at least one field"))
-        ports = [str(entry.port.number) for entry in self.portLevelSettings or []]
-        return self.found(
-            *(
-                FieldError("portLevelSettings", f"duplicate port level settings for port {port}")
-                for port in duplicates(ports)
-            )
-        )
+            yield FieldError("", "traffic policy must have at least one field")
+        for port in duplicates([str(entry.port.number) for entry in self.portLevelSettings or []]):
+            yield FieldError("portLevelSettings", f"duplicate port level settings for port {port}")

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import Annotated
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator
 
 from control.resources.http_rule import HTTPRoute
 from control.resources.istio_types import (
     MESH_GATEWAY,
     ExportTo,
     IstioObject,
-    fqdn_problem,
+    gateway_problems,
     host_matches,
+    is_ip,
     istio_kind,
     wildcard_domain_problem,
 )
@@ -28,27 +28,10 @@ from control.resources.model import Model, Problems
 from control.resources.tcp_rule import TCPRoute, TLSRoute
 
 
-def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _gateway_problem(name: str) -> str | None:
-    if name == MESH_GATEWAY:
-        return None
-    namespace, slash, short = name.rpartition("/")
-    if slash and (not namespace or not short or "/" in namespace):
-        return f"config namespace and gateway name cannot be empty: {json.dumps(name)}"
-    return fqdn_problem(short)
-
-
 def _check_hosts(hosts: list[str]) -> list[str]:
     problems = []
     for index, host in enumerate(hosts):
-        problem = None if _is_ip(host) else wildcard_domain_problem(host)
+        problem = None if is_ip(host) else wildcard_domain_problem(host)
         if problem:
             problems.append(FieldError(f"[{index}]", problem))
     for index, host in enumerate(hosts if not problems else ()):
@@ -61,8 +44,7 @@ def _check_hosts(hosts: list[str]) -> list[str]:
 
 
 def _check_gateways(gateways: list[str]) -> list[str]:
-    found = ((index, _gateway_problem(gateway)) for index, gateway in enumerate(gateways))
-    problems = [FieldError(f"[{index}]", problem) for index, problem in found if problem]
+    problems = list(gateway_problems(gateways, ""))
     if problems:
         raise Problems(problems)
     return gateways
@@ -78,12 +60,13 @@ class VirtualServiceSpec(Model):
     tcp: list[TCPRoute] | None = None
     exportTo: ExportTo | None = None
 
-    @model_validator(mode="after")
-    def _consistent(self) -> VirtualServiceSpec:
-        problems = list(self._mesh_problems() if self.hosts else self._delegate_problems())
+    def problems(self) -> Iterator[FieldError]:
+        yield from self._mesh_problems() if self.hosts else self._delegate_problems()
         if not (self.http or self.tls or self.tcp):
-            problems.append(FieldError("", "http, tcp or tls must be provided in virtual service"))
-        return self.found(*problems, *self._sni_problems())
+            yield FieldError("", "http, tcp or tls must be provided in virtual service")
+        yield from self._sni_problems()
+        if set(self.gateways or [MESH_GATEWAY]) == {MESH_GATEWAY} and self.hosts:
+            yield from self._claim_problems()
 
     def applies_to_mesh(self) -> bool:
         return MESH_GATEWAY in (self.gateways or [MESH_GATEWAY])
@@ -104,6 +87,17 @@ class VirtualServiceSpec(Model):
         for index, rule in enumerate(self.http or []):
             if rule.delegate is not None:
                 yield FieldError(f"http[{index}].delegate", "delegate HTTP route cannot contain delegate")
+
+    def _claim_problems(self) -> Iterator[FieldError]:
+        found = " ".join(self.gateways or [])
+        for i, rule in enumerate(self.http or []):
+            for j, match in enumerate(rule.match or []):
+                for path in match.claims():
+                    why = (
+                        f"JWT claim based routing (key: {path.partition('.')[2]}) is only supported for gateway, "
+                        f"found no gateways: [{found}]"
+                    )
+                    yield FieldError(f"http[{i}].match[{j}].{path}", why)
 
     def _sni_problems(self) -> Iterator[FieldError]:
         hosts = self.hosts or []

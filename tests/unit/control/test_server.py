@@ -155,7 +155,7 @@ async def test_a_bad_object_changes_nothing(plane: Running) -> None:
         "POST", "/apis/networking.istio.io/v1/namespaces/default/virtualservices", bad
     )
     assert status == 422
-    assert [cause["field"] for cause in answer["details"]["causes"]] == ["spec.http[0]"]
+    assert [cause["field"] for cause in answer["details"]["causes"]] == ["spec.hosts[0]", "spec.http[0]"]
     _, found = await plane.call("GET", "/apis/networking.istio.io/v1/virtualservices")
     assert found["items"] == []
 

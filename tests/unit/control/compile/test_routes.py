@@ -90,7 +90,6 @@ def test_matches(compiled: Any, match: str, expected: dict[str, Any]) -> None:
         "sourceLabels: {app: other}",
         "sourceNamespace: other",
         "gateways: [gw]",
-        "headers: {'@request.auth.claims.group': {exact: a}}",
     ],
 )
 def test_matches_that_can_never_hold_here_are_left_out(compiled: Any, match: str) -> None:

@@ -49,7 +49,7 @@ PORT = "must be between 1 and 65535, inclusive"
         (service.KIND, a_service(ports=[{"port": "80"}]), ['spec.ports[0].port: Invalid value: "80": must be an integer']),
         (service.KIND, a_service(ports=[{"port": 0}]), [f"spec.ports[0].port: Invalid value: 0: {PORT}"]),
         (service.KIND, a_service(ports=[{"name": "a", "port": 1}, {"name": "a", "port": 1}]),
-         ['spec.ports[1].name: Duplicate value: "a"', 'spec.ports[1]: Duplicate value: {"port": 1, "protocol": "TCP"}']),
+         ['spec.ports[1]: Duplicate value: {"port": 1, "protocol": "TCP"}', 'spec.ports[1].name: Duplicate value: "a"']),
         (service.KIND, a_service(ports=[{"port": 1}, {"port": 2}]),
          ["spec.ports[0].name: Required value", "spec.ports[1].name: Required value"]),
         (service.KIND, a_service(ports=[{"port": 1, "targetPort": 70000}]), [f"spec.ports[0].targetPort: Invalid value: 70000: {PORT}"]),
