@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from proxy.config.hash_policy import HashPolicy
 from proxy.config.header_matcher import HeaderMatcher
 from proxy.config.per_filter import PerFilterConfig
 from proxy.config.values import (
@@ -124,6 +125,7 @@ class RouteAction(Message):
     )
     timeout: Duration = Duration(15.0)
     retry_policy: RetryPolicy | None = None
+    hash_policy: list[HashPolicy] = []
     prefix_rewrite: str = ""
     regex_rewrite: RegexMatchAndSubstitute | None = None
     host_rewrite_literal: str | None = None

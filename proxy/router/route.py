@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.router.hash_policy import HashPolicy
 from proxy.router.header_ops import HeaderOps
 from proxy.router.retry import RetryPolicy
 from proxy.router.timeouts import Timeouts
@@ -41,6 +42,7 @@ class ForwardAction:
     total_weight: int
     timeouts: Timeouts
     retry: RetryPolicy | None
+    hash_policy: HashPolicy | None = None
     rewrite_path: PathRewrite | None = None
     host_rewrite: bytes | None = None
     append_forwarded_host: bool = False

@@ -26,6 +26,7 @@ from proxy.config.values import HeaderValueOption
 from proxy.observability.access_log_format import FormatError, compile_text
 from proxy.router import rewrite
 from proxy.router.filter_levels import FilterLevels, PerFilter, nothing
+from proxy.router.hash_policy import hash_policy
 from proxy.router.header_ops import HeaderAddition, HeaderOps, Value
 from proxy.router.matcher import RouteTable
 from proxy.router.retry import CONDITIONS, DEFAULT_BASE_INTERVAL, RetryPolicy
@@ -158,6 +159,7 @@ def _forward(
         total_weight=targets[-1].upto,
         timeouts=Timeouts(timeout, float(per_try)) if timeout or per_try else NO_TIMEOUTS,
         retry=None if retry is None else _retry(retry),
+        hash_policy=hash_policy(action.hash_policy),
         rewrite_path=rewrite.path_rewrite(config.match, action.prefix_rewrite, action.regex_rewrite),
         host_rewrite=action.host_rewrite_literal.encode() if action.host_rewrite_literal else None,
         append_forwarded_host=action.append_x_forwarded_host,

@@ -63,7 +63,7 @@ def route_request(
     if isinstance(action, DirectResponse):
         _answer_directly(stream, action)
         return None
-    target = action.pick(world.draw())
+    target = stream.target or action.pick(world.draw())
     cluster = world.clusters.get(target.cluster)
     if cluster is None:
         added: Headers = []
@@ -92,6 +92,7 @@ class _Forwarding:
         "_action",
         "_attempt",
         "_cluster",
+        "_cookies",
         "_deadline",
         "_kept",
         "_kept_size",
@@ -122,6 +123,7 @@ class _Forwarding:
         self._cluster = cluster
         self._world = world
         self._attempt: UpstreamAttempt | None = None
+        self._cookies: list[bytes] | None = None  # that a hash policy made, for the client to keep
         self._retries = 0 if action.retry is None else action.retry.num_retries
         self._retried = 0
         self._tried: list[Host] = []
@@ -212,13 +214,16 @@ class _Forwarding:
 
     def _pick_host(self) -> Host | None:
         policy = self._action.retry
+        if self._cluster.hashes and self._action.hash_policy is not None:
+            self._cookies = self._cookies or []
+            self._stream.hash_key = self._action.hash_policy.key(self._stream, self._cookies)
         host = self._cluster.pick(self._stream)
         if policy is None or not policy.avoid_previous_hosts or not self._tried:
             return host
-        for _ in range(policy.host_selection_attempts):
+        for turned_down in range(policy.host_selection_attempts):
             if host is None or host not in self._tried:
                 break
-            host = self._cluster.pick(self._stream)
+            host = self._cluster.pick(self._stream, turned_down + 1)
         return host
 
     def _send_request(self, attempt: UpstreamAttempt) -> None:
@@ -337,6 +342,8 @@ class _Forwarding:
             if b"x-envoy-upstream-service-time" in response.fields:
                 headers = [pair for pair in headers if pair[0] != b"x-envoy-upstream-service-time"]
             headers.append((b"x-envoy-upstream-service-time", b"%d" % took))
+        if self._cookies:
+            headers += [(b"set-cookie", cookie) for cookie in self._cookies]
         if action.attempt_count_in_response:
             headers.append((b"x-envoy-attempt-count", str(self._retried + 1).encode()))
         fields = response.fields
