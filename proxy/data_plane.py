@@ -30,6 +30,7 @@ from proxy.http.filters.peer_metadata import PeerMetadataParts
 from proxy.http.filters.router import terminal
 from proxy.http.hcm_builder import HcmParts
 from proxy.http.network_filter import HttpNetworkFilter
+from proxy.http.per_filter import RouteFilters
 from proxy.net.connect import SocketConnector
 from proxy.net.flow import pause
 from proxy.net.listener_builder import ListenerParts
@@ -118,6 +119,7 @@ class DataPlane:
             services.peer_metadata,
             draw,
             codec,
+            self.deadlines,
         )
         connector = connector or SocketConnector(loop, self.deadlines)
         self.clusters = ClusterManager(
@@ -185,8 +187,14 @@ class DataPlane:
         for name, config in snapshot.routes.items():
             known = self._routes.get(name)
             if known is None or known.config is not config:
-                tables[name] = config, _table(config, f'routes["{name}"]')
+                tables[name] = config, self._table(config, f'routes["{name}"]')
         return tables
+
+    def _table(self, config: RouteConfiguration, where: str) -> RouteTable[Route]:
+        try:
+            return build_table(config, RouteFilters(self._services.stats, self.deadlines.now))
+        except RouteTableError as error:
+            raise ConfigError(f"{where}.{error}") from None
 
     def _holder(self, name: str) -> RouteHolder:
         return self._routes.setdefault(name, RouteHolder())
@@ -210,7 +218,7 @@ class DataPlane:
             routes = self._holder(typed.rds.route_config_name)
         else:
             assert typed.route_config is not None
-            routes = RouteHolder(_table(typed.route_config, "route_config"), typed.route_config)
+            routes = RouteHolder(self._table(typed.route_config, "route_config"), typed.route_config)
         settings = hcm_builder.build(typed, routes, self._hcm_parts, direction=listener.traffic_direction)
         return HttpNetworkFilter(self._loop, self.deadlines, settings, terminal(self._world))
 
@@ -233,10 +241,3 @@ class DataPlane:
 
 def _ignored(_: StreamInfo) -> None:
     """The chain has no stats filter."""
-
-
-def _table(config: RouteConfiguration, where: str) -> RouteTable[Route]:
-    try:
-        return build_table(config)
-    except RouteTableError as error:
-        raise ConfigError(f"{where}.{error}") from None

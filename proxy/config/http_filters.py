@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.config.access_log import SubstitutionFormat
+from proxy.config.per_filter import HTTPFault, LocalRateLimit
 from proxy.config.values import Message
 
 T = "type.googleapis.com/"
@@ -34,12 +35,8 @@ class GrpcStats(Message, tag_field="@type", tag=_HTTP + "grpc_stats.v3.FilterCon
     pass
 
 
-class Fault(Message, tag_field="@type", tag=_HTTP + "fault.v3.HTTPFault"):
-    """Present in Istio's chain; configured only by routes, which does not exist yet."""
-
-
 class Cors(Message, tag_field="@type", tag=_HTTP + "cors.v3.Cors"):
-    """Present in Istio's chain; configured only by routes, which does not exist yet."""
+    """Says nothing itself: policies are the routes'."""
 
 
 class AlpnOverride(Message):
@@ -76,5 +73,15 @@ class TypedStruct(Message, tag_field="@type", tag=T + "udpa.type.v1.TypedStruct"
 
 class HttpFilter(Message):
     name: str
-    typed_config: Router | SetFilterState | GrpcStats | Fault | Cors | IstioAlpn | PeerMetadata | TypedStruct
+    typed_config: (
+        Router
+        | SetFilterState
+        | GrpcStats
+        | HTTPFault
+        | Cors
+        | LocalRateLimit
+        | IstioAlpn
+        | PeerMetadata
+        | TypedStruct
+    )
     disabled: bool = False

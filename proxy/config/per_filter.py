@@ -103,7 +103,6 @@ class Descriptor(Message):
 class RequestHeaders(Message):
     header_name: str
     descriptor_key: str
-    skip_if_absent: bool = False
 
 
 class RemoteAddress(Message):

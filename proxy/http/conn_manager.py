@@ -13,12 +13,15 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from proxy import clock
 from proxy.deadlines import Deadline, Deadlines
 from proxy.http import request_headers
 from proxy.http.admission import Admission
 from proxy.http.codec import CodecError, Request, h1_encode
+from proxy.http.filter_chain import RequestHook
+from proxy.http.filters.router import Terminal
 from proxy.http.local_reply import LocalReply
 from proxy.http.request_headers import ClientFacts
 from proxy.http.settings import HcmSettings
@@ -29,11 +32,10 @@ from proxy.net.downstream import DownstreamFacts
 from proxy.net.flow import Flow, pause
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
+from proxy.router.header_ops import apply_to_local_reply
 from proxy.router.route import ForwardAction, Route
 
 log = logging.getLogger(__name__)
-
-Terminal = Callable[[Stream, Route | None], Awaitable[None] | None]
 
 
 class Disconnected(Exception):
@@ -169,15 +171,19 @@ class HttpConnection:
                 if request.upgrade and stream.upgrade is None:
                     reply = self._refuse_upgrade(stream, request)
             if reply is None:
+                route = stream.route
+                hooks = self.settings.chain.request_hooks
+                if route is not None and route.filter_config is not None:
+                    hooks = self._configure_filters(stream, route)
                 # Filters in order, then the terminal one; the first local reply ends it.
-                for hook in self.settings.chain.request_hooks:
+                for hook in hooks:
                     result = hook(stream)
                     if result is not None:
-                        reply = result if isinstance(result, LocalReply) else await result
+                        reply = await self._answer_of(stream, result)
                         if reply is not None:
                             break
                 else:
-                    pending = self._terminal(stream, stream.route)
+                    pending = self._terminal.route(stream, route)
                     if pending is not None:
                         await pending
             if reply is not None:
@@ -195,6 +201,28 @@ class HttpConnection:
             return False
         finally:
             self._complete(stream)
+
+    def _configure_filters(self, stream: Stream, route: Route) -> tuple[RequestHook, ...]:
+        """The route says something to filters. Its destination is drawn now: it may say more."""
+        said = route.filter_config
+        if isinstance(route.action, ForwardAction):
+            stream.target = route.action.pick(self.settings.draw())
+            said = stream.target.filter_config
+        if said is not None:
+            stream.filter_config = said
+        return self.settings.chain.route_request_hooks
+
+    async def _answer_of(
+        self, stream: Stream, result: LocalReply | Awaitable[LocalReply | None]
+    ) -> LocalReply | None:
+        """What a filter answers at last, with what the request's route says of answers."""
+        ops = () if stream.route is None else self._terminal.note(stream, stream.route)
+        reply = result if isinstance(result, LocalReply) else await result
+        if reply is None or reply.as_is or not ops:
+            return reply
+        headers: list[tuple[bytes, bytes]] = []
+        apply_to_local_reply(ops, reply.flags, reply.details, headers, stream.info)
+        return replace(reply, headers=(*headers, *reply.headers))
 
     def _is_last_open(self, request: Request) -> bool:
         """Whether what the client broke is this request's body."""
@@ -248,14 +276,12 @@ class HttpConnection:
 
     def _refuse_upgrade(self, stream: Stream, request: Request) -> LocalReply | None:
         """Ignore h2c, refuse others; Envoy has found the route by then, and logs it."""
-        info, route = stream.info, stream.route
+        route = stream.route
         if request.fields[b"upgrade"].lower() == b"h2c":
             return None
         if route is None:
             return LocalReply(404, flags=flags.NR, details="route_not_found", closes=True)
-        info.route_name = route.name or None
-        if isinstance(route.action, ForwardAction):
-            info.upstream_cluster = route.action.pick(self.settings.draw()).cluster
+        self._terminal.note(stream, route)
         return LocalReply(403, details="upgrade_failed", closes=True)
 
     def _find_route(self, stream: Stream) -> Route | None:
@@ -345,7 +371,9 @@ class HttpConnection:
         self.flow.wake()
         requests = decoder.requests
         if requests and (len(requests) > 1 or requests[0].chunks):
-            self.connection.pause_reading()  # until the request at hand is done, or its body taken
+            stream = self._stream
+            if stream is None or not stream.reads_ahead or len(requests) > 1 or not stream.read_ahead():
+                self.connection.pause_reading()  # until the request at hand is done, or its body taken
 
     def _watch_headers(self) -> None:
         """A head that has begun must be complete in time."""

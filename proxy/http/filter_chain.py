@@ -7,6 +7,9 @@ A filter never imports another filter, the router or the upstream.
     on_request_headers(stream) -> None | LocalReply | awaitable of those   may answer instead of the upstream
     on_response_headers(stream, status, headers) -> None                   may change the headers, local replies included
     on_stream_complete(stream) -> None                                     sees the finished StreamInfo
+
+A filter with `only_by_route` acts only where a route says something to filters; its request hook is not called for others. For a
+single response a request hook may leave an edit in `stream.response_edits`: requests that a filter does not concern pay nothing.
 """
 
 from __future__ import annotations
@@ -29,16 +32,19 @@ class HttpFilter:
     """Base of all HTTP filters; a subclass defines the hooks it needs."""
 
     name = ""
+    only_by_route = False
 
 
 class FilterChain:
     """The hooks of a list of filters."""
 
-    __slots__ = ("complete_hooks", "filters", "request_hooks", "response_hooks")
+    __slots__ = ("complete_hooks", "filters", "request_hooks", "response_hooks", "route_request_hooks")
 
     def __init__(self, filters: Iterable[HttpFilter]) -> None:
         self.filters = tuple(filters)
-        self.request_hooks: tuple[RequestHook, ...] = _hooks(self.filters, "on_request_headers")
+        self.route_request_hooks: tuple[RequestHook, ...] = _hooks(self.filters, "on_request_headers")
+        always = (filter_ for filter_ in self.filters if not filter_.only_by_route)
+        self.request_hooks: tuple[RequestHook, ...] = _hooks(always, "on_request_headers")
         self.response_hooks: tuple[ResponseHook, ...] = _hooks(self.filters[::-1], "on_response_headers")
         self.complete_hooks: tuple[CompleteHook, ...] = _hooks(self.filters[::-1], "on_stream_complete")
 

@@ -14,9 +14,15 @@ from proxy.config import http_filters as config
 from proxy.config.access_log import AccessLog
 from proxy.config.decode import ConfigError
 from proxy.config.network_filters import HttpConnectionManager
+from proxy.config.per_filter import HTTPFault
+from proxy.config.per_filter import LocalRateLimit as LocalRateLimitConfig
+from proxy.deadlines import Deadlines
 from proxy.http.codec import Http1Codec
 from proxy.http.filter_chain import FilterChain, HttpFilter
+from proxy.http.filters.cors import CorsFilter
+from proxy.http.filters.fault import Fault, FaultStats, fault_policy
 from proxy.http.filters.istio_alpn import IstioAlpn
+from proxy.http.filters.local_rate_limit import Limiter, LimitStats, LocalRateLimit
 from proxy.http.filters.peer_metadata import PeerMetadata, PeerMetadataParts
 from proxy.http.filters.set_filter_state import ALPN_OBJECT, SetFilterState
 from proxy.http.hcm_stats import HcmStats
@@ -39,12 +45,14 @@ class HcmParts:
     peer_metadata: PeerMetadataParts
     draw: Callable[[], float]
     codec: Http1Codec
+    deadlines: Deadlines
 
 
 @dataclass(frozen=True, slots=True)
 class _Context:
     parts: HcmParts
     inbound: bool
+    stat_prefix: str
 
 
 FilterFactory = Callable[[Any, _Context], HttpFilter | None]
@@ -65,6 +73,24 @@ def _peer_metadata(typed: config.PeerMetadata, context: _Context) -> HttpFilter:
     return PeerMetadata(typed, context.parts.peer_metadata, inbound=context.inbound)
 
 
+def _fault(typed: HTTPFault, context: _Context) -> HttpFilter:
+    parts = context.parts
+    stats = FaultStats(parts.stats, context.stat_prefix)
+    return Fault(fault_policy(typed), stats, parts.deadlines, parts.draw)
+
+
+def _cors(_: config.Cors, context: _Context) -> HttpFilter:
+    return CorsFilter(context.parts.stats, context.stat_prefix, context.parts.draw)
+
+
+def _local_rate_limit(typed: LocalRateLimitConfig, context: _Context) -> HttpFilter:
+    parts = context.parts
+    if typed.token_bucket is None:  # for routes alone
+        LimitStats(parts.stats, typed.stat_prefix)
+        return LocalRateLimit(None, parts.draw)
+    return LocalRateLimit(Limiter(typed, parts.stats, parts.deadlines.now), parts.draw)
+
+
 def _nothing(_: object, __: _Context) -> None:
     """Configured by routes alone, or seen to elsewhere (the terminal router, metrics loggers)."""
     return
@@ -75,8 +101,9 @@ HTTP_FILTERS: dict[type, FilterFactory] = {
     config.GrpcStats: _nothing,
     config.IstioAlpn: _istio_alpn,
     config.SetFilterState: _set_filter_state,
-    config.Fault: _nothing,
-    config.Cors: _nothing,
+    HTTPFault: _fault,
+    config.Cors: _cors,
+    LocalRateLimitConfig: _local_rate_limit,
     config.TypedStruct: _nothing,
     config.Router: _nothing,
 }
@@ -87,11 +114,11 @@ def build(
 ) -> HcmSettings:
     """Settings for a filter chain of a listener with this traffic direction. Raises ConfigError."""
     inbound = direction == "INBOUND"
-    context = _Context(parts, inbound)
+    context = _Context(parts, inbound, wanted.stat_prefix)
     enabled = [one for one in wanted.http_filters if not one.disabled]
     if not enabled or not isinstance(enabled[-1].typed_config, config.Router):
         raise ConfigError("the last of http_filters must be the router")
-    filters = [HTTP_FILTERS[type(one.typed_config)](one.typed_config, context) for one in enabled]
+    filters = [_filter(one, context) for one in enabled]
     loggers = parts.access_loggers(wanted.access_log)
     if any(isinstance(one.typed_config, config.TypedStruct) for one in enabled):
         loggers.append(parts.istio_stats("destination" if inbound else "source"))
@@ -137,6 +164,13 @@ def build(
         ),
         tracing_operation=None if wanted.tracing is None else ("INGRESS" if inbound else "EGRESS"),
     )
+
+
+def _filter(wanted: config.HttpFilter, context: _Context) -> HttpFilter | None:
+    try:
+        return HTTP_FILTERS[type(wanted.typed_config)](wanted.typed_config, context)
+    except ValueError as error:
+        raise ConfigError(f"http_filters {wanted.name}{error}") from None
 
 
 def _escaped_slashes(action: str) -> EscapedSlashes:

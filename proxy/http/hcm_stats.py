@@ -59,7 +59,9 @@ class HcmStats:
         )
 
     def count_response(self, status: int) -> None:
-        """One finished request that got this status; 0: none."""
+        """One finished request that got this status; 0: none, which Envoy does not call completed."""
+        if not status:
+            return
         self.downstream_rq_completed.value += 1
         by_class = self._by_class[status // 100] if status < 600 else None
         if by_class is not None:

@@ -19,7 +19,8 @@ _GRPC_SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 class LocalReply:
     """What a filter or the connection manager answers. `flags` are response flag bits, `details` the code details.
 
-    `closes`: the connection ends with it.
+    `closes`: the connection ends with it. `grpc_status` is what gRPC requests get instead of the status' own. `as_is`: no
+    gRPC form, and nothing that the route says of responses.
     """
 
     status: int
@@ -28,6 +29,8 @@ class LocalReply:
     details: str = ""
     headers: Sequence[Pair] = ()
     closes: bool = False
+    grpc_status: int | None = None
+    as_is: bool = False
 
 
 def is_grpc(content_type: bytes | None) -> bool:
@@ -40,8 +43,8 @@ def is_grpc(content_type: bytes | None) -> bool:
 
 def render(reply: LocalReply, *, grpc: bool) -> tuple[int, list[Pair], bytes, int | None]:
     """Status, headers and body to send, and the gRPC status if it is a gRPC reply."""
-    if grpc:
-        code = _GRPC_STATUS.get(reply.status, 2)
+    if grpc and not reply.as_is:
+        code = _GRPC_STATUS.get(reply.status, 2) if reply.grpc_status is None else reply.grpc_status
         headers = [(b"content-type", b"application/grpc"), (b"grpc-status", b"%d" % code)]
         if reply.body:
             headers.append((b"grpc-message", quote_from_bytes(reply.body, _GRPC_SAFE).encode("ascii")))

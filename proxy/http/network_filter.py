@@ -9,7 +9,8 @@ import asyncio
 import socket
 
 from proxy.deadlines import Deadlines
-from proxy.http.conn_manager import HttpConnection, Terminal
+from proxy.http.conn_manager import HttpConnection
+from proxy.http.filters.router import Terminal
 from proxy.http.settings import HcmSettings
 from proxy.net.downstream import DownstreamFacts
 

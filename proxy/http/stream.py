@@ -8,7 +8,7 @@ Reference: Envoy source/common/http/http1/codec_impl.cc `StreamEncoderImpl::enco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from proxy.clock import http_date
@@ -17,18 +17,26 @@ from proxy.http.codec import Request, h1_encode
 from proxy.http.local_reply import LocalReply
 from proxy.http.request_headers import RESPONSE_REMOVED
 from proxy.observability.stream_info import StreamInfo
-from proxy.router.route import Route
+from proxy.router.route import ClusterTarget, Route
 
 if TYPE_CHECKING:
     from proxy.http.conn_manager import HttpConnection
 
 Headers = list[tuple[bytes, bytes]]
+ResponseEdit = Callable[[int, Headers], None]
+READ_AHEAD_LIMIT = 1024 * 1024  # bytes; Envoy's per_connection_buffer_limit_bytes
+_NOTHING: Mapping[str, Any] = {}
 
 
 class Stream:
-    """`headers` are the request's, as mutated so far. `filter_state` is for filters to leave word for each other."""
+    """`headers` are the request's, as mutated so far. `filter_state` is for filters to leave word for each other.
+
+    `filter_config` is what the route says to filters, by their names. `target` is the destination of the route once it is
+    drawn. `response_edits` change the response's head before the filters' hooks do.
+    """
 
     __slots__ = (
+        "_ahead",
         "_chunking",
         "_connection",
         "_settings",
@@ -40,6 +48,7 @@ class Stream:
         "closes",
         "ended",
         "fields",
+        "filter_config",
         "filter_state",
         "flow",
         "hash_key",
@@ -48,9 +57,12 @@ class Stream:
         "method",
         "original_destination",
         "path",
+        "reads_ahead",
+        "response_edits",
         "response_started",
         "route",
         "scheme",
+        "target",
         "upgrade",
     )
 
@@ -70,6 +82,9 @@ class Stream:
         self.info = info
         self.upgrade: bytes | None = None
         self.route: Route | None = None
+        self.target: ClusterTarget | None = None
+        self.filter_config: Mapping[str, Any] = _NOTHING
+        self.response_edits: tuple[ResponseEdit, ...] = ()
         self.original_destination = connection.original_destination
         self.hash_key: int | None = None
         self.alpn_override: tuple[str, ...] | None = None
@@ -78,6 +93,13 @@ class Stream:
         self.ended = False
         self.closes = False  # the connection ends with this response
         self._chunking = False
+        self.reads_ahead = False
+        self._ahead = 0  # bytes of the body that were counted before anybody took them
+
+    @property
+    def connection(self) -> HttpConnection:
+        """The connection it came on, as the key of what is kept for each connection."""
+        return self._connection
 
     # The request body.
 
@@ -85,8 +107,21 @@ class Stream:
         chunks = self.body.take()
         for chunk in chunks:
             self.info.bytes_received += len(chunk)
+        if self._ahead:
+            self.info.bytes_received -= self._ahead
+            self._ahead = 0
         self._connection.resume_upload()
         return chunks
+
+    def read_ahead(self) -> bool:
+        """While a filter holds the request back (`reads_ahead`): count what has arrived, and let more come, up to the limit."""
+        size = sum(map(len, self.body.chunks))
+        self.info.bytes_received += size - self._ahead
+        self._ahead = size
+        if size > READ_AHEAD_LIMIT:
+            return False
+        self._connection.resume_upload()
+        return True
 
     def hold_upload(self) -> None:
         self._connection.connection.pause_reading()
@@ -154,7 +189,7 @@ class Stream:
     def reply(self, reply: LocalReply) -> None:
         """Answer here, in the shape the request's content type asks for."""
         info = self.info
-        if self.body.chunks:
+        if self.body.chunks and not self._ahead:
             self._connection.linger()  # the body nobody took ends the connection, as in Envoy
         info.response_flags |= reply.flags
         info.response_code_details = reply.details
@@ -194,6 +229,8 @@ class Stream:
 
     def _start(self, status: int, headers: Headers) -> None:
         """Run the response hooks over the head and note it."""
+        for edit in self.response_edits:
+            edit(status, headers)
         for hook in self._settings.chain.response_hooks:
             hook(self, status, headers)
         info = self.info

@@ -7,9 +7,12 @@ The HTTP layer implements it; the router never sees codecs, sockets or filters. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.observability.stream_info import StreamInfo
+
+if TYPE_CHECKING:
+    from proxy.router.route import ClusterTarget
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -52,6 +55,8 @@ class DownstreamStream(Protocol):
     alpn_override: tuple[str, ...] | None
     """ALPN list for the upstream connection, set by a filter."""
     response_started: bool
+    target: ClusterTarget | None
+    """The destination, if it was drawn already."""
 
     @property
     def body(self) -> RequestBody: ...

@@ -26,6 +26,7 @@ _ENVOY_PHRASES = {
     422: "Unprocessable Entity",
     425: "Unknown",
     451: "Unknown",
+    599: "Last Unassigned Server Error Code",
 }
 
 

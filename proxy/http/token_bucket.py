@@ -1,0 +1,47 @@
+"""A token bucket: how many requests in which time.
+
+Full at first, and filled continuously, as Envoy's AtomicTokenBucket: a bucket of 60 tokens a minute has one every second.
+Knows no clock: the time, in s, is an argument, and never runs backwards.
+Reference: Envoy source/common/common/token_bucket_impl.cc.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+
+class TokenBucket:
+    """`limit` tokens at most, `rate` tokens more per s."""
+
+    __slots__ = ("_tokens", "_when", "limit", "rate")
+
+    def __init__(self, limit: int, rate: float, now: float) -> None:
+        self.limit = limit
+        self.rate = rate
+        self._tokens = float(limit)
+        self._when = now
+
+    def _fill(self, now: float) -> None:
+        self._tokens = min(float(self.limit), self._tokens + (now - self._when) * self.rate)
+        self._when = now
+
+    def take(self, now: float) -> bool:
+        """Take one token, if there is a whole one."""
+        self._fill(now)
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def remaining(self, now: float) -> int:
+        """Whole tokens left."""
+        self._fill(now)
+        return int(self._tokens)
+
+    def next_in(self, now: float) -> int:
+        """Whole s, rounded up, until there is a token; 0 if there is one."""
+        self._fill(now)
+        return 0 if self._tokens >= 1 else ceil((1 - self._tokens) / self.rate)
+
+    def __repr__(self) -> str:
+        return f"<TokenBucket {self._tokens:.2f} of {self.limit}, {self.rate:g}/s>"
