@@ -12,6 +12,9 @@ from tests.differential.known import Known, find
 from tests.differential.run import compare, compare_cases
 from tests.differential.scenarios import SCENARIOS
 
+SHOWN = 10
+"""Differences printed of one case; the first tell what happened, the rest follow from it."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.differential", description=__doc__)
@@ -20,6 +23,7 @@ def main() -> int:
     parser.add_argument(
         "--ours", action="store_true", help="only our sidecar: cases of cases/*.yaml against their `expect`"
     )
+    parser.add_argument("--cases", action="store_true", help="only cases/*.yaml, not scenarios/*.py")
     parser.add_argument("--show", action="store_true", help="print also what Envoy did")
     parser.add_argument("--list", action="store_true", help="print the names only")
     options = parser.parse_args()
@@ -33,7 +37,9 @@ def main() -> int:
     except BadCase as error:
         print(error, file=sys.stderr)
         return 2
-    scenarios = [] if options.ours else [scenario for scenario in SCENARIOS if chosen(scenario.name)]
+    scenarios = (
+        [] if options.ours or options.cases else [scenario for scenario in SCENARIOS if chosen(scenario.name)]
+    )
     if options.list:
         print("\n".join([*(f"{s.name}.{at}" for s in scenarios for at in s.at), *(c.name for c in cases)]))
         return 0
@@ -53,8 +59,11 @@ def report(verdicts: list[Verdict], judged: str, *, show: bool = False) -> int:
         counts[word] += 1
         unexplained += wrong
         print(f"{word:<10} {verdict.name}{f'  (known: {entry.reason})' if entry else ''}")
-        for line in (*map(str, verdict.differences), *(f"allowed: {reason}" for reason in verdict.reasons)):
+        lines = [*map(str, verdict.differences), *(f"allowed: {reason}" for reason in verdict.reasons)]
+        for line in lines if show else lines[:SHOWN]:
             print(f"           {line}")
+        if len(lines) > SHOWN and not show:
+            print(f"           and {len(lines) - SHOWN} more (--show)")
         if show:
             print(json.dumps(verdict.envoy, indent=1, default=repr))
     total = sum(counts.values())

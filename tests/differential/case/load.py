@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import ValidationError
@@ -27,7 +27,12 @@ class BadCase(ValueError):
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML that refuses a key given twice."""
+    """YAML 1.2 as people mean it: `on` and `yes` are words, and a key given twice is a mistake."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, of) for tag, of in rules if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+        for first, rules in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -115,9 +120,26 @@ def case_of(raw: dict[str, Any], name: str, row: Mapping[str, Any]) -> Iterator[
         if raw.get("port") == "own":
             content["ports"] = [{**one, "port": "$port"} for one in content.get("ports", [{"name": "http"}])]
         try:
-            yield Case.model_validate(substitute(content, {**substitute(dict(row), always), **always}))
+            whole = substitute(content, {**substitute(dict(row), always), **always})
+            yield Case.model_validate(whole | {"requests": _each(whole.get("requests"))})
         except ValidationError as error:
             raise BadCase(f"{full}: {_reason(error)}") from None
+
+
+def _each(requests: Any) -> Any:
+    """The steps with `each` spelt out: one request for each path or mapping of the list, laid over the rest."""
+    if not isinstance(requests, list):
+        return requests
+    found: list[Any] = []
+    for step in requests:
+        if isinstance(step, list):
+            found += _each(step)
+        elif isinstance(step, dict) and isinstance(step.get("each"), list):
+            common = {key: of for key, of in step.items() if key != "each"}
+            found += (_merged(common, {"path": one} if isinstance(one, str) else one) for one in step["each"])
+        else:
+            found.append(step)
+    return found
 
 
 def _port(raw: dict[str, Any], name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -226,6 +227,7 @@ class Side:
                     tasks.create_task(_later(begin, visitor))
                     begin += PACE_S * (1 + visitor.size)
         lines = await self._log_lines()
+        self._report_complaints()
         found = {}
         for group in groups:
             sidecars = {"client": self._clients[group.name], "server": self._servers.get(group.name)}
@@ -293,6 +295,14 @@ class Side:
                 size, since = total, time.monotonic()
             await asyncio.sleep(0.05)
         return {role: [line for file in of for line in _parsed(file)] for role, of in roles.items()}
+
+    def _report_complaints(self) -> None:
+        """What a sidecar wrote beside its access log, such as a traceback, goes to stderr: it explains differences."""
+        for sidecar in (*self._clients.values(), *self._servers.values()):
+            lines = sidecar.child.output.read_text(errors="replace").splitlines()
+            other = [line for line in lines if not line.startswith("LOG\t")]
+            if any("Traceback" in line for line in other):
+                print(f"{sidecar.child.name} wrote:", *other[:40], sep="\n", file=sys.stderr)
 
     async def stop(self) -> None:
         for pods in self._pods.values():
