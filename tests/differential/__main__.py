@@ -6,7 +6,8 @@ import argparse
 import json
 import sys
 
-from tests.differential.case.load import BadCase, load
+from tests.differential.case.group import invalid
+from tests.differential.case.load import load
 from tests.differential.compare import Verdict
 from tests.differential.known import Known, find
 from tests.differential.run import compare, compare_cases
@@ -32,11 +33,12 @@ def main() -> int:
     def chosen(name: str) -> bool:
         return any(part in name for part in names)
 
-    try:
-        cases = [case for case in load() if chosen(case.name)]
-    except BadCase as error:
-        print(error, file=sys.stderr)
-        return 2
+    every, wrong = load()
+    cases = [case for case in every if chosen(case.name)]
+    refused = invalid(cases)
+    for line in (*wrong, *refused.values()):
+        print(line, file=sys.stderr)
+    cases = [case for case in cases if case.name not in refused]
     scenarios = (
         [] if options.ours or options.cases else [scenario for scenario in SCENARIOS if chosen(scenario.name)]
     )
@@ -46,7 +48,7 @@ def main() -> int:
     verdicts = compare(scenarios, options.judged) if scenarios else []
     judged = "ours" if options.ours else options.judged
     verdicts += compare_cases(cases, judged, reference="ours" if options.ours else "envoy") if cases else []
-    return report(verdicts, judged, show=options.show)
+    return report(verdicts, judged, show=options.show) or 2 * bool(wrong or refused)
 
 
 def report(verdicts: list[Verdict], judged: str, *, show: bool = False) -> int:

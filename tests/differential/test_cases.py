@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from tests.differential.case.group import invalid
 from tests.differential.case.load import load
 from tests.differential.compare import Verdict
 from tests.differential.run import compare_cases
 from tests.differential.test_differential import parameter, pytestmark
 
 __all__ = ["pytestmark"]
-CASES = load()
+CASES, WRONG = load()
 
 
 @pytest.fixture(scope="module")
 def verdicts() -> dict[str, Verdict]:
     return {verdict.name: verdict for verdict in compare_cases(CASES)}
+
+
+def test_case_files_say_what_cases_can_say() -> None:
+    assert not WRONG
+    assert not invalid(CASES)
 
 
 @pytest.mark.parametrize("name", [parameter(case.name) for case in CASES])

@@ -18,6 +18,7 @@ from control.mesh_config import MeshConfig
 from control.push.context import PushContext
 from control.push.manifests import context_of
 from control.push.proxy import Proxy
+from tests.differential.case.load import BadCase
 from tests.differential.case.model import Case, Change, Client, Json
 from tests.differential.case.place import (
     LOCALITY,
@@ -116,6 +117,17 @@ def groups(cases: Iterable[Case], app_port: int) -> list[Group]:
         (port,) = free_ports(1) if case.at != "client" else (app_port,)
         found[key].placed.append(place(case, addresses, port))
     return list(found.values())
+
+
+def invalid(cases: Iterable[Case]) -> dict[str, str]:
+    """What the control plane says against the manifests of cases, by case."""
+    found = {}
+    for case in cases:
+        try:
+            objects(place(case, Addresses(), 1))
+        except BadCase as error:
+            found[case.name] = str(error)
+    return found
 
 
 def compiled(context: PushContext, proxy: Proxy) -> list[Json]:

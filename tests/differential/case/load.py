@@ -149,35 +149,40 @@ def _port(raw: dict[str, Any], name: str) -> int:
     return int(ports[0]["port"])
 
 
-def parse(text: str, where: str) -> list[Case]:
-    """The cases of one file; raises BadCase."""
+def parse(text: str, where: str) -> tuple[list[Case], list[str]]:
+    """The cases of one file, and what is wrong in it, each with file, case and key."""
+    cases: list[Case] = []
+    wrong: list[str] = []
     try:
         content = yaml.load(text, Loader=_Loader)  # a safe loader
         if not isinstance(content, dict) or not isinstance(content.get("cases"), list):
             raise BadCase("a mapping with a list `cases` is wanted")
         if unknown := content.keys() - {"defaults", "cases"}:
             raise BadCase(f"{', '.join(map(str, unknown))}: no such key")
-        found = []
         for raw in content["cases"]:
             if not isinstance(raw, dict) or "name" not in raw:
                 raise BadCase(f"a case without name: {str(raw)[:60]}")
-            whole = _merged(content.get("defaults") or {}, raw)
-            for name, row in _rows(whole):
-                found += case_of(whole, name, row)
-        return found
-    except BadCase as error:
-        raise BadCase(f"{where}: {error}") from None
-    except yaml.YAMLError as error:
-        raise BadCase(f"{where}: {error}") from None
+            try:
+                whole = _merged(content.get("defaults") or {}, raw) | {"source": where}
+                for name, row in _rows(whole):
+                    cases += case_of(whole, name, row)
+            except BadCase as error:
+                wrong.append(f"{where}: {error}")
+    except (BadCase, yaml.YAMLError) as error:
+        wrong.append(f"{where}: {error}")
+    return cases, wrong
 
 
-def load(directory: Path = DIRECTORY) -> list[Case]:
-    """All cases, in the order of files and of what is in them. Raises BadCase, also for a name used twice."""
-    found: dict[str, tuple[Case, str]] = {}
+def load(directory: Path = DIRECTORY) -> tuple[list[Case], list[str]]:
+    """All cases, in the order of files and of what is in them, and what is wrong in the files: also a name used twice."""
+    found: dict[str, Case] = {}
+    wrong: list[str] = []
     for file in sorted(directory.glob("*.yaml")):
-        where = f"{directory.name}/{file.name}"
-        for case in parse(file.read_text(), where):
+        cases, errors = parse(file.read_text(), f"{directory.name}/{file.name}")
+        wrong += errors
+        for case in cases:
             if case.name in found:
-                raise BadCase(f"{where}: {case.name}: name: also in {found[case.name][1]}")
-            found[case.name] = (case, where)
-    return [case for case, _ in found.values()]
+                wrong.append(f"{case.source}: {case.name}: name: also in {found[case.name].source}")
+            else:
+                found[case.name] = case
+    return list(found.values()), wrong

@@ -223,6 +223,8 @@ Place = Literal["client", "server", "pair"]
 
 class Case(Strict):
     name: str
+    source: str = ""
+    """The file it is from."""
     about: str = ""
     http: list[Json] | None = None
     virtual_service: Json = {}

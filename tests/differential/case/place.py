@@ -168,7 +168,7 @@ def _read(case: Case, documents: list[Json]) -> list[Json]:
     try:
         found = read("\n---\n".join(json.dumps(one) for one in documents))
     except BadManifest as error:
-        raise BadCase(f"{case.name}: {error}") from None
+        raise BadCase(f"{case.source}: {case.name}: {error}") from None
     if len(found) != len(documents):
         known = {(one["kind"], one["metadata"]["name"]) for one in found}
         lost = [
@@ -176,7 +176,9 @@ def _read(case: Case, documents: list[Json]) -> list[Json]:
             for one in documents
             if (one.get("kind"), one.get("metadata", {}).get("name")) not in known
         ]
-        raise BadCase(f"{case.name}: manifests: kind {lost[0]} is not one control.push.manifests reads")
+        raise BadCase(
+            f"{case.source}: {case.name}: manifests: kind {lost[0]} is not one control.push.manifests reads"
+        )
     return found
 
 
