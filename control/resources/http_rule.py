@@ -253,13 +253,13 @@ class HTTPRoute(Model):
     rewrite: HTTPRewrite | None = None
     timeout: DisablingDuration | None = None
     retries: HTTPRetry | None = None
-    fault: Annotated[HTTPFaultInjection | None, NOT_YET] = None
+    fault: HTTPFaultInjection | None = None
     mirror: Annotated[Destination | None, NOT_YET] = None
     mirrors: Annotated[list[HTTPMirrorPolicy] | None, NOT_YET] = None
     mirrorPercent: Annotated[UInt32 | None, NOT_YET] = None
     mirror_percent: Annotated[UInt32 | None, NOT_YET] = None
     mirrorPercentage: Annotated[PercentModel | None, NOT_YET] = None
-    corsPolicy: Annotated[CorsPolicy | None, NOT_YET] = None
+    corsPolicy: CorsPolicy | None = None
     headers: Headers | None = None
     websocketUpgrade: Annotated[bool | None, NOT_YET] = None
 

@@ -175,11 +175,15 @@ def test_vanilla_envoy_gets_what_it_can_read(compiled: Any) -> None:
 
     assert filters(vanilla=True) == [
         "envoy.extensions.filters.http.set_filter_state.v3.Config",
+        "envoy.extensions.filters.http.fault.v3.HTTPFault",
+        "envoy.extensions.filters.http.cors.v3.Cors",
         "envoy.extensions.filters.http.router.v3.Router",
     ]
     assert filters(vanilla=False) == [
         "io.istio.http.peer_metadata.Config",
         "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig",
+        "envoy.extensions.filters.http.fault.v3.HTTPFault",
+        "envoy.extensions.filters.http.cors.v3.Cors",
         "udpa.type.v1.TypedStruct",
         "envoy.extensions.filters.http.router.v3.Router",
     ]
