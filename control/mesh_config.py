@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from control.resources.istio_types import AnyDuration, Duration
+from control.resources.load_balancer import LocalityLoadBalancerSetting
 from control.resources.model import Model
 
 
@@ -29,6 +30,40 @@ class HttpRetryPolicy(Model):
     retryOn: str = "connect-failure,refused-stream,unavailable,cancelled"
 
 
+class Enabled(Model):
+    """A header that is off unless it is switched on."""
+
+    enabled: bool = False
+
+
+class Disabled(Model):
+    """A header that is on unless it is switched off."""
+
+    disabled: bool = False
+
+
+class ServerHeader(Disabled):
+    """`server` of responses; disabled, the upstream's own is passed on."""
+
+    value: str = ""
+
+
+class ProxyHeaders(Model):
+    """Headers a proxy adds, and how it spells those of others."""
+
+    preserveHttp1HeaderCase: Enabled | None = None
+    xForwardedHost: Enabled | None = None
+    requestId: Disabled | None = None
+    attemptCount: Disabled | None = None
+    server: ServerHeader | None = None
+
+
+class ProxyPathNormalization(Model):
+    """How proxies spell a request's path before any rule looks at it; DEFAULT is BASE."""
+
+    normalization: Literal["DEFAULT", "NONE", "BASE", "MERGE_SLASHES", "DECODE_AND_MERGE_SLASHES"] = "DEFAULT"
+
+
 class ProxyConfig(Model):
     """Defaults of every proxy; a pod overrides them with the annotation `proxy.istio.io/config`."""
 
@@ -38,6 +73,7 @@ class ProxyConfig(Model):
     terminationDrainDuration: AnyDuration = "5s"
     holdApplicationUntilProxyStarts: bool = False
     proxyMetadata: dict[str, str] | None = None
+    proxyHeaders: ProxyHeaders | None = None
 
 
 class MeshConfig(Model):
@@ -53,7 +89,11 @@ class MeshConfig(Model):
     accessLogFormat: str = ""
     accessLogEncoding: Literal["TEXT", "JSON"] = "TEXT"
     enablePrometheusMerge: bool = True
+    pathNormalization: ProxyPathNormalization = Field(default_factory=ProxyPathNormalization)
     outboundTrafficPolicy: OutboundTrafficPolicy = Field(default_factory=OutboundTrafficPolicy)
+    localityLbSetting: LocalityLoadBalancerSetting = Field(
+        default_factory=lambda: LocalityLoadBalancerSetting(enabled=True)
+    )
     defaultHttpRetryPolicy: HttpRetryPolicy = Field(default_factory=HttpRetryPolicy)
     defaultConfig: ProxyConfig = Field(default_factory=ProxyConfig)
 

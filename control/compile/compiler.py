@@ -21,8 +21,10 @@ from control.compile.cluster import (
 )
 from control.compile.gateway import gateway_listeners, gateway_routes
 from control.compile.inbound_listener import inbound_ports, virtual_inbound
+from control.compile.locality import client_key
 from control.compile.outbound_listener import outbound_listeners
 from control.compile.protobuf import CLUSTER, ENDPOINT, LISTENER, ROUTE, Message, duration
+from control.compile.proxy_headers import proxy_headers
 from control.compile.route_table import outbound_routes
 from control.push.context import PushContext
 from control.push.proxy import Proxy
@@ -58,7 +60,9 @@ def compile_proxy(context: PushContext, proxy: Proxy) -> Resources:
     labels = workload.labels if workload else proxy.labels
     ports = inbound_ports(context, proxy, labels)
     listener = resource(virtual_inbound(context, proxy, labels, ports))
-    clusters = [resource(inbound_cluster(context, e.service, e.port, e.number)) for e in ports]
+    headers = proxy_headers(context.mesh, proxy)
+    inbound = (inbound_cluster(context, e.service, e.port, e.number) for e in ports)
+    clusters = [resource(headers.cluster(message)) for message in inbound]
     return {
         **outbound,
         LISTENER: {**outbound[LISTENER], listener.name: listener},
@@ -68,7 +72,8 @@ def compile_proxy(context: PushContext, proxy: Proxy) -> Resources:
 
 def _client_key(context: PushContext, proxy: Proxy, part: str) -> Hashable:
     labels = tuple(sorted(proxy.labels.items())) if context.client_labels_matter else ()
-    return (part, proxy.kind, proxy.namespace, proxy.vanilla, labels)
+    near = client_key(context, proxy)
+    return (part, proxy.kind, proxy.namespace, proxy.vanilla, labels, near, proxy_headers(context.mesh, proxy))
 
 
 def _named(messages: Iterable[Message]) -> dict[str, Resource]:
@@ -82,6 +87,7 @@ def _named(messages: Iterable[Message]) -> dict[str, Resource]:
 
 def _outbound(context: PushContext, proxy: Proxy) -> Resources:
     clusters, endpoints = _destinations(context, proxy)
+    headers = proxy_headers(context.mesh, proxy)
     connect_timeout = duration(context.mesh.connectTimeout)
     well_known = [
         passthrough_cluster(names.PASSTHROUGH, connect_timeout),
@@ -89,7 +95,7 @@ def _outbound(context: PushContext, proxy: Proxy) -> Resources:
         black_hole_cluster(connect_timeout),
     ]
     return {
-        CLUSTER: {**clusters, **_named(well_known)},
+        CLUSTER: {**clusters, **_named(map(headers.cluster, well_known))},
         ENDPOINT: endpoints,
         LISTENER: _named(outbound_listeners(context, proxy)),
         ROUTE: _named(outbound_routes(context, proxy)),
@@ -98,7 +104,8 @@ def _outbound(context: PushContext, proxy: Proxy) -> Resources:
 
 def _destinations(context: PushContext, proxy: Proxy) -> tuple[dict[str, Resource], dict[str, Resource]]:
     pairs = list(outbound_clusters(context, proxy))
-    return _named(cluster for cluster, _ in pairs), _named(
+    headers = proxy_headers(context.mesh, proxy)
+    return _named(headers.cluster(cluster) for cluster, _ in pairs), _named(
         endpoints for _, endpoints in pairs if endpoints is not None
     )
 

@@ -11,7 +11,10 @@ from typing import Literal
 
 from control.compile import alpn
 from control.compile.access_log import access_log
+from control.compile.http_filter_config import CORS, CORS_TYPE, FAULT, FAULT_TYPE
+from control.compile.path_normalization import path_normalization
 from control.compile.protobuf import Message, extension, typed_struct
+from control.compile.proxy_headers import ProxyHeaders
 from control.mesh_config import MeshConfig
 
 Role = Literal["inbound", "outbound", "gateway"]
@@ -23,6 +26,9 @@ TLS_INSPECTOR = extension("envoy.filters.listener.tls_inspector", _LISTENER + "t
 HTTP_INSPECTOR = extension(
     "envoy.filters.listener.http_inspector", _LISTENER + "http_inspector.v3.HttpInspector"
 )
+# Routes configure these two; they do nothing by themselves.
+_FAULT = extension(FAULT, FAULT_TYPE)
+_CORS = extension(CORS, CORS_TYPE)
 _ROUTER = extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router")
 
 
@@ -69,6 +75,7 @@ def http_filters(role: Role, vanilla: bool) -> list[Message]:
     filters = [] if vanilla else [_metadata_exchange(role)]
     if role != "inbound":
         filters.append(_alpn_override(vanilla))
+    filters += [_FAULT, _CORS]
     if not vanilla:
         value = {"disable_host_header_fallback": True} if role == "inbound" else {}
         filters.append(typed_struct("istio.stats", _STATS, value))
@@ -76,7 +83,7 @@ def http_filters(role: Role, vanilla: bool) -> list[Message]:
 
 
 def http_connection_manager(
-    mesh: MeshConfig, role: Role, vanilla: bool, stat_prefix: str, route: Message
+    mesh: MeshConfig, role: Role, vanilla: bool, stat_prefix: str, route: Message, headers: ProxyHeaders
 ) -> Message:
     """`route` is `{"rds": …}` or `{"route_config": …}`."""
     fields: Message = {
@@ -85,8 +92,7 @@ def http_connection_manager(
         "http_filters": http_filters(role, vanilla),
         "access_log": access_log(mesh),
         "use_remote_address": role == "gateway",
-        "normalize_path": True,
-        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        **path_normalization(mesh),
         "stream_idle_timeout": "0s",
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "proxy_100_continue": True,
@@ -95,6 +101,7 @@ def http_connection_manager(
         fields["server_name"] = "istio-envoy"
         fields["forward_client_cert_details"] = "APPEND_FORWARD" if role == "inbound" else "SANITIZE_SET"
         fields["set_current_client_cert_details"] = {"subject": True, "dns": True, "uri": True}
+    fields |= headers.manager_fields()
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",

@@ -15,6 +15,7 @@ from control.compile.edge_tls import edge_server
 from control.compile.filters import TLS_INSPECTOR, http_connection_manager
 from control.compile.http_route import virtual_service_routes
 from control.compile.protobuf import CONFIG_SOURCE, LISTENER, Message, socket_address
+from control.compile.proxy_headers import proxy_headers
 from control.compile.route_match import CATCH_ALL, Audience, is_catch_all
 from control.compile.route_table import route_configuration
 from control.push.config import GatewayConfig, VirtualServiceConfig
@@ -80,7 +81,8 @@ def gateway_listeners(context: PushContext, proxy: Proxy) -> Iterator[Message]:
 def _manager(context: PushContext, proxy: Proxy, address: str, port: int, table: str) -> Message:
     route = {"rds": {"config_source": CONFIG_SOURCE, "route_config_name": table}}
     prefix = f"outbound_{address}_{port}"
-    return http_connection_manager(context.mesh, "gateway", proxy.vanilla, prefix, route)
+    headers = proxy_headers(context.mesh, proxy)
+    return http_connection_manager(context.mesh, "gateway", proxy.vanilla, prefix, route, headers)
 
 
 def _tls_chains(context: PushContext, proxy: Proxy, address: str, bound: list[Bound]) -> Iterator[Message]:
@@ -119,9 +121,9 @@ def _table(context: PushContext, proxy: Proxy, name: str, bound: list[Bound]) ->
     hosts: dict[str, list[Message]] = {}
     for entry in bound:
         for config in context.virtual_services_at(entry.gateway.key, proxy.namespace):
-            for host in _bound_hosts(entry, config):
-                routes = hosts.setdefault(host, [])
-                routes += _routes(context, proxy, entry, config, host)
+            routes = _routes(context, proxy, entry, config)
+            for host in _bound_hosts(entry, config) if routes else ():
+                hosts.setdefault(host, []).extend(routes)
     number = bound[0].server.port.number
     redirects = {host for entry in bound if _redirects(entry.server) for host in _hosts(entry.server)}
     virtual_hosts = [
@@ -129,7 +131,7 @@ def _table(context: PushContext, proxy: Proxy, name: str, bound: list[Bound]) ->
         for host, routes in hosts.items()
     ]
     virtual_hosts += [_virtual_host(host, number, [], True) for host in sorted(redirects - hosts.keys())]
-    return route_configuration(name, virtual_hosts or [_nothing(number)])
+    return route_configuration(name, virtual_hosts or [_nothing(number)], proxy_headers(context.mesh, proxy))
 
 
 def _redirects(server: Server) -> bool:
@@ -160,13 +162,16 @@ def _bound_hosts(entry: Bound, config: VirtualServiceConfig) -> list[str]:
     return list(found)
 
 
-def _routes(
-    context: PushContext, proxy: Proxy, entry: Bound, config: VirtualServiceConfig, host: str
-) -> list[Message]:
+def _routes(context: PushContext, proxy: Proxy, entry: Bound, config: VirtualServiceConfig) -> list[Message]:
     audience = Audience(
-        proxy.namespace, proxy.labels, entry.server.port.number, frozenset({entry.gateway.key})
+        proxy.namespace,
+        proxy.labels,
+        entry.server.port.number,
+        frozenset({entry.gateway.key}),
+        tls=not is_http(entry.server),
+        forwarded_host=proxy_headers(context.mesh, proxy).forwarded_host,
     )
-    return virtual_service_routes(context, config, audience, host)
+    return virtual_service_routes(context, config, audience)
 
 
 def _last_catch_all(routes: list[Message]) -> list[Message]:
@@ -179,7 +184,6 @@ def _virtual_host(host: str, number: int, routes: list[Message], redirect: bool)
         "name": f"{host}:{number}",
         "domains": [host],
         "routes": routes,
-        "include_request_attempt_count": True,
     }
     if redirect:
         message["require_tls"] = "ALL"

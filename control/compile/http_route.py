@@ -9,29 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from control.compile import names
+from control.compile.http_filter_config import per_filter_config
 from control.compile.protobuf import Message, config_path, istio_metadata
 from control.compile.retry import retry_policy
 from control.compile.route_action import (
-    destination_cluster,
     direct_response,
     header_mutations,
+    merged_mutations,
     redirect_action,
     route_action,
 )
-from control.compile.route_match import CATCH_ALL, Audience, is_catch_all, route_match, uses_claims
+from control.compile.route_match import CATCH_ALL, Audience, is_catch_all, route_match, wants_claims
 from control.push.config import VirtualServiceConfig
 from control.push.context import PushContext
 from control.resources.http_rule import HTTPMatchRequest, HTTPRoute
 
 
 def virtual_service_routes(
-    context: PushContext, config: VirtualServiceConfig, audience: Audience, host: str
+    context: PushContext, config: VirtualServiceConfig, audience: Audience
 ) -> list[Message]:
-    """`host` is that of the virtual host, for the name of spans."""
+    """Empty when no rule is for this audience: the VirtualService then counts as if it were not there."""
     routes: list[Message] = []
     for rule in config.spec.http or ():
         for match in _matches(rule, audience, config.source.namespace):
-            route = _route(context, config, rule, match, audience, host)
+            route = _route(context, config, rule, match, audience)
             routes.append(route)
             if is_catch_all(route["match"]):
                 return routes
@@ -43,7 +44,7 @@ def _matches(rule: HTTPRoute, audience: Audience, namespace: str) -> Iterator[HT
         yield None
         return
     for match in rule.match:
-        if audience.accepts(match, namespace) and not uses_claims(match):
+        if audience.accepts(match, namespace) and not wants_claims(match):
             yield match
 
 
@@ -53,40 +54,44 @@ def _route(
     rule: HTTPRoute,
     match: HTTPMatchRequest | None,
     audience: Audience,
-    host: str,
 ) -> Message:
     namespace = config.source.namespace
     route: Message = {"match": route_match(match)}
-    name = ".".join(part for part in (rule.name, match.name if match else None) if part)
+    name = rule.name or ""
+    if match is not None and match.name:
+        name += f".{match.name}"  # also of a rule without a name, as Istio writes it
     if name:
         route["name"] = name
     if match is not None and match.statPrefix:
         route["stat_prefix"] = match.statPrefix
     if rule.redirect is not None:
-        route["redirect"] = redirect_action(rule.redirect, audience.port)
+        route["redirect"] = redirect_action(rule.redirect, audience.port, tls=audience.tls)
     elif rule.directResponse is not None:
         route["direct_response"] = direct_response(rule.directResponse)
     else:
-        route["route"] = route_action(context, rule, namespace, audience.port)
-    route.update(header_mutations(rule.headers))
+        route["route"] = route_action(
+            context, rule, namespace, audience.port, forwarded_host=audience.forwarded_host
+        )
+    per_filter = per_filter_config(rule)
+    if per_filter:
+        route["typed_per_filter_config"] = per_filter
+    only = rule.route[0].headers if rule.route and len(rule.route) == 1 else None
+    route.update(merged_mutations(header_mutations(rule.headers), header_mutations(only)))
     route["metadata"] = istio_metadata(config=config_path("virtual-service", namespace, config.source.name))
-    route["decorator"] = {"operation": _operation(context, rule, namespace, audience.port, host, route)}
+    route["decorator"] = {"operation": _operation(route, config.source.name, audience.port)}
     return route
 
 
-def _operation(
-    context: PushContext, rule: HTTPRoute, namespace: str, port: int, host: str, route: Message
-) -> str:
-    """The name of spans: `HOST:PORT/PATH*`, with the destination's host when there is one destination."""
-    if rule.route and len(rule.route) == 1:
-        cluster = names.parse_cluster(
-            destination_cluster(context, rule.route[0].destination, namespace, port)
-        )
-        host, port = cluster.host, int(cluster.port)
+def _operation(route: Message, name: str, port: int) -> str:
+    """The name of spans: `HOST:PORT/PATH*` of the one destination; where there is none or several, the VirtualService's name."""
+    cluster = route.get("route", {}).get("cluster")
+    if cluster is not None:
+        parts = names.parse_cluster(cluster)
+        name, port = parts.host, int(parts.port)
     match = route["match"]
     regex = match.get("safe_regex", {}).get("regex")
     path = match.get("path") or regex or f"{match['prefix']}*"
-    return f"{host}:{port}{path}"
+    return f"{name}:{port}{path}"
 
 
 def default_route(context: PushContext, cluster: str, host: str, port: int) -> Message:

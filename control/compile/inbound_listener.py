@@ -21,6 +21,7 @@ from control.compile.filters import (
 )
 from control.compile.http_route import default_route
 from control.compile.protobuf import LISTENER, Message, duration, socket_address
+from control.compile.proxy_headers import proxy_headers
 from control.compile.retry import INBOUND
 from control.compile.tls import mesh_server
 from control.push.context import PushContext
@@ -153,7 +154,11 @@ def _port_chain(context: PushContext, proxy: Proxy, entry: InboundPort, chain: C
         operation = f"{entry.service.hostname}:{entry.port.number}"
         route = _route(context, cluster, f"inbound|http|{entry.port.number}", operation)
         prefix = f"inbound_0.0.0.0_{number}"
-        filters = [http_connection_manager(context.mesh, "inbound", proxy.vanilla, prefix, route)]
+        filters = [
+            http_connection_manager(
+                context.mesh, "inbound", proxy.vanilla, prefix, route, proxy_headers(context.mesh, proxy)
+            )
+        ]
     return _filter_chain(context, f"0.0.0.0_{number}", chain, number, filters)
 
 
@@ -181,5 +186,9 @@ def _passthrough_chains(
         else:
             name = f"{names.VIRTUAL_INBOUND}-catchall-http"
             route = _route(context, cluster, "inbound|http|0", f"{cluster}:0")
-            filters = [http_connection_manager(context.mesh, "inbound", proxy.vanilla, cluster, route)]
+            filters = [
+                http_connection_manager(
+                    context.mesh, "inbound", proxy.vanilla, cluster, route, proxy_headers(context.mesh, proxy)
+                )
+            ]
         yield _filter_chain(context, name, chain, port, filters)

@@ -28,6 +28,7 @@ _REDIRECT_CODES = {
     307: "TEMPORARY_REDIRECT",
     308: "PERMANENT_REDIRECT",
 }
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = ("host", ":authority")
 
 
@@ -45,7 +46,7 @@ def destination_cluster(
 
 
 def header_mutations(headers: Headers | None) -> Message:
-    """`set` is emitted before `add`; pseudo headers are left out, the host is rewritten by the route."""
+    """`set` is emitted before `add`, each by name; pseudo headers are left out, the host is rewritten by the route."""
     fields: Message = {}
     for side in ("request", "response"):
         operations: HeaderOperations | None = getattr(headers, side, None)
@@ -54,9 +55,23 @@ def header_mutations(headers: Headers | None) -> Message:
         added = list(_added(operations))
         if added:
             fields[f"{side}_headers_to_add"] = added
-        if operations.remove:
-            fields[f"{side}_headers_to_remove"] = operations.remove
+        removed = [name for name in operations.remove or () if not _is_internal(name)]
+        if removed:
+            fields[f"{side}_headers_to_remove"] = removed
     return fields
+
+
+def merged_mutations(*levels: Message) -> Message:
+    """One level after the other: a rule's only destination adds its operations to the rule's."""
+    fields: Message = {}
+    for level in levels:
+        for field, operations in level.items():
+            fields[field] = [*fields.get(field, ()), *operations]
+    return fields
+
+
+def _is_internal(name: str) -> bool:
+    return name.startswith(":") or name.lower() == "host"
 
 
 def _added(operations: HeaderOperations) -> Iterator[Message]:
@@ -64,17 +79,24 @@ def _added(operations: HeaderOperations) -> Iterator[Message]:
         (operations.set, "OVERWRITE_IF_EXISTS_OR_ADD"),
         (operations.add, "APPEND_IF_EXISTS_OR_ADD"),
     ):
-        for key, value in (values or {}).items():
-            if not key.startswith(":") and key.lower() != "host":
+        for key, value in sorted((values or {}).items()):
+            if not _is_internal(key):
                 yield {"header": {"key": key, "value": value}, "append_action": action}
 
 
 def _host_from(headers: Headers | None) -> str | None:
-    values = (headers.request.set if headers and headers.request else None) or {}
-    return next((value for key, value in values.items() if key.lower() in _HOST), None)
+    """The host a `set` asks for, else an `add`."""
+    request = headers.request if headers else None
+    found = [
+        *((request.set if request else None) or {}).items(),
+        *((request.add if request else None) or {}).items(),
+    ]
+    return next((value for key, value in found if key.lower() in _HOST), None)
 
 
-def route_action(context: PushContext, rule: HTTPRoute, namespace: str, listener_port: int) -> Message:
+def route_action(
+    context: PushContext, rule: HTTPRoute, namespace: str, listener_port: int, *, forwarded_host: bool = False
+) -> Message:
     # No max_stream_duration: beside it Envoy ignores the timeout.
     action: Message = {
         **_clusters(context, rule.route or [], namespace, listener_port),
@@ -93,8 +115,12 @@ def route_action(context: PushContext, rule: HTTPRoute, namespace: str, listener
         elif rule.rewrite.uri:
             action["prefix_rewrite"] = rule.rewrite.uri
         host = rule.rewrite.authority or host
+    if not host and rule.route and len(rule.route) == 1:
+        host = _host_from(rule.route[0].headers)  # the rule's own rewrite has the last word
     if host:
         action["host_rewrite_literal"] = host
+        if forwarded_host:
+            action["append_x_forwarded_host"] = True
     return action
 
 
@@ -102,9 +128,10 @@ def _clusters(
     context: PushContext, destinations: list[HTTPRouteDestination], namespace: str, listener_port: int
 ) -> Message:
     """One destination gets everything whatever its weight; of several, those of weight 0 are left out."""
-    kept = [entry for entry in destinations if entry.weight > 0] if len(destinations) > 1 else destinations
-    if len(kept) == 1 and not kept[0].headers:
-        return {"cluster": destination_cluster(context, kept[0].destination, namespace, listener_port)}
+    if len(destinations) == 1:
+        only = destinations[0].destination
+        return {"cluster": destination_cluster(context, only, namespace, listener_port)}
+    kept = [entry for entry in destinations if entry.weight > 0]
     return {
         "weighted_clusters": {"clusters": [_weighted(context, e, namespace, listener_port) for e in kept]}
     }
@@ -115,7 +142,7 @@ def _weighted(
 ) -> Message:
     message: Message = {
         "name": destination_cluster(context, entry.destination, namespace, listener_port),
-        "weight": entry.weight or 100,
+        "weight": entry.weight,
         **header_mutations(entry.headers),
     }
     host = _host_from(entry.headers)
@@ -124,20 +151,23 @@ def _weighted(
     return message
 
 
-def redirect_action(redirect: HTTPRedirect, listener_port: int) -> Message:
+def redirect_action(redirect: HTTPRedirect, listener_port: int, *, tls: bool) -> Message:
+    """`tls`: the listener's requests are https. The default port of the scheme redirected to is left out."""
     action: Message = {}
     if redirect.redirectCode and redirect.redirectCode != 301:
         action["response_code"] = _REDIRECT_CODES[redirect.redirectCode]
+    # Envoy can tell the port a request came to only at configuration time.
+    port = listener_port if redirect.derivePort == "FROM_REQUEST_PORT" else redirect.port
+    if port == _DEFAULT_PORTS[redirect.scheme or ("https" if tls else "http")]:
+        port = None
     for field, value in (
         ("host_redirect", redirect.authority),
         ("path_redirect", redirect.uri),
         ("scheme_redirect", redirect.scheme),
-        ("port_redirect", redirect.port),
+        ("port_redirect", port),
     ):
         if value:
             action[field] = value
-    if redirect.derivePort == "FROM_REQUEST_PORT" and listener_port not in (80, 443):
-        action["port_redirect"] = listener_port
     return action
 
 

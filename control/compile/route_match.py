@@ -25,15 +25,16 @@ class Audience:
     labels: Mapping[str, str]
     port: int
     gateways: frozenset[str]  # {"mesh"}, or names `namespace/name`
+    tls: bool = False  # the listener ends TLS
+    forwarded_host: bool = False  # `x-forwarded-host` tells of rewritten hosts
 
     def accepts(self, match: HTTPMatchRequest, config_namespace: str) -> bool:
         """Whether a match can hold at all for this audience."""
         if match.port is not None and match.port != self.port:
             return False
         if match.gateways:
-            named = {resolve_gateway(name, config_namespace) for name in match.gateways}
-            if not named & self.gateways:
-                return False
+            # As Istio: a match that names gateways is independent of where the client is.
+            return any(resolve_gateway(name, config_namespace) in self.gateways for name in match.gateways)
         if MESH_GATEWAY not in self.gateways:
             return True
         if match.sourceNamespace and match.sourceNamespace != self.namespace:
@@ -54,13 +55,16 @@ def route_match(match: HTTPMatchRequest | None) -> Message:
 
 
 def is_catch_all(message: Message) -> bool:
-    return message == CATCH_ALL
+    return message.get("prefix") == "/" and not message.get("headers") and not message.get("query_parameters")
 
 
-def uses_claims(match: HTTPMatchRequest) -> bool:
+def wants_claims(match: HTTPMatchRequest) -> bool:
     """Whether a match asks for JWT claims, which nothing provides yet: it can never hold."""
-    keys = [*(match.headers or {}), *(match.withoutHeaders or {})]
-    return any(key.startswith(("@request.auth", "[@request.auth")) for key in keys)
+    return any(map(_is_claim, match.headers or {}))
+
+
+def _is_claim(key: str) -> bool:
+    return key.startswith(("@request.auth", "[@request.auth"))
 
 
 def _path(match: HTTPMatchRequest) -> Message:
@@ -76,14 +80,10 @@ def _path(match: HTTPMatchRequest) -> Message:
 
 
 def _headers(match: HTTPMatchRequest) -> Iterator[Message]:
-    for name, value in (match.headers or {}).items():
-        yield _value(name.lower(), value)
-    for name, value in (match.withoutHeaders or {}).items():
-        matcher = _value(name.lower(), value)
-        matcher["invert_match"] = True
-        if "string_match" in matcher:
-            matcher["treat_missing_header_as_empty"] = True
-        yield matcher
+    """Those of the match by name, then the pseudo headers, as Istio sorts them."""
+    named = [_value(name.lower(), value) for name, value in (match.headers or {}).items()]
+    named += _without(match.withoutHeaders or {})
+    yield from sorted(named, key=lambda matcher: str(matcher["name"]))
     for name, pseudo in (
         (":method", match.method),
         (":authority", match.authority),
@@ -91,6 +91,17 @@ def _headers(match: HTTPMatchRequest) -> Iterator[Message]:
     ):
         if pseudo is not None:
             yield _value(name, pseudo)
+
+
+def _without(headers: Mapping[str, StringMatch]) -> Iterator[Message]:
+    for name, value in headers.items():
+        if _is_claim(name):
+            continue  # no request has claims: it always holds
+        matcher = _value(name.lower(), value)
+        matcher["invert_match"] = True
+        if "string_match" in matcher:
+            matcher["treat_missing_header_as_empty"] = True
+        yield matcher
 
 
 def _string_matcher(value: StringMatch) -> Message | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from control.compile import names
 from control.compile.http_route import default_route, virtual_service_routes
 from control.compile.protobuf import ROUTE, Message
+from control.compile.proxy_headers import ProxyHeaders, proxy_headers
 from control.compile.route_match import CATCH_ALL, Audience
 from control.push.config import VirtualServiceConfig
 from control.push.context import PushContext, best_virtual_service
@@ -22,7 +23,10 @@ _UNMATCHED_HOSTS_PORT = 80  # where hosts that are no service get their virtual 
 _MAX_DIRECT_RESPONSE = 1024 * 1024  # bytes
 
 
-def route_configuration(name: str, virtual_hosts: list[Message]) -> Message:
+def route_configuration(name: str, virtual_hosts: list[Message], headers: ProxyHeaders) -> Message:
+    if headers.attempt_count:
+        counted = {"include_request_attempt_count": True}
+        virtual_hosts = [{**host, **counted} if "routes" in host else host for host in virtual_hosts]
     return {
         "@type": ROUTE,
         "name": name,
@@ -67,7 +71,8 @@ def domains(service: Service, namespace: str, cluster_domain: str) -> list[str]:
 def outbound_routes(context: PushContext, proxy: Proxy) -> Iterator[Message]:
     configs = context.virtual_services_at(MESH_GATEWAY, proxy.namespace)
     for port in http_ports(context, proxy):
-        yield route_configuration(str(port), list(_shared_table(context, proxy, configs, port)))
+        hosts = list(_shared_table(context, proxy, configs, port))
+        yield route_configuration(str(port), hosts, proxy_headers(context.mesh, proxy))
     for service in context.visible_services(proxy.namespace):
         for service_port in service.ports:
             if service_port.treatment is Treatment.AUTO and not service.headless:
@@ -98,7 +103,6 @@ def _virtual_host(name: str, wanted: list[str], routes: list[Message], taken: se
             "name": name,
             "domains": free,
             "routes": routes,
-            "include_request_attempt_count": True,
         }
 
 
@@ -111,7 +115,8 @@ def _own_table(
 ) -> Message:
     routes = _service_routes(context, proxy, configs, service, port)
     host = f"{service.hostname}:{port.number}"
-    return route_configuration(host, list(_virtual_host(host, ["*"], routes, set())))
+    headers = proxy_headers(context.mesh, proxy)
+    return route_configuration(host, list(_virtual_host(host, ["*"], routes, set())), headers)
 
 
 def _service_routes(
@@ -121,16 +126,21 @@ def _service_routes(
     service: Service,
     port: Port,
 ) -> list[Message]:
-    """The rules of the VirtualService for the service; without one (or with none for HTTP), the plain route."""
+    """The rules of the VirtualService for the service; without one, or with none for this client, the plain route."""
     found = best_virtual_service(configs, service.hostname)
-    if found is not None and found[0].spec.http:
-        return virtual_service_routes(context, found[0], _audience(proxy, port.number), service.hostname)
+    if found is not None:
+        routes = virtual_service_routes(context, found[0], _audience(context, proxy, port.number))
+        if routes:
+            return routes
     cluster = names.outbound_cluster(port.number, "", service.hostname)
     return [default_route(context, cluster, service.hostname, port.number)]
 
 
-def _audience(proxy: Proxy, port: int) -> Audience:
-    return Audience(proxy.namespace, proxy.labels, port, frozenset({MESH_GATEWAY}))
+def _audience(context: PushContext, proxy: Proxy, port: int) -> Audience:
+    forwarded_host = proxy_headers(context.mesh, proxy).forwarded_host
+    return Audience(
+        proxy.namespace, proxy.labels, port, frozenset({MESH_GATEWAY}), forwarded_host=forwarded_host
+    )
 
 
 def _hosts_without_service(
@@ -141,8 +151,9 @@ def _hosts_without_service(
         for host in config.hosts if config.spec.http else ():
             if host in context.by_host or best_virtual_service(configs, host) != (config, host):
                 continue
-            routes = virtual_service_routes(context, config, _audience(proxy, port), host)
-            yield from _virtual_host(f"{host}:{port}", [host], routes, taken)
+            routes = virtual_service_routes(context, config, _audience(context, proxy, port))
+            if routes:
+                yield from _virtual_host(f"{host}:{port}", [host], routes, taken)
 
 
 def catch_all(context: PushContext) -> Message:
@@ -160,4 +171,4 @@ def catch_all(context: PushContext) -> Message:
     else:
         name = "block_all"
         route = {"name": name, "match": CATCH_ALL, "direct_response": {"status": 502}}
-    return {"name": name, "domains": ["*"], "routes": [route], "include_request_attempt_count": True}
+    return {"name": name, "domains": ["*"], "routes": [route]}

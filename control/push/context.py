@@ -55,7 +55,9 @@ class PushContext:
         self.by_name: Mapping[tuple[str, str], Workload] = {(w.namespace, w.name): w for w in self.workloads}
         self.by_ip: Mapping[str, Workload] = {workload.ip: workload for workload in self.workloads}
         self.virtual_services = tuple(
-            sorted(merge_delegates(virtual_services), key=lambda config: config.source.age)
+            sorted(
+                merge_delegates(virtual_services, mesh.clusterDomain), key=lambda config: config.source.age
+            )
         )
         self.destination_rules = DestinationRules(destination_rules, mesh.rootNamespace)
         self.gateways = tuple(sorted(gateways, key=lambda config: config.source.age))

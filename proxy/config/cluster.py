@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from proxy.config.endpoint import ClusterLoadAssignment
+from proxy.config.header_key_format import HeaderKeyFormat
 from proxy.config.load_balancing import (
     CommonLbConfig,
     LeastRequestLbConfig,
@@ -12,7 +13,7 @@ from proxy.config.load_balancing import (
 )
 from proxy.config.outlier_detection import HttpOutlierDetection, OutlierDetection
 from proxy.config.secret import TransportSocketMatch, UpstreamTransportSocket
-from proxy.config.values import ConfigSource, Duration, Message, Metadata, SocketAddress, UInt32
+from proxy.config.values import ConfigSource, Duration, Message, Metadata, Percent, SocketAddress, UInt32
 
 _HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -26,6 +27,13 @@ class EdsClusterConfig(Message):
     service_name: str = ""
 
 
+class RetryBudget(Message):
+    """Retries as a share of the requests under way; takes the place of `max_retries`."""
+
+    budget_percent: Percent | None = None
+    min_retry_concurrency: UInt32 | None = None
+
+
 class Thresholds(Message):
     """Defaults are Envoy's; `retries` 3."""
 
@@ -34,6 +42,7 @@ class Thresholds(Message):
     max_pending_requests: UInt32 = 1024
     max_requests: UInt32 = 1024
     max_retries: UInt32 = 3
+    retry_budget: RetryBudget | None = None
     track_remaining: bool = False
 
 
@@ -58,7 +67,7 @@ class BindConfig(Message):
 class HttpOptions(Message):
     """`http_protocol_options` of a cluster, HTTP/1.1."""
 
-    header_key_format: None = None
+    header_key_format: HeaderKeyFormat | None = None
     enable_trailers: bool = False
 
 
@@ -66,6 +75,13 @@ class CommonHttpOptions(Message):
     idle_timeout: Duration | None = None
     max_requests_per_connection: UInt32 | None = None
     max_connection_duration: Duration | None = None
+
+
+class UpstreamHttpOptions(Message):
+    """Names of a TLS connection taken from the request's host."""
+
+    auto_sni: bool = False
+    auto_san_validation: bool = False
 
 
 class ExplicitHttpConfig(Message):
@@ -80,6 +96,7 @@ class HttpProtocolOptions(Message, tag_field="@type", tag="type.googleapis.com/"
     explicit_http_config: ExplicitHttpConfig | None = None
     use_downstream_protocol_config: UseDownstreamProtocol | None = None
     common_http_protocol_options: CommonHttpOptions | None = None
+    upstream_http_protocol_options: UpstreamHttpOptions | None = None
     outlier_detection: HttpOutlierDetection | None = None
 
 

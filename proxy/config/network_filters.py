@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from proxy.config.access_log import AccessLog
+from proxy.config.header_key_format import HeaderKeyFormat
 from proxy.config.http_filters import HttpFilter, TypedStruct
 from proxy.config.route import RouteConfiguration, UpgradeConfig
 from proxy.config.values import ConfigSource, Duration, Message, Percent, UInt32, require_one
@@ -24,6 +25,7 @@ class Rds(Message):
 
 class Http1Options(Message):
     enable_trailers: bool = False
+    header_key_format: HeaderKeyFormat | None = None
 
 
 class CommonHttpProtocolOptions(Message):
@@ -101,12 +103,13 @@ class TcpWeightedCluster(Message):
 
 
 class TcpProxy(Message, tag_field="@type", tag=_NETWORK + "tcp_proxy.v3.TcpProxy"):
-    """Idle timeout: 1 h when absent, 0 disables."""
+    """Idle timeout: 1 h when absent, 0 disables. Duration: none when absent."""
 
     stat_prefix: str
     cluster: str | None = None
     weighted_clusters: TcpWeightedCluster | None = None
     idle_timeout: Duration | None = None
+    max_downstream_connection_duration: Duration | None = None
     access_log: list[AccessLog] = []
 
     def __post_init__(self) -> None:

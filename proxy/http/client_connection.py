@@ -44,12 +44,15 @@ class ClientConnection:
         "_deadline",
         "_deadlines",
         "_decoder",
+        "_ended",
         "_exchange",
         "_idle_since",
         "_idle_timeout",
+        "_lifetime",
         "_now",
         "_trailers",
         "connection",
+        "draining",
         "informational",
         "local_address",
         "peer_uri_san",
@@ -67,9 +70,13 @@ class ClientConnection:
     ) -> None:
         self.pool = pool
         self.requests = 0
+        self.draining = False
+        self._ended = False  # by the upstream
         self.connection = Connection(loop, sock, self)
         host, port = sock.getsockname()[:2]
         self.local_address = f"{host}:{port}"
+        if pool.cluster.preserve_case:
+            codec = codec.preserving_case()
         self._decoder = codec.response_decoder()
         self.informational = self._decoder.informational  # 1xx responses not yet passed on
         self._exchange: Exchange | None = None
@@ -84,6 +91,9 @@ class ClientConnection:
         self._deadline: Deadline | None = None
         if self._idle_timeout:
             self._deadline = deadlines.after(self._idle_timeout, self._check_idle)
+        self._lifetime: Deadline | None = None
+        if pool.cluster.max_connection_duration:
+            self._lifetime = deadlines.after(pool.cluster.max_connection_duration, self._too_old)
         self.connection.start()
 
     # The exchange.
@@ -102,6 +112,8 @@ class ClientConnection:
             headers = [*headers, _CHUNKED]
         elif end and not stream.body_framed and stream.method not in _BODILESS and not _has_length(headers):
             headers = [*headers, _EMPTY]
+        if stream.body.spelling is not None:
+            headers = h1_encode.respelled(headers, stream.body.spelling)
         head = h1_encode.request_head(stream.method, stream.path, headers)
         self.connection.write(head + self._framed(chunks, end, stream) if chunks or self._chunking else head)
 
@@ -138,7 +150,7 @@ class ClientConnection:
             self._idle_since = self._now()
             self.pool.release(self)
         else:
-            self.pool.discard(self)
+            self.pool.discard(self, remote=self._ended, active=False)
 
     def abandon(self) -> None:
         """The exchange is given up: HTTP/1.1 can only close."""
@@ -147,9 +159,10 @@ class ClientConnection:
             self.pool.discard(self)
 
     def close(self) -> None:
-        if self._deadline is not None:
-            self._deadlines.disarm(self._deadline)
-            self._deadline = None
+        for deadline in (self._deadline, self._lifetime):
+            if deadline is not None:
+                self._deadlines.disarm(deadline)
+        self._deadline = self._lifetime = None
         stats = self.pool.cluster.stats
         stats.upstream_cx_rx_bytes_total.value += self.connection.bytes_in
         stats.upstream_cx_tx_bytes_total.value += self.connection.bytes_out
@@ -160,13 +173,15 @@ class ClientConnection:
     def on_data(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
-            self._idle_closed()  # nobody asked: an answer nobody waits for must not meet the next request
+            self._idle_closed(
+                remote=False
+            )  # nobody asked: an answer nobody waits for must not meet the next request
             return
         try:
             self._decoder.feed(data)
         except CodecError:
             self.pool.cluster.stats.upstream_cx_protocol_error.value += 1
-            self._reset(UpstreamReset(ResetReason.PROTOCOL_ERROR))
+            self._reset(UpstreamReset(ResetReason.PROTOCOL_ERROR), remote=False)
             return
         if not self._trailers:
             self._decoder.response.trailers = None  # as Envoy's codec, which drops them unless told otherwise
@@ -174,8 +189,9 @@ class ClientConnection:
 
     def on_eof(self) -> None:
         exchange = self._exchange
+        self._ended = True
         if exchange is None:
-            self._idle_closed()
+            self._idle_closed(remote=True)
             return
         try:
             self._decoder.feed_eof()
@@ -186,7 +202,7 @@ class ClientConnection:
 
     def on_error(self, error: OSError) -> None:
         if self._exchange is None:
-            self._idle_closed()
+            self._idle_closed(remote=True)
         else:
             self._reset(UpstreamReset(self._end_reason()))
 
@@ -199,23 +215,26 @@ class ClientConnection:
         if self._exchange is not None:
             self._exchange.on_response_progress()
 
-    def _reset(self, failure: UpstreamReset) -> None:
+    def _reset(self, failure: UpstreamReset, *, remote: bool = True) -> None:
         exchange, self._exchange = self._exchange, None
         assert exchange is not None
-        self.pool.cluster.stats.upstream_cx_destroy_remote_with_active_rq.value += 1
-        self.pool.discard(self)
+        self.pool.discard(self, remote=remote)
         exchange.on_upstream_reset(failure)
 
-    def _idle_closed(self) -> None:
-        self.pool.on_idle_closed(self)
+    def _idle_closed(self, *, remote: bool) -> None:
+        self.pool.on_idle_closed(self, remote=remote)
         self.close()
+
+    def _too_old(self) -> None:
+        self._lifetime = None
+        self.pool.on_too_old(self)
 
     def _check_idle(self) -> None:
         due = self._idle_since + self._idle_timeout
         if self._exchange is None and self._now() >= due:
             self._deadline = None
             self.pool.cluster.stats.upstream_cx_idle_timeout.value += 1
-            self._idle_closed()
+            self._idle_closed(remote=False)
             return
         again = due if self._exchange is None else self._now() + self._idle_timeout
         self._deadline = self._deadlines.arm(again, self._check_idle)

@@ -129,7 +129,9 @@ def build(
         routes=routes,
         chain=FilterChain(one for one in filters if one is not None),
         draw=parts.draw,
-        codec=parts.codec,
+        codec=parts.codec.preserving_case()
+        if wanted.http_protocol_options.header_key_format is not None
+        else parts.codec,
         suspect_path=suspect(
             normalize_path=wanted.normalize_path,
             merge_slashes=wanted.merge_slashes,

@@ -54,11 +54,13 @@ class Stream:
         "hash_key",
         "headers",
         "info",
+        "internal",
         "method",
         "original_destination",
         "path",
         "reads_ahead",
         "response_edits",
+        "response_spelling",
         "response_started",
         "route",
         "scheme",
@@ -90,6 +92,8 @@ class Stream:
         self.alpn_override: tuple[str, ...] | None = None
         self.filter_state: dict[str, Any] | None = None
         self.response_started = False
+        self.internal = False
+        self.response_spelling: dict[bytes, bytes] | None = None
         self.ended = False
         self.closes = False  # the connection ends with this response
         self._chunking = False
@@ -174,6 +178,8 @@ class Stream:
         headers.append((b"server", self._settings.server_name))
         self.closes = True
         self._start(101, headers)
+        if self.response_spelling is not None:
+            headers = h1_encode.respelled(headers, self.response_spelling)
         self._write(h1_encode.response_head(101, headers), chunks, end)
 
     def send_local_reply(
@@ -221,6 +227,8 @@ class Stream:
             else:
                 headers.append((b"transfer-encoding", b"chunked"))
                 self._chunking = not bodiless
+        if self.response_spelling is not None:
+            headers = h1_encode.respelled(headers, self.response_spelling)
         head = h1_encode.response_head(status, headers)
         if self._chunking:
             self._write_chunked(head, chunks, end, trailers)

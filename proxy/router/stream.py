@@ -23,6 +23,8 @@ class RequestBody(Protocol):
     chunks: list[bytes]
     complete: bool
     trailers: Headers | None
+    spelling: dict[bytes, bytes] | None
+    """How header names were written, if they are to be sent on so."""
 
 
 class Wakeable(Protocol):
@@ -55,6 +57,10 @@ class DownstreamStream(Protocol):
     alpn_override: tuple[str, ...] | None
     """ALPN list for the upstream connection, set by a filter."""
     response_started: bool
+    internal: bool
+    """The caller is trusted to steer the router by header."""
+    response_spelling: dict[bytes, bytes] | None
+    """As the body's `spelling`, of the response; set before it is sent."""
     target: ClusterTarget | None
     """The destination, if it was drawn already."""
 

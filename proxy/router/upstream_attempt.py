@@ -22,9 +22,11 @@ class ResponseInProgress(Protocol):
     status: int
     headers: Headers
     fields: dict[bytes, bytes]
+    chunks: list[bytes]
     complete: bool
     reusable: bool
     trailers: Headers | None
+    spelling: dict[bytes, bytes] | None
 
     def take(self) -> list[bytes]: ...
 

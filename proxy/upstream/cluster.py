@@ -11,16 +11,17 @@ from collections.abc import Iterable
 from typing import Protocol, cast
 
 from proxy.observability.workload import Upstream
+from proxy.upstream.automatic_names import AutomaticNames
 from proxy.upstream.circuit_breaker import CircuitBreaker
 from proxy.upstream.cluster_stats import ClusterStats
-from proxy.upstream.connector import Address, Connector
+from proxy.upstream.connector import Address, Connector, ConnectSettings
 from proxy.upstream.host import Host
 from proxy.upstream.host_set import OVERPROVISIONING_FACTOR, host_sets
 from proxy.upstream.lb.balancer import Balancer
 from proxy.upstream.lb.retry_priority import PreviousPriorities
 from proxy.upstream.outlier_detection import OutlierDetector
 from proxy.upstream.pool import ConnectionPool, Wrap
-from proxy.upstream.transport import Transport
+from proxy.upstream.transport import NO_OPTIONS, TlsOptions, Transport
 
 
 class PickContext(Protocol):
@@ -32,7 +33,7 @@ class PickContext(Protocol):
 
 
 class Cluster:
-    """`hosts` holds all of them, healthy or not. Times in s; `idle_timeout` 0: none.
+    """`hosts` holds all of them, healthy or not. Times in s; `idle_timeout` and `max_connection_duration` 0: none.
 
     `balancer` None: the cluster provides its hosts itself. `upstream` names its service for metrics.
     """
@@ -46,10 +47,11 @@ class Cluster:
         connector: Connector,
         wrap: Wrap,
         balancer: Balancer | None,
-        connect_timeout: float = 5.0,
+        connect_settings: ConnectSettings,
         idle_timeout: float = 3600.0,
         max_requests_per_connection: int = 0,
-        source_address: Address | None = None,
+        max_connection_duration: float = 0.0,
+        automatic_names: AutomaticNames | None = None,
         upstream: Upstream | None = None,
         enable_trailers: bool = False,
     ) -> None:
@@ -57,12 +59,14 @@ class Cluster:
         self.stats = stats
         self.breaker = breaker
         self.connector = connector
-        self.connect_timeout = connect_timeout
+        self.connect_settings = connect_settings
         self.idle_timeout = idle_timeout
         self.max_requests_per_connection = max_requests_per_connection
-        self.source_address = source_address
+        self.max_connection_duration = max_connection_duration
+        self.automatic_names = automatic_names
         self.upstream = upstream
         self.enable_trailers = enable_trailers
+        self.preserve_case = False  # header names of its HTTP/1.1 responses are sent on as they came
         self.hosts: tuple[Host, ...] = ()
         self.outlier: OutlierDetector | None = None  # set by the builder where the cluster has detection
         self._wrap = wrap
@@ -84,13 +88,17 @@ class Cluster:
             return cast(Host, balancer.direct.pick(balancer.draw))
         return balancer.pick(context.hash_key, attempt, attempted)
 
-    def pool(self, host: Host, alpn: tuple[str, ...] | None) -> ConnectionPool:
-        """The pool of a host; `alpn` overrides what a TLS transport offers."""
+    def pool(self, host: Host, alpn: tuple[str, ...] | None, authority: bytes) -> ConnectionPool:
+        """The pool of a host; `alpn` overrides what a TLS transport offers, `authority` is the request's host."""
         if host.transport.tls is None:
             alpn = None
-        pool = host.pools.get(alpn)
+        key: object = alpn
+        if self.automatic_names is not None and host.transport.tls is not None:
+            key = self.automatic_names.options(authority, alpn)
+        pool = host.pools.get(key)
         if pool is None:
-            pool = host.pools[alpn] = ConnectionPool(self, host, host.transport, alpn, self._wrap)
+            options = key if isinstance(key, TlsOptions) else TlsOptions(alpn) if alpn else NO_OPTIONS
+            pool = host.pools[key] = ConnectionPool(self, host, host.transport, options, self._wrap)
         return pool
 
     def set_hosts(self, wanted: Iterable[Host]) -> None:

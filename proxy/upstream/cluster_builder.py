@@ -18,10 +18,12 @@ from proxy.deadlines import Deadlines
 from proxy.observability.stats import StatsStore
 from proxy.observability.workload import Service, Upstream, service_of_cluster, workload_of_endpoint
 from proxy.tls.contexts import TlsContext
+from proxy.upstream import retry_budget
+from proxy.upstream.automatic_names import AutomaticNames
 from proxy.upstream.circuit_breaker import CircuitBreaker, Resource
 from proxy.upstream.cluster import Cluster, OriginalDstCluster
 from proxy.upstream.cluster_stats import ClusterStats
-from proxy.upstream.connector import Connector
+from proxy.upstream.connector import Connector, ConnectSettings, Keepalive
 from proxy.upstream.host import Host
 from proxy.upstream.lb import balancer
 from proxy.upstream.lb.interface import Draw
@@ -49,10 +51,10 @@ class ClusterParts:
 def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, TransportChoice]:
     """A cluster without hosts, and the transports its hosts get."""
     transports = TransportChoice(wanted, parts.upstream_tls)
-    common = None
-    if wanted.typed_extension_protocol_options is not None and wanted.typed_extension_protocol_options.http:
-        common = wanted.typed_extension_protocol_options.http.common_http_protocol_options
-    bind = wanted.upstream_bind_config
+    options = (
+        wanted.typed_extension_protocol_options.http if wanted.typed_extension_protocol_options else None
+    )
+    common = options.common_http_protocol_options if options is not None else None
     metadata = wanted.metadata.filter_metadata if wanted.metadata is not None else {}
     service = service_of_cluster({"filter_metadata": metadata})
     stats = ClusterStats(parts.stats, wanted.alt_stat_name or wanted.name)
@@ -62,23 +64,27 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
         "connector": parts.connector,
         "wrap": parts.wrap,
         "balancer": balancer(wanted, parts.draw, parts.deadlines.now, stats.lb_healthy_panic),
-        "connect_timeout": float(wanted.connect_timeout),
-        "source_address": None
-        if bind is None
-        else (bind.source_address.address, bind.source_address.port_value),
+        "connect_settings": _connect_settings(wanted),
         "upstream": Upstream(service),
     }
     if common is not None and common.idle_timeout is not None:
         arguments["idle_timeout"] = float(common.idle_timeout)
     if common is not None and common.max_requests_per_connection:
         arguments["max_requests_per_connection"] = common.max_requests_per_connection
-    arguments["enable_trailers"] = _enable_trailers(wanted)
+    if common is not None and common.max_connection_duration:
+        arguments["max_connection_duration"] = float(common.max_connection_duration)
+    names = options.upstream_http_protocol_options if options is not None else None
+    if names is not None and (names.auto_sni or names.auto_san_validation):
+        arguments["automatic_names"] = AutomaticNames(sni=names.auto_sni, validate=names.auto_san_validation)
+    http1 = _http1_options(wanted)
+    arguments["enable_trailers"] = http1 is not None and http1.enable_trailers
     cluster: Cluster
     if wanted.type != "ORIGINAL_DST":
         cluster = Cluster(wanted.name, **arguments)
     else:
         cluster = OriginalDstCluster(wanted.name, **arguments)
         cluster.transport = transports.for_metadata({})
+    cluster.preserve_case = http1 is not None and http1.header_key_format is not None
     if wanted.outlier_detection is not None:
         cluster.outlier = _outlier_detector(wanted, cluster, parts)
     return cluster, transports
@@ -100,31 +106,44 @@ def _outlier_detector(wanted: config.Cluster, cluster: Cluster, parts: ClusterPa
     )
 
 
-def _enable_trailers(wanted: config.Cluster) -> bool:
-    """Whether request trailers are sent on; the options of whichever protocol choice is set."""
+def _http1_options(wanted: config.Cluster) -> config.HttpOptions | None:
+    """Those of whichever protocol choice is set."""
     options = wanted.typed_extension_protocol_options
     chosen = (
         options.http.explicit_http_config or options.http.use_downstream_protocol_config
         if options and options.http
         else None
     )
-    return (
-        chosen is not None
-        and chosen.http_protocol_options is not None
-        and chosen.http_protocol_options.enable_trailers
-    )
+    return chosen.http_protocol_options if chosen is not None else None
+
+
+def _connect_settings(wanted: config.Cluster) -> ConnectSettings:
+    bind, options = wanted.upstream_bind_config, wanted.upstream_connection_options
+    source = None if bind is None else (bind.source_address.address, bind.source_address.port_value)
+    probes = options.tcp_keepalive if options is not None else None
+    keepalive = None
+    if probes is not None:
+        keepalive = Keepalive(probes.keepalive_probes, probes.keepalive_time, probes.keepalive_interval)
+    return ConnectSettings(float(wanted.connect_timeout), source, keepalive)
 
 
 def _breaker(wanted: config.Cluster, store: StatsStore) -> CircuitBreaker:
     thresholds = wanted.circuit_breakers.thresholds if wanted.circuit_breakers is not None else []
     limits = next((one for one in thresholds if one.priority == "DEFAULT"), _DEFAULT_BREAKERS)
     prefix = f"cluster.{wanted.alt_stat_name or wanted.name}.circuit_breakers.default."
-    return CircuitBreaker(
-        Resource(limits.max_connections, store.gauge(prefix + "cx_open")),
-        Resource(limits.max_pending_requests, store.gauge(prefix + "rq_pending_open")),
-        Resource(limits.max_requests, store.gauge(prefix + "rq_open")),
-        Resource(limits.max_retries, store.gauge(prefix + "rq_retry_open")),
-    )
+
+    def resource(limit: int, name: str, remaining: str) -> Resource:
+        left = store.gauge(f"{prefix}remaining_{remaining}") if limits.track_remaining else None
+        return Resource(limit, store.gauge(f"{prefix}{name}_open"), left)
+
+    pending = resource(limits.max_pending_requests, "rq_pending", "pending")
+    requests = resource(limits.max_requests, "rq", "rq")
+    if limits.retry_budget is None:
+        retries = resource(limits.max_retries, "rq_retry", "retries")
+    else:
+        gauge = store.gauge(prefix + "rq_retry_open")
+        retries = retry_budget.build(limits.retry_budget, limits.max_retries, gauge, requests, pending)
+    return CircuitBreaker(resource(limits.max_connections, "cx", "cx"), pending, requests, retries)
 
 
 class TransportChoice:

@@ -26,6 +26,12 @@ class Http1Codec:
     request_decoder: Callable[[int, int], RequestDecoder]
     response_decoder: Callable[[], ResponseDecoder]
 
+    def preserving_case(self) -> Http1Codec:
+        """Decoders that remember how names were spelled; httptools' ones, whichever library was chosen."""
+        from proxy.http.codec.h1_case import SpellingRequestDecoder, SpellingResponseDecoder
+
+        return Http1Codec(SpellingRequestDecoder, SpellingResponseDecoder)
+
 
 def http1_codec(name: str) -> Http1Codec:
     """`httptools`, the default, or `h11`, the strict reference. Raises ValueError for another name."""

@@ -67,6 +67,11 @@ def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:
     return b"\r\n".join(lines)
 
 
+def respelled(headers: Headers, spelling: dict[bytes, bytes]) -> Headers:
+    """The headers with names as a message came with them; others stay as they are."""
+    return [(spelling.get(name, name), value) for name, value in headers]
+
+
 def chunk(data: bytes) -> bytes:
     """One chunk of a chunked body; `data` must not be empty."""
     return b"%x\r\n%b\r\n" % (len(data), data)

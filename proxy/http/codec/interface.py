@@ -37,10 +37,11 @@ class Message:
     """One message as far as it has arrived.
 
     `fields` indexes the headers as received by name, for single-valued look-ups; of a repeated name it holds the last
-    value.
+    value. `spelling` is how names were written, by name in lower case, where it is to be kept (`h1_case`).
     """
 
     __slots__ = ("chunks", "complete", "fields", "headers", "trailers")
+    spelling: dict[bytes, bytes] | None = None
 
     def __init__(self) -> None:
         self.headers: Headers = []

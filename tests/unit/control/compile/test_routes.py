@@ -177,8 +177,110 @@ def test_headers_of_a_rule_and_of_a_destination(compiled: Any) -> None:
         {"header": {"key": "d", "value": "e"}, "append_action": "APPEND_IF_EXISTS_OR_ADD"},
     ]
     assert route["request_headers_to_remove"] == ["f"]
-    (cluster,) = route["route"]["weighted_clusters"]["clusters"]
-    assert (cluster["weight"], cluster["response_headers_to_remove"]) == (100, ["a"])
+    assert route["route"]["cluster"] == "outbound|80||web.default.svc.cluster.local"
+    assert route["response_headers_to_remove"] == ["a"]  # the only destination's are the route's
+
+
+@pytest.mark.parametrize(
+    ("rule", "host"),
+    [
+        (f"{TO}, headers: {{request: {{set: {{Host: rule}}}}}}", "rule"),
+        ("route: [{destination: {host: web}, headers: {request: {set: {':authority': own}}}}]", "own"),
+        (
+            "route: [{destination: {host: web}, headers: {request: {set: {Host: own}}}}], rewrite: {authority: rule}",
+            "rule",
+        ),
+    ],
+)
+def test_who_has_the_last_word_on_the_host(compiled: Any, rule: str, host: str) -> None:
+    (route,) = _routes(compiled, f"[{{{rule}}}]")
+    assert route["route"]["host_rewrite_literal"] == host
+    assert "request_headers_to_add" not in route
+
+
+def test_several_destinations_keep_their_own_operations(compiled: Any) -> None:
+    one = "{destination: {host: web}, weight: 1, headers: {request: {set: {Host: own, b: c, a: d}}}}"
+    (route,) = _routes(
+        compiled, f"[{{route: [{one}, {{destination: {{host: web, subset: v2}}, weight: 1}}]}}]"
+    )
+    first = route["route"]["weighted_clusters"]["clusters"][0]
+    assert first["host_rewrite_literal"] == "own"
+    assert [option["header"]["key"] for option in first["request_headers_to_add"]] == ["a", "b"]
+    assert route["decorator"] == {"operation": "web:80/*"}  # the VirtualService's name
+
+
+@pytest.mark.parametrize(
+    ("rule", "port"),
+    [
+        ("port: 80", None), ("port: 443", 443), ("port: 443, scheme: https", None), ("port: 80, scheme: https", 80),
+        ("derivePort: FROM_REQUEST_PORT", None), ("derivePort: FROM_REQUEST_PORT, scheme: https", 80),
+        ("derivePort: FROM_PROTOCOL_DEFAULT", None), ("port: 8080", 8080),
+    ],
+)  # fmt: skip
+def test_ports_of_redirects(compiled: Any, rule: str, port: int | None) -> None:
+    (route,) = _routes(compiled, f"[{{redirect: {{authority: a.b, {rule}}}}}]")
+    assert route["redirect"].get("port_redirect") == port
+
+
+def test_a_virtual_service_with_no_rule_for_a_client_does_not_count(compiled: Any) -> None:
+    (route,) = _routes(compiled, f"[{{name: never, match: [{{port: 81}}], {TO}}}]")
+    assert route["name"] == "default"
+
+
+def test_where_gateways_are_named_labels_are_not_looked_at(compiled: Any) -> None:
+    (route,) = _routes(
+        compiled, f"[{{name: a, match: [{{gateways: [mesh], sourceLabels: {{app: other}}}}], {TO}}}]"
+    )
+    assert route["name"] == "a"
+
+
+def test_a_match_with_a_name_of_a_rule_without_one(compiled: Any) -> None:
+    (route,) = _routes(compiled, f"[{{match: [{{name: m, statPrefix: s}}], {TO}}}]")
+    assert (route["name"], route["stat_prefix"]) == (".m", "s")
+
+
+def _manager(found: Any, listener: str) -> dict[str, Any]:
+    config: dict[str, Any] = found.listeners[listener]["filter_chains"][0]["filters"][-1]["typed_config"]
+    return config
+
+
+@pytest.mark.parametrize(
+    ("normalization", "expected"),
+    [
+        ("NONE", (False, None, "KEEP_UNCHANGED")),
+        ("DEFAULT", (True, None, "KEEP_UNCHANGED")),
+        ("BASE", (True, None, "KEEP_UNCHANGED")),
+        ("MERGE_SLASHES", (True, True, "KEEP_UNCHANGED")),
+        ("DECODE_AND_MERGE_SLASHES", (True, True, "UNESCAPE_AND_FORWARD")),
+    ],
+)
+def test_path_normalization(compiled: Any, normalization: Any, expected: object) -> None:
+    mesh = MeshConfig.model_validate({"pathNormalization": {"normalization": normalization}})
+    manager = _manager(compiled(mesh=mesh), "0.0.0.0_80")
+    fields = ("normalize_path", "merge_slashes", "path_with_escaped_slashes_action")
+    assert tuple(manager.get(field) for field in fields) == expected
+
+
+def test_proxy_headers(compiled: Any) -> None:
+    headers = {
+        "preserveHttp1HeaderCase": {"enabled": True},
+        "xForwardedHost": {"enabled": True},
+        "requestId": {"disabled": True},
+        "attemptCount": {"disabled": True},
+        "server": {"disabled": True},
+    }
+    mesh = MeshConfig.model_validate({"defaultConfig": {"proxyHeaders": headers}})
+    found = compiled(_rule(f"[{{{TO}, rewrite: {{authority: a.b}}}}]"), mesh=mesh)
+    manager = _manager(found, "0.0.0.0_80")
+    kept = manager["http_protocol_options"]["header_key_format"]["stateful_formatter"]["name"]
+    assert (kept, manager["generate_request_id"]) == ("preserve_case", False)
+    assert manager["server_header_transformation"] == "PASS_THROUGH"
+    (options,) = found.clusters[f"outbound|80||{HOST}"]["typed_extension_protocol_options"].values()
+    http1 = options["explicit_http_config"]["http_protocol_options"]
+    assert http1 == manager["http_protocol_options"]
+    host = found.virtual_host("80", f"{HOST}:80")
+    assert host["routes"][0]["route"]["append_x_forwarded_host"] is True
+    assert "include_request_attempt_count" not in host
 
 
 @pytest.mark.parametrize(

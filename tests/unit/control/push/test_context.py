@@ -160,11 +160,18 @@ def test_delegates_are_narrowed() -> None:
         "[{name: in, match: [{uri: {prefix: /a/b}}], route: [{destination: {host: one}}]},"
         " {match: [{uri: {prefix: /z}}], route: [{destination: {host: never}}]},"
         " {timeout: 1s, match: [{headers: {x: {exact: '2'}}}], route: [{destination: {host: never}}]},"
+        " {match: [{uri: {exact: /a/c}}, {uri: {exact: /b}}], route: [{destination: {host: never}}]},"
+        " {match: [{uri: {regex: /a.*}}], route: [{destination: {host: never}}]},"
+        " {match: [{ignoreUriCase: true}], route: [{destination: {host: never}}]},"
         " {timeout: 1s, route: [{destination: {host: rest}}]}]",
     )
     (config,) = context_of(read(root + delegate)).virtual_services
     rules = config.spec.http or []
-    assert [rule.route[0].destination.host for rule in rules if rule.route] == ["one", "rest", "last"]
+    assert [rule.route[0].destination.host for rule in rules if rule.route] == [
+        "one.server.svc.cluster.local",
+        "rest.server.svc.cluster.local",
+        "last",
+    ]
     first = rules[0]
     assert (first.name, first.timeout) == ("r-in", "3s")
     assert first.match
@@ -172,6 +179,19 @@ def test_delegates_are_narrowed() -> None:
     assert first.match[0].uri.prefix == "/a/b"
     assert first.match[0].headers
     assert rules[1].timeout == "1s"
+
+
+def test_a_delegates_names_are_those_of_its_own_namespace() -> None:
+    root = _vs("root", "[web]", "[{delegate: {name: d, namespace: other}}]")
+    delegate = _vs("d", "", "[{route: [{destination: {host: one}}], mirror: {host: two}}]")
+    found = context_of(
+        read(root + delegate.replace("namespace: server", "namespace: other"))
+    ).virtual_services
+    (rule,) = found[0].spec.http or []
+    assert rule.route
+    assert rule.route[0].destination.host == "one.other.svc.cluster.local"
+    assert rule.mirror
+    assert rule.mirror.host == "two.other.svc.cluster.local"
 
 
 def test_a_bad_manifest_is_refused() -> None:
