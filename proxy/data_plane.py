@@ -36,14 +36,15 @@ from proxy.net.flow import pause
 from proxy.net.listener_builder import ListenerParts
 from proxy.net.listener_config import NetworkFilter
 from proxy.net.listener_manager import ListenerManager
+from proxy.net.local_address import local_address
 from proxy.net.resolve import Named, Resolver
 from proxy.net.tcp_proxy import TcpProxyFilter
 from proxy.observability.stats import StatsStore
 from proxy.observability.stream_info import StreamInfo
+from proxy.router.environment import RouterEnvironment
 from proxy.router.matcher import RouteTable, RouteTableError
 from proxy.router.route import Route
 from proxy.router.route_builder import build_table
-from proxy.router.router import RouterEnvironment
 from proxy.tls.contexts import downstream_context, upstream_context
 from proxy.tls.secrets import SecretStore
 from proxy.upstream.cluster import Cluster
@@ -109,7 +110,7 @@ class DataPlane:
         self._services = services
         self.deadlines = Deadlines(loop.call_later, now)
         draw = random.random
-        self._world = RouterEnvironment({}, self.deadlines, now, draw, pause)
+        self._world = RouterEnvironment({}, self.deadlines, now, draw, pause, local_address().encode())
         self._routes: dict[str, RouteHolder] = {}
         codec = http1_codec(services.http1_codec)
         self._hcm_parts = HcmParts(
@@ -231,6 +232,7 @@ class DataPlane:
     def close(self) -> None:
         """Break everything off."""
         self.listeners.close()
+        self._world.close()
         self._resolver.close()
         self.clusters.close()
         self.deadlines.close()

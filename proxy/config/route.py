@@ -84,6 +84,12 @@ class RetryBackOff(Message):
     base_interval: Duration
     max_interval: Duration | None = None
 
+    def __post_init__(self) -> None:
+        if not self.base_interval:
+            raise ValueError("base_interval must be greater than 0s")
+        if self.max_interval is not None and self.max_interval < self.base_interval:
+            raise ValueError("max_interval must not be less than base_interval")
+
 
 class RetryPolicy(Message):
     retry_on: str = ""
@@ -92,6 +98,8 @@ class RetryPolicy(Message):
     retry_host_predicate: list[RetryPlugin] = []
     host_selection_retry_max_attempts: UInt64 = UInt64(1)
     retriable_status_codes: list[HttpStatus] = []
+    retriable_headers: list[HeaderMatcher] = []
+    retriable_request_headers: list[HeaderMatcher] = []
     retry_back_off: RetryBackOff | None = None
 
     def __post_init__(self) -> None:
@@ -101,15 +109,20 @@ class RetryPolicy(Message):
 
 
 class MaxStreamDuration(Message):
-    """Only 0, unlimited, is implemented: what Istio sends for a route without a timeout."""
+    """0 is unlimited. Beside this message Envoy ignores `timeout` and `max_grpc_timeout`."""
 
     max_stream_duration: Duration | None = None
     grpc_timeout_header_max: Duration | None = None
     grpc_timeout_header_offset: Duration | None = None
 
-    def __post_init__(self) -> None:
-        if self.max_stream_duration:
-            raise ValueError("a max_stream_duration other than 0s is not implemented")
+
+class RequestMirrorPolicy(Message):
+    """Without `runtime_fraction` every request is mirrored."""
+
+    cluster: str
+    runtime_fraction: RuntimeFractionalPercent | None = None
+    disable_shadow_host_suffix_append: bool = False
+    trace_sampled: bool | None = None
 
 
 class UpgradeConfig(Message):
@@ -125,6 +138,9 @@ class RouteAction(Message):
     )
     timeout: Duration = Duration(15.0)
     retry_policy: RetryPolicy | None = None
+    max_grpc_timeout: Duration | None = None
+    grpc_timeout_offset: Duration | None = None
+    request_mirror_policies: list[RequestMirrorPolicy] = []
     hash_policy: list[HashPolicy] = []
     prefix_rewrite: str = ""
     regex_rewrite: RegexMatchAndSubstitute | None = None

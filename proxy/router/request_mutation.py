@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from proxy.router.route import ClusterTarget, ForwardAction
 from proxy.router.stream import DownstreamStream, Headers
-from proxy.router.timeouts import NO_TIMEOUTS
+from proxy.router.timeouts import NO_TIMEOUTS, Timeouts, format_grpc_timeout
 
 
 def finalize(stream: DownstreamStream, action: ForwardAction, target: ClusterTarget) -> None:
@@ -57,18 +57,27 @@ def _set(stream: DownstreamStream, name: bytes, value: bytes) -> None:
     stream.headers.append((name, value))
 
 
-def headers_of_attempt(
-    stream: DownstreamStream, action: ForwardAction, retried: int, elapsed: float
-) -> Headers:
-    """The finalized headers with what differs from try to try; `elapsed` s were lost to earlier ones."""
+def headers_of_attempt(stream: DownstreamStream, timeouts: Timeouts, attempt: int, elapsed: float) -> Headers:
+    """The finalized headers with what differs from try to try.
+
+    `attempt` counts from 1; 0: it is not told. `elapsed` s passed since the request was complete.
+    """
     extra: Headers = []
-    if action.timeouts is not NO_TIMEOUTS:
-        expected = action.timeouts.expected_ms(elapsed)
-        if expected is not None:
-            extra.append((b"x-envoy-expected-rq-timeout-ms", expected))
     headers = stream.headers
-    if action.attempt_count:
+    if timeouts is not NO_TIMEOUTS:
+        headers, expected = _without_expected(headers), timeouts.of_attempt(elapsed)
+        if expected:
+            extra.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % (expected * 1000)))
+            if timeouts.grpc:
+                headers = [pair for pair in headers if pair[0] != b"grpc-timeout"]
+                extra.append((b"grpc-timeout", format_grpc_timeout(expected)))
+    if attempt:
         if b"x-envoy-attempt-count" in stream.fields:
             headers = [pair for pair in headers if pair[0] != b"x-envoy-attempt-count"]
-        extra.append((b"x-envoy-attempt-count", str(retried + 1).encode()))
+        extra.append((b"x-envoy-attempt-count", b"%d" % attempt))
     return headers + extra if extra else headers
+
+
+def _without_expected(headers: Headers) -> Headers:
+    """What an earlier hop expected is replaced; only a trusted one's gets here at all."""
+    return [pair for pair in headers if pair[0] != b"x-envoy-expected-rq-timeout-ms"]

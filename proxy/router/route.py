@@ -13,7 +13,7 @@ from typing import Any
 from proxy.router.hash_policy import HashPolicy
 from proxy.router.header_ops import HeaderOps
 from proxy.router.retry import RetryPolicy
-from proxy.router.timeouts import Timeouts
+from proxy.router.timeouts import GrpcTimeout, StreamDuration, Timeouts
 
 PathRewrite = Callable[[bytes], bytes]
 
@@ -23,6 +23,7 @@ class ClusterTarget:
     """A destination of a route. `upto` is its cumulative weight.
 
     The first `own_ops` of `request_ops` are the destination's own; its host is set between them and the route's.
+    `steers`: they set headers by which a request asks for retries.
     """
 
     cluster: str
@@ -32,6 +33,16 @@ class ClusterTarget:
     host_rewrite: bytes | None = None
     own_ops: int = 0
     filter_config: Mapping[str, Any] | None = None
+    steers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorPolicy:
+    """A cluster that gets a copy. `share` of the requests, 0 to 1; `suffix`: the copy's host is HOST-shadow."""
+
+    cluster: str
+    share: float = 1.0
+    suffix: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,9 @@ class ForwardAction:
     total_weight: int
     timeouts: Timeouts
     retry: RetryPolicy | None
+    grpc_timeout: GrpcTimeout | None = None
+    stream_duration: StreamDuration | None = None
+    mirrors: tuple[MirrorPolicy, ...] = ()
     hash_policy: HashPolicy | None = None
     rewrite_path: PathRewrite | None = None
     host_rewrite: bytes | None = None

@@ -17,21 +17,17 @@ from proxy.config.route import (
     VirtualHost,
 )
 from proxy.config.route import (
-    RetryPolicy as RetryPolicyConfig,
-)
-from proxy.config.route import (
     Route as RouteConfig,
 )
 from proxy.config.values import HeaderValueOption
 from proxy.observability.access_log_format import FormatError, compile_text
-from proxy.router import rewrite
+from proxy.router import resilience_builder, rewrite
 from proxy.router.filter_levels import FilterLevels, PerFilter, nothing
 from proxy.router.hash_policy import hash_policy
 from proxy.router.header_ops import HeaderAddition, HeaderOps, Value
 from proxy.router.matcher import RouteTable
-from proxy.router.retry import CONDITIONS, DEFAULT_BASE_INTERVAL, RetryPolicy
+from proxy.router.overrides import RETRY_HEADERS
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
-from proxy.router.timeouts import NO_TIMEOUTS, Timeouts
 
 _NOT_FOUND_CODES = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 _HEADER_LEVEL = (
@@ -151,14 +147,14 @@ def _forward(
 ) -> ForwardAction:
     targets = _targets(action, outer, levels)
     retry = action.retry_policy if action.retry_policy is not None else virtual_host.retry_policy
-    per_try = retry.per_try_timeout if retry is not None and retry.per_try_timeout is not None else 0.0
-    # Envoy ignores `timeout` beside max_stream_duration, also when that is 0.
-    timeout = 0.0 if action.max_stream_duration is not None else float(action.timeout)
     return ForwardAction(
         targets=targets,
         total_weight=targets[-1].upto,
-        timeouts=Timeouts(timeout, float(per_try)) if timeout or per_try else NO_TIMEOUTS,
-        retry=None if retry is None else _retry(retry),
+        timeouts=resilience_builder.timeouts(action, retry),
+        retry=None if retry is None else resilience_builder.retry_policy(retry),
+        grpc_timeout=resilience_builder.grpc_timeout(action),
+        stream_duration=resilience_builder.stream_duration(action),
+        mirrors=resilience_builder.mirror_policies(action.request_mirror_policies),
         hash_policy=hash_policy(action.hash_policy),
         rewrite_path=rewrite.path_rewrite(config.match, action.prefix_rewrite, action.regex_rewrite),
         host_rewrite=action.host_rewrite_literal.encode() if action.host_rewrite_literal else None,
@@ -171,7 +167,12 @@ def _forward(
 
 def _targets(action: RouteAction, outer: tuple[Ops, ...], levels: FilterLevels) -> tuple[ClusterTarget, ...]:
     if action.cluster is not None:
-        return (ClusterTarget(action.cluster, 1, *_merged(outer), filter_config=levels.of_route),)
+        merged = _merged(outer)
+        return (
+            ClusterTarget(
+                action.cluster, 1, *merged, filter_config=levels.of_route, steers=_steers(merged[0])
+            ),
+        )
     assert action.weighted_clusters is not None
     targets: list[ClusterTarget] = []
     upto = 0
@@ -189,26 +190,15 @@ def _targets(action: RouteAction, outer: tuple[Ops, ...], levels: FilterLevels) 
                     host.encode() if host else None,
                     int(bool(own[0])),
                     levels.of_destination(weighted),
+                    _steers(merged[0]),
                 )
             )
     return tuple(targets)
 
 
-def _retry(config: RetryPolicyConfig) -> RetryPolicy:
-    conditions = frozenset(word.strip() for word in config.retry_on.split(",")) & CONDITIONS
-    back_off = config.retry_back_off
-    base = float(back_off.base_interval) if back_off is not None else DEFAULT_BASE_INTERVAL
-    longest = float(back_off.max_interval) if back_off is not None and back_off.max_interval else 10 * base
-    attempts = int(config.host_selection_retry_max_attempts)
-    return RetryPolicy(
-        retry_on=conditions,
-        num_retries=config.num_retries,
-        status_codes=frozenset(config.retriable_status_codes),
-        base_interval=base,
-        max_interval=longest,
-        avoid_previous_hosts=bool(config.retry_host_predicate),
-        host_selection_attempts=attempts,
-    )
+def _steers(operations: Iterable[HeaderOps]) -> bool:
+    """Whether the route itself sets headers by which a request asks for retries."""
+    return any(addition.name in RETRY_HEADERS for ops in operations for addition in ops.add)
 
 
 def _redirect(config: RouteConfig, action: RedirectAction, outer: tuple[Ops, ...]) -> DirectResponse:

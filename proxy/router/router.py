@@ -1,51 +1,41 @@
 """The life of a routed request, top to bottom: answer here, or try hosts until one answers.
 
 `route_request` is the whole story: direct answers; pick a cluster; attempt, and attempt again as the retry policy says;
-pass the response on; map every failure to Envoy's reply. Knows no codec, no socket and no filter; time and randomness
-come in through `RouterEnvironment`.
+pass the response on; tell the client what failed. Knows no codec, no socket and no filter; time and randomness come in
+through `RouterEnvironment`. Whether to retry is decided in `retry` and `retry_state`, the words of a failure in
+`failure_reply`, the clocks run in `request_timers`; copies of the request live in `mirror`.
 Reference: Envoy source/common/router/router.cc; reference §5, §9.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from typing import Any
 
-from proxy.deadlines import Deadline, Deadlines
 from proxy.observability import response_flags as flags
+from proxy.router import failure_reply, mirror
+from proxy.router.environment import RouterEnvironment
+from proxy.router.failure_reply import FailureReply
 from proxy.router.header_ops import apply_to_local_reply, apply_to_response
 from proxy.router.outcome import outcome
+from proxy.router.overrides import take_retry_policy, take_timeouts
+from proxy.router.request_buffer import RequestBuffer
 from proxy.router.request_mutation import finalize, headers_of_attempt
-from proxy.router.retry import DEFAULT_BUFFER_LIMIT
+from proxy.router.request_timers import PerTryTimeout, RequestTimers, RouteTimeout, StreamDurationReached
+from proxy.router.retry_state import RetryState
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
-from proxy.router.stream import DownstreamStream, Headers, Pause
+from proxy.router.stream import DownstreamStream, Headers
+from proxy.router.timeouts import NO_TIMEOUTS
 from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
-from proxy.upstream.failure import UpstreamReset
+from proxy.upstream.failure import ResetReason, UpstreamReset
 from proxy.upstream.host import Host
 
-_RESET = b"upstream connect error or disconnect/reset before headers. "
 _OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
 
 
-class RouteTimeout(Exception):
-    """The route timeout passed."""
-
-
-class PerTryTimeout(Exception):
-    """One attempt took too long."""
-
-
-@dataclass(slots=True)
-class RouterEnvironment:
-    """What the router uses of the world. `clusters` is replaced as a whole when configuration changes."""
-
-    clusters: Mapping[str, Cluster]
-    deadlines: Deadlines
-    now: Callable[[], float]
-    draw: Callable[[], float]
-    pause: Pause
+class BufferExceeded(Exception):
+    """Between two attempts more of the body came than may be kept."""
 
 
 def route_request(
@@ -86,26 +76,26 @@ def _answer_directly(stream: DownstreamStream, action: DirectResponse) -> None:
 
 
 class _Forwarding:
-    """One forwarded request and its attempts."""
+    """One forwarded request and its attempts. What a plain request does not use stays None."""
 
     __slots__ = (
         "_action",
         "_attempt",
+        "_buffer",
         "_cluster",
         "_cookies",
-        "_deadline",
-        "_kept",
-        "_kept_size",
-        "_replayable",
-        "_retried",
-        "_retries",
+        "_mirrors",
+        "_policy",
+        "_received",
+        "_received_at",
+        "_retry",
+        "_sent",
         "_started",
         "_stream",
         "_target",
+        "_timeouts",
+        "_timers",
         "_tried",
-        "_try_deadline",
-        "_uploaded",
-        "_uploaded_at",
         "_world",
     )
 
@@ -122,23 +112,23 @@ class _Forwarding:
         self._target = target
         self._cluster = cluster
         self._world = world
+        self._policy = action.retry  # None: nothing is retried (any more)
+        self._timeouts = action.timeouts
         self._attempt: UpstreamAttempt | None = None
-        self._cookies: list[bytes] | None = None  # that a hash policy made, for the client to keep
-        self._retries = 0 if action.retry is None else action.retry.num_retries
-        self._retried = 0
         self._tried: list[Host] = []
-        self._kept: list[bytes] = []  # body sent so far, for a further attempt
-        self._kept_size = 0
-        self._replayable = self._retries > 0
-        self._deadline: Deadline | None = None
-        self._try_deadline: Deadline | None = None
-        self._uploaded = False  # the whole request was received
-        self._uploaded_at = 0.0
+        self._retry: RetryState | None = None  # since an attempt first called for another
+        self._timers: RequestTimers | None = None
+        self._buffer: RequestBuffer | None = None
+        self._mirrors: mirror.Mirrors | None = None
+        self._cookies: list[bytes] | None = None  # that a hash policy made, for the client to keep
+        self._received = False  # the whole request
+        self._received_at = 0.0
+        self._sent = False  # some attempt sent a byte of it
         self._started = 0.0
 
     async def run(self) -> None:
         self._started = self._world.now()
-        finalize(self._stream, self._action, self._target)
+        self._prepare()
         try:
             while True:
                 try:
@@ -147,40 +137,65 @@ class _Forwarding:
                     answered = not self._may_try_after(failure)
                 except PerTryTimeout:
                     answered = not self._may_try_after_timeout()
+                except StreamDurationReached:
+                    answered = not self._may_try_after_duration()
                 if answered:
                     return
-                await self._pause_before_retry()
+                await self._back_off()
         except RouteTimeout:
-            self._cluster.stats.upstream_rq_timeout.value += 1
-            if self._attempt is not None and not self._stream.response_started:
-                self._count_timeout(self._attempt)
-            self._time_out("response_timeout")
+            self._on_route_timeout()
+        except BufferExceeded:
+            self._reply(failure_reply.BUFFER_EXCEEDED)
         finally:
             attempt = self._attempt
             if attempt is not None and not attempt.ended:
                 attempt.abandon()
-            if self._deadline is not None or self._try_deadline is not None:
-                self._disarm()
+            if self._timers is not None:
+                self._timers.disarm()
+            if self._retry is not None:
+                self._retry.release()
+            if self._mirrors is not None and not self._received:
+                self._mirrors.cancel()
+
+    def _prepare(self) -> None:
+        """What holds for this request: its timeouts, the request as it goes upstream, its retries. In Envoy's order."""
+        stream, action = self._stream, self._action
+        timeouts, policy = self._timeouts, self._policy
+        grpc = action.grpc_timeout
+        if grpc is not None and stream.fields.get(b"content-type", b"").startswith(b"application/grpc"):
+            timeouts = grpc.timeouts(stream.fields.get(b"grpc-timeout"), timeouts)
+        if stream.internal:
+            timeouts = take_timeouts(stream.headers, timeouts)
+        if timeouts is not NO_TIMEOUTS:
+            self._timeouts = timeouts
+            self._timers = RequestTimers(timeouts, self._world.deadlines, stream.flow)
+        finalize(stream, action, self._target)
+        if stream.internal or self._target.steers:
+            policy = self._policy = take_retry_policy(stream.headers, policy)
+        if policy is not None and policy.request_headers:
+            headers = [(b":method", stream.method), (b":path", stream.path), *stream.headers]
+            if not any(test(headers) for test in policy.request_headers):
+                self._policy = None
 
     # One attempt.
 
     async def _try_once(self) -> bool:
         """True: the stream is answered; False: the response calls for another attempt.
 
-        Raises UpstreamReset, PerTryTimeout or RouteTimeout if the attempt ended without a response.
+        Raises UpstreamReset, PerTryTimeout, StreamDurationReached or RouteTimeout if the attempt ended without a response.
         """
         stream, pause = self._stream, self._world.pause
-        self._attempt = None
         stream.info.upstream_attempts += 1
         host = self._pick_host()
         if host is None:
             self._cluster.stats.upstream_cx_none_healthy.value += 1
-            self._reply(503, b"no healthy upstream", flags.UH, "no_healthy_upstream")
+            self._reply(failure_reply.NO_HEALTHY_UPSTREAM)
             return True
-        self._tried.append(host)
         stream.info.upstream_host = host.name
         stream.info.upstream_metadata = host.upstream
-        pool = self._cluster.pool(host, stream.alpn_override)
+        if self._action.mirrors:
+            self._start_mirrors()
+        pool = self._cluster.pool(host, stream.alpn_override, stream.authority)
         attempt = self._attempt = UpstreamAttempt(stream.flow, host, pool)
         try:
             connection = pool.acquire(attempt)
@@ -190,10 +205,7 @@ class _Forwarding:
         if connection is not None:
             attempt.connection = connection  # type: ignore[assignment]  # pools of HTTP clusters hold HTTP connections
         else:
-            while attempt.connection is None:
-                if attempt.failure is not None:
-                    raise attempt.failure
-                await pause()
+            await self._wait_for_connection(attempt)
         self._send_request(attempt)
         response = attempt.response
         assert response is not None
@@ -202,7 +214,7 @@ class _Forwarding:
                 raise attempt.failure
             if attempt.connection is not None and attempt.connection.informational:
                 self._pass_informational(attempt)
-            if not self._uploaded:
+            if not self._received:
                 self._upload(attempt)
             await pause()
         if attempt.connection is not None and attempt.connection.informational:
@@ -213,89 +225,118 @@ class _Forwarding:
         return True
 
     def _pick_host(self) -> Host | None:
-        policy = self._action.retry
+        policy = self._policy
         if self._cluster.hashes and self._action.hash_policy is not None:
             self._cookies = self._cookies or []
             self._stream.hash_key = self._action.hash_policy.key(self._stream, self._cookies)
         host = self._cluster.pick(self._stream)
-        if policy is None or not policy.avoid_previous_hosts or not self._tried:
+        if policy is None or not policy.avoid_previous_hosts:
             return host
-        for turned_down in range(policy.host_selection_attempts):
+        for turned_down in range(policy.host_selection_attempts if self._tried else 0):
             if host is None or host not in self._tried:
                 break
             host = self._cluster.pick(self._stream, turned_down + 1)
+        if host is not None:
+            self._tried.append(host)
         return host
+
+    def _start_mirrors(self) -> None:
+        """With the first attempt, as soon as there is a host for it. Upgraded protocols are not copied."""
+        stream = self._stream
+        if stream.info.upstream_attempts == 1 and stream.upgrade is None:
+            headers = headers_of_attempt(stream, self._timeouts, self._attempt_number(), 0.0)
+            self._mirrors = mirror.start(
+                self._action.mirrors, stream, headers, self._timeouts.route, self._world
+            )
+
+    def _attempt_number(self) -> int:
+        """What `x-envoy-attempt-count` says; 0: the header is not sent."""
+        return self._stream.info.upstream_attempts if self._action.attempt_count else 0
+
+    async def _wait_for_connection(self, attempt: UpstreamAttempt) -> None:
+        """The request goes on arriving, and its time counts."""
+        stream = self._stream
+        while attempt.connection is None:
+            if attempt.failure is not None:
+                raise attempt.failure
+            if not self._received:
+                buffer = self._buffer
+                if buffer is None or buffer.keeps or not buffer.full:
+                    self._receive()
+                else:
+                    stream.hold_upload()
+            await self._world.pause()
 
     def _send_request(self, attempt: UpstreamAttempt) -> None:
         stream, connection = self._stream, attempt.connection
         assert connection is not None
-        info = stream.info
+        info, body = stream.info, stream.body
         info.upstream_local_address = connection.local_address
         info.upstream_peer_uri_san = connection.peer_uri_san
-        if attempt.host.monitor is not None:
-            attempt.host.monitor.on_connected()
         attempt.response = connection.begin(stream.method, attempt)
-        complete = stream.body.complete
-        chunks = stream.take_body() if stream.body.chunks else []
-        if chunks and self._replayable:
-            self._keep(chunks)
-        if self._kept:
-            chunks = list(self._kept) if self._replayable else chunks
+        chunks: list[bytes] = []
+        if not self._received:
+            if body.chunks or not body.complete or self._timers is not None:
+                chunks = self._receive()
+            else:
+                self._received = True
+                self._received_at = self._world.now()
+        if self._buffer is not None:
+            chunks = self._buffer.take_unsent()
         # Only a retry has lost some of the time.
-        elapsed = self._world.now() - self._started if self._retried else 0.0
-        headers = headers_of_attempt(stream, self._action, self._retried, elapsed)
-        connection.send_request(stream, headers, chunks, complete)
+        elapsed = self._world.now() - self._received_at if self._retry is not None and self._received else 0.0
+        attempts = info.upstream_attempts if self._action.attempt_count else 0
+        headers = headers_of_attempt(stream, self._timeouts, attempts, elapsed)
+        connection.send_request(stream, headers, chunks, self._received)
         attempt.request_sent = True
-        if complete:
-            self._on_uploaded()
-
-    def _on_uploaded(self) -> None:
-        """The whole request was received: from here the timeouts count."""
-        now = self._world.now()
-        timeouts = self._action.timeouts
-        if not self._uploaded:
-            self._uploaded = True
-            self._uploaded_at = now
-            if timeouts.route and self._stream.upgrade is None:
-                self._deadline = self._world.deadlines.arm(now + timeouts.route, self._on_route_timeout)
-        if timeouts.per_try:
-            self._try_deadline = self._world.deadlines.arm(now + timeouts.per_try, self._on_per_try_timeout)
-
-    def _on_route_timeout(self) -> None:
-        self._stream.flow.throw(RouteTimeout())
-
-    def _on_per_try_timeout(self) -> None:
-        self._stream.flow.throw(PerTryTimeout())
+        if self._timers is not None:
+            self._timers.on_connected(received=self._received)
 
     def _upload(self, attempt: UpstreamAttempt) -> None:
         """Send on what has arrived of the request body, unless the upstream is slow."""
-        stream, connection = self._stream, attempt.connection
+        connection = attempt.connection
         if connection is None:
             return
         if connection.congested:
-            stream.hold_upload()
+            self._stream.hold_upload()
             return
+        chunks = self._receive()
+        if self._buffer is not None:
+            chunks = self._buffer.take_unsent()
+        if chunks or self._received:
+            connection.send_body(self._stream, chunks, self._received)
+        if self._received and self._timers is not None:
+            self._timers.on_request_sent()
+
+    def _receive(self) -> list[bytes]:
+        """Take what has arrived of the request body: for the attempt, for copies, and for further attempts."""
+        stream, buffer = self._stream, self._buffer
         complete = stream.body.complete
         chunks = stream.take_body()
-        if not chunks and not complete:
-            return
-        if self._replayable and chunks:
-            self._keep(chunks)
-        connection.send_body(stream, chunks, complete)
+        if self._mirrors is not None:
+            self._mirrors.send(chunks, complete, stream.request_trailers)
+        if chunks:
+            keeps = self._policy is not None and self._policy.num_retries > 0
+            if buffer is None and (keeps or self._attempt is None or self._attempt.connection is None):
+                buffer = self._buffer = RequestBuffer(keeps=keeps)
+            if buffer is not None:
+                buffer.add(chunks)
+                if buffer.keeps and buffer.over:
+                    self._give_up_retrying(buffer)
         if complete:
-            self._on_uploaded()
+            self._received = True
+            self._received_at = self._world.now()
+            if self._timers is not None and self._attempt is not None and stream.upgrade is None:
+                self._timers.on_request_received()
+        return chunks
 
-    def _keep(self, chunks: list[bytes]) -> None:
-        self._kept += chunks
-        self._kept_size += sum(map(len, chunks))
-        if self._kept_size > DEFAULT_BUFFER_LIMIT:
-            self._give_up_replay()
-
-    def _give_up_replay(self) -> None:
-        """What was sent cannot be sent again: no further attempt, and no need to keep the body."""
-        self._replayable = False
-        self._retries = 0
-        self._kept = []
+    def _give_up_retrying(self, buffer: RequestBuffer) -> None:
+        """The body is too long to be sent again: no further attempt, and no need to keep it."""
+        self._cluster.stats.retry_or_shadow_abandoned.value += 1
+        self._policy = None
+        buffer.stop_keeping()
+        if self._attempt is None:
+            raise BufferExceeded
 
     def _pass_informational(self, attempt: UpstreamAttempt) -> None:
         connection = attempt.connection
@@ -308,27 +349,30 @@ class _Forwarding:
 
     def _wants_another(self, attempt: UpstreamAttempt) -> bool:
         """Whether to drop this response and attempt again, as far as policy and budget go."""
-        response, policy = attempt.response, self._action.retry
+        response, policy = attempt.response, self._policy
         assert response is not None
         status = response.status
-        retry = policy is not None and policy.wants_response(status, response.fields)
-        if not retry and self._retried:
-            self._cluster.stats.upstream_rq_retry_success.value += 1
-        self._cluster.stats.count_response(status)
+        wanted = policy is not None and policy.wants_response(status, response.fields, response.headers)
         host = attempt.host
         if b"grpc-status" in response.fields:
             content_type = self._stream.fields.get(b"content-type")
             status = outcome(status, response.fields[b"grpc-status"], content_type)
+        if host.monitor is not None:
+            host.monitor.on_response(status)
+        if (wanted or self._retry is not None) and self._takes_retry(wanted):
+            host.rq_error += 1
+            self._cluster.stats.count_retried(response.status)
+            if response.complete and not response.chunks:
+                attempt.end(reusable=response.reusable and self._received)
+            else:
+                attempt.abandon()
+            return True
+        self._cluster.stats.count_response(response.status)
         if status >= 500:
             host.rq_error += 1
         else:
             host.rq_success += 1
-        if host.monitor is not None:
-            host.monitor.on_response(status)
-        if not retry or not self._may_retry():
-            return False
-        attempt.abandon()
-        return True
+        return False
 
     async def _pass_response(self, attempt: UpstreamAttempt) -> None:
         stream, response, action = self._stream, attempt.response, self._action
@@ -336,8 +380,8 @@ class _Forwarding:
         info = stream.info
         headers = response.headers
         info.response_code_details = "via_upstream"
-        if self._uploaded:
-            took = int((self._world.now() - self._uploaded_at) * 1000)
+        if self._received:
+            took = int((self._world.now() - self._received_at) * 1000)
             info.upstream_service_time_ms = took
             if b"x-envoy-upstream-service-time" in response.fields:
                 headers = [pair for pair in headers if pair[0] != b"x-envoy-upstream-service-time"]
@@ -345,13 +389,14 @@ class _Forwarding:
         if self._cookies:
             headers += [(b"set-cookie", cookie) for cookie in self._cookies]
         if action.attempt_count_in_response:
-            headers.append((b"x-envoy-attempt-count", str(self._retried + 1).encode()))
+            headers.append((b"x-envoy-attempt-count", b"%d" % info.upstream_attempts))
         fields = response.fields
         if self._target.response_ops:
             fields = apply_to_response(self._target.response_ops, response.status, headers, info)
-        if self._try_deadline is not None:
-            self._world.deadlines.disarm(self._try_deadline)
-            self._try_deadline = None
+        if self._timers is not None:
+            self._timers.on_response()
+        if response.spelling is not None:
+            stream.response_spelling = response.spelling
         tunnel = response.status == 101 and stream.upgrade is not None
         end = response.complete or (response.status == 101 and not tunnel)  # nobody asked for that tunnel
         stream.send_response(response.status, headers, fields, response.take(), end, response.trailers)
@@ -381,89 +426,106 @@ class _Forwarding:
             if stream.congested != held and attempt.connection is not None:
                 held = stream.congested
                 attempt.connection.hold(held)
-            if not self._uploaded:
+            if not self._received:
                 self._upload(attempt)
             await world.pause()
 
     # Failure, and what comes of it.
 
-    def _may_retry(self) -> bool:
-        """Take one retry if there is one left; notes the exhaustion otherwise."""
-        stats = self._cluster.stats
-        if self._retried >= self._retries or not self._replayable:
-            if self._action.retry is not None:
-                stats.upstream_rq_retry_limit_exceeded.value += 1
-                self._stream.info.response_flags |= flags.URX
+    def _takes_retry(self, wanted: bool) -> bool:
+        """Take a retry if this outcome wants one and may have one; notes why not."""
+        if not wanted:
+            if self._retry is not None:
+                self._retry.settle()
             return False
-        if not self._cluster.breaker.retries.allows():
-            stats.upstream_rq_retry_overflow.value += 1
-            self._stream.info.response_flags |= flags.UO
-            return False
-        stats.upstream_rq_retry.value += 1
-        self._retried += 1
-        return True
+        if self._retry is None:
+            assert self._policy is not None
+            self._retry = RetryState(self._policy, self._cluster)
+        if self._retry.take():
+            return True
+        self._stream.info.response_flags |= self._retry.flag
+        return False
 
-    async def _pause_before_retry(self) -> None:
-        """Wait the back-off; the request body goes on arriving meanwhile."""
-        policy, world = self._action.retry, self._world
-        assert policy is not None
+    def _wants_reset(self, reason: ResetReason, *, request_sent: bool) -> bool:
+        policy = self._policy
+        if policy is None or self._stream.response_started:
+            return False
+        return policy.wants_reset(reason, request_sent=request_sent)
+
+    async def _back_off(self) -> None:
+        """Wait before the next attempt; the request body goes on arriving meanwhile."""
+        retry, attempt, world = self._retry, self._attempt, self._world
+        assert retry is not None
         self._attempt = None
-        if self._try_deadline is not None:
-            world.deadlines.disarm(self._try_deadline)
-            self._try_deadline = None
-        until = world.now() + policy.pause_before(self._retried, world.draw())
-        retries = self._cluster.breaker.retries
-        retries.take()
+        if self._timers is not None:
+            self._timers.on_attempt_over()
+        if self._buffer is not None:
+            self._buffer.rewind()
+        response = attempt.response if attempt is not None else None
+        if response is not None and retry.policy.retries_at_once(response.status):
+            return
+        until = world.now() + retry.back_off(world.draw())
         deadline = world.deadlines.arm(until, self._stream.flow.wake)
         try:
             while world.now() < until:
+                if not self._received:
+                    self._receive()
                 await world.pause()
         finally:
             world.deadlines.disarm(deadline)
-            retries.give_back()
 
     def _may_try_after(self, failure: UpstreamReset) -> bool:
         """Whether to attempt again; if not, the failure was answered."""
-        attempt, stream, policy = self._attempt, self._stream, self._action.retry
+        attempt, stream, reason = self._attempt, self._stream, failure.reason
         assert attempt is not None
-        attempt.host.rq_error += 1
-        if attempt.host.monitor is not None:
-            attempt.host.monitor.on_failure(failure.reason)
+        if attempt.host.monitor is not None and reason is not ResetReason.OVERFLOW:
+            attempt.host.monitor.on_failure(reason)
         if failure.transport is not None:
-            stream.info.upstream_transport_failure_reason = failure.transport.replace(" ", "_")
-        if attempt.request_sent:
-            self._cluster.stats.upstream_rq_rx_reset.value += 1
-        text = failure.reason.text.replace(" ", "_")
-        if failure.transport is not None:
-            text += "|" + failure.transport.replace(" ", "_")
+            stream.info.upstream_transport_failure_reason = failure_reply.underscored(failure.transport)
         if stream.response_started:
-            stream.reset(failure.reason.flag, f"upstream_reset_after_response_started{{{text}}}")
+            stream.reset(reason.flag, failure_reply.reset_details(failure, response_started=True))
             return False
-        retry = policy is not None and policy.wants_reset(failure.reason, request_sent=attempt.request_sent)
-        if retry and self._may_retry():
+        attempt.host.rq_error += 1
+        self._sent = self._sent or attempt.request_sent
+        if self._takes_retry(self._wants_reset(reason, request_sent=self._sent)):
             return True
-        self._fail(failure, f"upstream_reset_before_response_started{{{text}}}")
+        if stream.body.chunks:
+            stream.take_body()  # it was meant for the upstream: the connection may stay
+        self._reply(failure_reply.upstream_reset(failure, retried=stream.info.upstream_attempts > 1))
         return False
-
-    def _fail(self, failure: UpstreamReset, details: str) -> None:
-        reason = failure.reason
-        if self._stream.body.chunks:
-            self._stream.take_body()  # it was meant for the upstream: the connection may stay
-        body = _RESET + (b"retried and the latest reset reason: " if self._retried else b"reset reason: ")
-        body += reason.text.encode()  # the transport failure reason is for the log only, as in Envoy 1.40
-        self._reply(reason.status, body, reason.flag, details, overloaded=reason.flag == flags.UO)
 
     def _may_try_after_timeout(self) -> bool:
-        attempt, policy = self._attempt, self._action.retry
         self._cluster.stats.upstream_rq_per_try_timeout.value += 1
-        if attempt is not None:
-            self._count_timeout(attempt)
-            attempt.abandon()
-        retry = policy is not None and policy.wants_per_try_timeout() and not self._stream.response_started
-        if retry and self._may_retry():
+        attempt = self._attempt
+        assert attempt is not None
+        self._count_timeout(attempt)
+        attempt.abandon()
+        if self._takes_retry(self._wants_reset(ResetReason.LOCAL_RESET, request_sent=True)):
             return True
-        self._time_out("upstream_per_try_timeout")
+        self._time_out(failure_reply.PER_TRY_TIMEOUT)
         return False
+
+    def _may_try_after_duration(self) -> bool:
+        self._cluster.stats.upstream_rq_max_duration_reached.value += 1
+        attempt, stream = self._attempt, self._stream
+        assert attempt is not None
+        attempt.abandon()
+        if self._takes_retry(self._wants_reset(ResetReason.LOCAL_RESET, request_sent=True)):
+            attempt.host.rq_error += 1
+            return True
+        if stream.response_started:
+            stream.reset(flags.UMSDR, failure_reply.STREAM_DURATION)
+        else:
+            self._reply(failure_reply.stream_duration_reached(request_received=self._received))
+        return False
+
+    def _on_route_timeout(self) -> None:
+        attempt = self._attempt
+        if attempt is not None:
+            self._cluster.stats.upstream_rq_timeout.value += 1
+            if not self._stream.response_started:
+                self._count_timeout(attempt)
+        self._time_out(failure_reply.ROUTE_TIMEOUT)
 
     @staticmethod
     def _count_timeout(attempt: UpstreamAttempt) -> None:
@@ -477,16 +539,17 @@ class _Forwarding:
         if self._stream.response_started:
             self._stream.reset(flags.UT, details)
         else:
-            self._reply(504, b"upstream request timeout", flags.UT, details)
+            attempting = self._attempt is not None
+            self._reply(
+                failure_reply.timed_out(self._timeouts.timeout_status, details, attempting=attempting)
+            )
 
-    def _reply(self, status: int, body: bytes, flag: int, details: str, *, overloaded: bool = False) -> None:
-        headers: Headers = list(_OVERLOADED) if overloaded else []
+    def _reply(self, reply: FailureReply) -> None:
+        headers: Headers = list(_OVERLOADED) if reply.flag == flags.UO else []
         if self._target.response_ops:
-            apply_to_local_reply(self._target.response_ops, flag, details, headers, self._stream.info)
-        self._cluster.stats.count_response(status)
-        self._stream.send_local_reply(status, body, flag, details, headers)
-
-    def _disarm(self) -> None:
-        for deadline in (self._deadline, self._try_deadline):
-            if deadline is not None:
-                self._world.deadlines.disarm(deadline)
+            apply_to_local_reply(
+                self._target.response_ops, reply.flag, reply.details, headers, self._stream.info
+            )
+        if reply.counted:
+            self._cluster.stats.count_response(reply.status)
+        self._stream.send_local_reply(reply.status, reply.body, reply.flag, reply.details, headers)

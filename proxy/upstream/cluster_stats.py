@@ -17,9 +17,15 @@ class ClusterStats:
     upstream_cx_http1_total: Counter
     upstream_cx_connect_fail: Counter
     upstream_cx_connect_timeout: Counter
+    upstream_cx_connect_attempts_exceeded: Counter
     upstream_cx_destroy: Counter
+    upstream_cx_destroy_local: Counter
+    upstream_cx_destroy_local_with_active_rq: Counter
+    upstream_cx_destroy_remote: Counter
     upstream_cx_destroy_remote_with_active_rq: Counter
+    upstream_cx_destroy_with_active_rq: Counter
     upstream_cx_idle_timeout: Counter
+    upstream_cx_max_duration_reached: Counter
     upstream_cx_max_requests: Counter
     upstream_cx_none_healthy: Counter
     upstream_cx_overflow: Counter
@@ -27,6 +33,7 @@ class ClusterStats:
     upstream_cx_rx_bytes_total: Counter
     upstream_cx_tx_bytes_total: Counter
     upstream_rq_total: Counter
+    upstream_rq_active_overflow: Counter
     upstream_rq_completed: Counter
     upstream_rq_cancelled: Counter
     upstream_rq_pending_total: Counter
@@ -37,7 +44,10 @@ class ClusterStats:
     upstream_rq_retry_limit_exceeded: Counter
     upstream_rq_retry_overflow: Counter
     upstream_rq_retry_success: Counter
+    upstream_rq_retry_backoff_exponential: Counter
+    upstream_rq_max_duration_reached: Counter
     upstream_rq_rx_reset: Counter
+    retry_or_shadow_abandoned: Counter
     upstream_rq_timeout: Counter
     upstream_rq_tx_reset: Counter
     membership_degraded: Gauge
@@ -55,6 +65,25 @@ class ClusterStats:
             setattr(self, stat, make(self._prefix + stat))
         self.rq_time = store.histogram(self._prefix + "upstream_rq_time")
         self._by_code: dict[int, tuple[Counter, Counter]] = {}
+
+    def count_connection_end(self, *, remote: bool, active: bool) -> None:
+        """A connection is gone: ended by the peer or by us, with or without a request on it."""
+        self.upstream_cx_active.value -= 1
+        self.upstream_cx_destroy.value += 1
+        (self.upstream_cx_destroy_remote if remote else self.upstream_cx_destroy_local).value += 1
+        if active:
+            self.upstream_cx_destroy_with_active_rq.value += 1
+            by_whom = (
+                self.upstream_cx_destroy_remote_with_active_rq
+                if remote
+                else self.upstream_cx_destroy_local_with_active_rq
+            )
+            by_whom.value += 1
+
+    def count_retried(self, status: int) -> None:
+        """One response that another attempt replaces: under `retry.` alone, as in Envoy."""
+        for name in (f"upstream_rq_{status}", f"upstream_rq_{status // 100}xx", "upstream_rq_completed"):
+            self._store.counter(f"{self._prefix}retry.{name}").value += 1
 
     def count_response(self, status: int) -> None:
         """One response, from the upstream or made here in its stead: `upstream_rq_{completed,2xx,200}`."""

@@ -16,6 +16,11 @@ class ResetReason(Enum):
 
     LOCAL_RESET = ("local reset", flags.LR, 503)
     REMOTE_RESET = ("remote reset", flags.UR, 503)
+    REMOTE_REFUSED_STREAM = (
+        "remote refused stream reset",
+        flags.UR,
+        503,
+    )  # only where streams share a connection
     LOCAL_CONNECTION_FAILURE = ("local connection failure", flags.UF, 503)
     REMOTE_CONNECTION_FAILURE = ("remote connection failure", flags.UF, 503)
     CONNECTION_TIMEOUT = ("connection timeout", flags.UF, 503)
@@ -41,10 +46,11 @@ CONNECT_FAILURES = frozenset(
 class UpstreamReset(Exception):
     """The attempt ended without a (whole) response. `transport` is the transport failure reason, if there is one.
 
-    `shown` tells whether the transport failure reason is part of the reply's body, as it is for TLS failures.
+    `at_host` is false where no host had a part in it: there was no room to wait for a connection.
     """
 
-    def __init__(self, reason: ResetReason, transport: str | None = None) -> None:
+    def __init__(self, reason: ResetReason, transport: str | None = None, *, at_host: bool = True) -> None:
         super().__init__(reason.text if transport is None else f"{reason.text}: {transport}")
         self.reason = reason
         self.transport = transport
+        self.at_host = at_host

@@ -40,6 +40,7 @@ CORE = (
     "proxy/upstream/cluster_stats.py",
     "proxy/upstream/failure.py",
     "proxy/upstream/host.py",
+    "proxy/upstream/retry_budget.py",
     "proxy/upstream/cluster.py",
     "proxy/http/codec/*.py",
     "proxy/http/filter_chain.py",

@@ -13,7 +13,8 @@ from proxy.http.stream import Stream
 from proxy.router.answered_here import note_destination
 from proxy.router.header_ops import HeaderOps
 from proxy.router.route import Route
-from proxy.router.router import RouterEnvironment, route_request
+from proxy.router.environment import RouterEnvironment
+from proxy.router.router import route_request
 
 
 @dataclass(frozen=True, slots=True)
