@@ -9,9 +9,11 @@ from collections.abc import Iterator
 
 from control.compile import names
 from control.compile.endpoint import load_assignment
+from control.compile.load_balancer import balancing_fields, locality_setting, preference
+from control.compile.locality import client_of
 from control.compile.protobuf import CLUSTER, CONFIG_SOURCE, Message, config_path, istio_metadata
 from control.compile.tls import RAW_BUFFER, auto_mtls_matches, mesh_client, originate
-from control.compile.traffic_policy import Policy, effective_policy, lb_policy, pool_fields
+from control.compile.traffic_policy import Policy, effective_policy, pool_fields
 from control.push.config import DestinationRuleConfig
 from control.push.context import PushContext
 from control.push.proxy import Proxy
@@ -82,7 +84,7 @@ def _outbound(
     message: Message = {
         "@type": CLUSTER,
         "name": name,
-        **_discovery(proxy, service, policy, name),
+        **_discovery(context, proxy, service, policy, name),
         **pool_fields(context.mesh, policy),
         **_transport(context, service, port, subset_name, policy),
         "metadata": _metadata(service, rule, subset_name),
@@ -90,18 +92,18 @@ def _outbound(
     if message["type"] != "EDS":
         return message, None
     labels = (subset.labels if subset else None) or {}
-    return message, load_assignment(context, name, service, port, labels)
+    preferred = preference(context.mesh, service, policy, client_of(context, proxy))
+    return message, load_assignment(context, name, service, port, labels, preferred)
 
 
-def _discovery(proxy: Proxy, service: Service, policy: Policy, name: str) -> Message:
+def _discovery(context: PushContext, proxy: Proxy, service: Service, policy: Policy, name: str) -> Message:
     # A gateway has no original destination to go to, so it needs the endpoints.
     if (service.headless or policy.passthrough) and proxy.kind == "sidecar":
         return {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
     return {
         "type": "EDS",
         "eds_cluster_config": {"eds_config": CONFIG_SOURCE, "service_name": name},
-        "lb_policy": lb_policy(policy),
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
+        **balancing_fields(policy, locality_setting(context.mesh, service, policy)[0]),
     }
 
 

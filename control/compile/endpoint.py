@@ -7,25 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from control.compile.locality import Group, Preference, by_locality, prefer
 from control.compile.protobuf import ENDPOINT, Message, socket_address
 from control.push.context import Endpoint, PushContext
 from control.registry.service import Port, Service
 
 
 def load_assignment(
-    context: PushContext, cluster: str, service: Service, port: Port, labels: Mapping[str, str]
+    context: PushContext,
+    cluster: str,
+    service: Service,
+    port: Port,
+    labels: Mapping[str, str],
+    preference: Preference | None,
 ) -> Message:
-    """`labels` are the subset's; an endpoint must have them all."""
-    endpoints = [
-        _lb_endpoint(endpoint)
+    """`labels` are the subset's; an endpoint must have them all. `preference` is the client's for what is near."""
+    groups = by_locality(
+        endpoint
         for endpoint in context.endpoints(service, port)
         if all(endpoint.workload.labels.get(key) == value for key, value in labels.items())
-    ]
+    )
     message: Message = {"@type": ENDPOINT, "cluster_name": cluster}
-    if endpoints:
-        message["endpoints"] = [
-            {"locality": {}, "lb_endpoints": endpoints, "load_balancing_weight": len(endpoints)}
-        ]
+    if preference is not None:
+        groups = prefer(groups, preference)
+    if groups:
+        message["endpoints"] = [_locality_endpoints(group) for group in groups]
+    return message
+
+
+def _locality_endpoints(group: Group) -> Message:
+    where = group.locality
+    parts = {"region": where.region, "zone": where.zone, "sub_zone": where.sub_zone}
+    message: Message = {
+        "locality": {part: name for part, name in parts.items() if name},
+        "lb_endpoints": [_lb_endpoint(endpoint) for endpoint in group.endpoints],
+        "load_balancing_weight": group.weight,
+    }
+    if group.priority:
+        message["priority"] = group.priority
     return message
 
 
@@ -37,6 +56,6 @@ def _lb_endpoint(endpoint: Endpoint) -> Message:
     return {
         "endpoint": {"address": socket_address(workload.ip, endpoint.port)},
         "health_status": "HEALTHY",
-        "load_balancing_weight": 1,
+        "load_balancing_weight": workload.weight,
         "metadata": {"filter_metadata": metadata},
     }

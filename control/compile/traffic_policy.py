@@ -26,12 +26,6 @@ from control.resources.traffic_policy import (
 
 _UNLIMITED = 2**32 - 1
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_LB_POLICIES = {
-    "ROUND_ROBIN": "ROUND_ROBIN",
-    "RANDOM": "RANDOM",
-    "LEAST_CONN": "LEAST_REQUEST",
-    "LEAST_REQUEST": "LEAST_REQUEST",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +75,6 @@ def _override(base: Policy, policy: TrafficPolicy | None, port: int) -> Policy:
         tls=policy.tls or base.tls,
         outlier=policy.outlierDetection or base.outlier,
     )
-
-
-def lb_policy(policy: Policy) -> str:
-    simple = policy.load_balancer.simple if policy.load_balancer else None
-    return _LB_POLICIES.get(simple or "", "LEAST_REQUEST")
 
 
 def pool_fields(mesh: MeshConfig, policy: Policy) -> Message:

@@ -13,13 +13,15 @@ from typing import TypeVar
 from control.mesh_config import MeshConfig
 from control.push import config
 from control.push.context import PushContext
+from control.registry.locality import node_from
 from control.registry.objects import Key, ObjectCache
 from control.registry.service import service_from
-from control.registry.workload import workload_from
+from control.registry.workload import place, workload_from
 from control.resources import (
     config_map,
     destination_rule,
     gateway,
+    node,
     peer_authentication,
     pod,
     service,
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 KINDS: tuple[Kind, ...] = (
     service.KIND,
     pod.KIND,
+    node.KIND,
     virtual_service.KIND,
     destination_rule.KIND,
     gateway.KIND,
@@ -56,9 +59,10 @@ class ContextBuilder:
     def build(self) -> PushContext:
         """The context of now; the same one as before while nothing that matters has changed."""
         domain = self._mesh.clusterDomain
+        nodes = self._all(node.KIND, node_from)
         parts = (
             self._all(service.KIND, lambda obj: service_from(obj, domain)),
-            self._all(pod.KIND, workload_from),
+            place(self._all(pod.KIND, workload_from), nodes),
             self._all(virtual_service.KIND, lambda obj: config.virtual_service(obj, domain)),
             self._all(destination_rule.KIND, lambda obj: config.destination_rule(obj, domain)),
             self._all(gateway.KIND, config.gateway),

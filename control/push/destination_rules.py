@@ -7,8 +7,10 @@ most specific host. Reference: istio's pilot/pkg/model/destination_rule.go and p
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 from control.push.config import DestinationRuleConfig
+from control.resources.destination_rule import DestinationRuleSpec
 from control.resources.istio_types import host_matches
 
 
@@ -48,6 +50,12 @@ class DestinationRules:
     def selective(self) -> bool:
         """Whether any rule depends on the labels of the client."""
         return bool(self._selective)
+
+    @property
+    def specs(self) -> list[DestinationRuleSpec]:
+        """All of them, in no order."""
+        merged = [rule for hosts in self._merged.values() for rule in hosts.values()]
+        return [rule.spec for rule in (*merged, *chain.from_iterable(self._selective.values()))]
 
     def find(
         self, host: str, service_namespace: str, client_namespace: str, labels: Mapping[str, str]

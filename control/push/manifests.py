@@ -15,12 +15,14 @@ import yaml
 from control.mesh_config import MeshConfig
 from control.push import config
 from control.push.context import PushContext
+from control.registry.locality import node_from
 from control.registry.service import service_from
-from control.registry.workload import TLS_MODE, workload_from
+from control.registry.workload import TLS_MODE, place, workload_from
 from control.resources import (
     config_map,
     destination_rule,
     gateway,
+    node,
     peer_authentication,
     pod,
     service,
@@ -30,7 +32,7 @@ from control.resources.kind import Kind, Object
 
 _KINDS: dict[str, Kind] = {
     module.KIND.kind: module.KIND
-    for module in (service, pod, virtual_service, destination_rule, gateway, peer_authentication)
+    for module in (service, pod, node, virtual_service, destination_rule, gateway, peer_authentication)
 } | {"Secret": config_map.SECRET}
 
 
@@ -84,7 +86,12 @@ def _pod(deployment: Object, address: str, sidecar: bool) -> Object:
     name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
     return {
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": labels,
+            "annotations": template["metadata"].get("annotations") or {},
+        },
         "spec": template["spec"],
         "status": {
             "phase": "Running",
@@ -110,7 +117,7 @@ def context_of(
     return PushContext(
         mesh,
         [each for each in services if each],
-        [each for each in workloads if each],
+        place([each for each in workloads if each], map(node_from, by_kind.get("Node", ()))),
         [config.virtual_service(obj, domain) for obj in by_kind.get("VirtualService", ())],
         [config.destination_rule(obj, domain) for obj in by_kind.get("DestinationRule", ())],
         [config.gateway(obj) for obj in by_kind.get("Gateway", ())],

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from control.registry.locality import NOWHERE, Locality
+
 
 class BadNode(ValueError):
     """The node of a request does not say who asks."""
@@ -27,6 +29,7 @@ class Proxy:
     service_account: str
     vanilla: bool
     metadata: Mapping[str, Any]
+    locality: Locality = NOWHERE
 
     def __repr__(self) -> str:
         return f"<Proxy {self.kind} {self.name}.{self.namespace} {self.ip}{' envoy' if self.vanilla else ''}>"
@@ -58,4 +61,12 @@ def parse_node(node: object) -> Proxy:
         service_account=_text(metadata.get("SERVICE_ACCOUNT")) or "default",
         vanilla=node.get("user_agent_name") == "envoy",
         metadata=metadata,
+        locality=_locality(node.get("locality")),
     )
+
+
+def _locality(said: object) -> Locality:
+    """`node.locality`, where the proxy was told; normally its workload is asked."""
+    if not isinstance(said, dict):
+        return NOWHERE
+    return Locality(*(_text(said.get(part)) for part in ("region", "zone", "sub_zone")))

@@ -10,6 +10,7 @@ from control.registry.protocol import Protocol, Treatment, port_protocol, treatm
 from control.resources.kind import Object
 
 EXPORT_TO = "networking.istio.io/exportTo"
+TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Service:
     selector: Mapping[str, str]
     created: str
     export_to: frozenset[str]
+    traffic_distribution: str = ""  # `trafficDistribution`, or Istio's annotation: PreferClose ...
 
     @property
     def headless(self) -> bool:
@@ -69,7 +71,8 @@ def service_from(obj: Object, domain: str) -> Service | None:
     if spec.get("type") == "ExternalName":
         return None
     address = spec.get("clusterIP") or ""
-    export = (meta.get("annotations") or {}).get(EXPORT_TO, "")
+    annotations = meta.get("annotations") or {}
+    export = annotations.get(EXPORT_TO, "")
     return Service(
         name=meta["name"],
         namespace=meta["namespace"],
@@ -79,6 +82,7 @@ def service_from(obj: Object, domain: str) -> Service | None:
         selector=spec.get("selector") or {},
         created=meta.get("creationTimestamp") or "",
         export_to=frozenset(word.strip() for word in export.split(",") if word.strip()),
+        traffic_distribution=annotations.get(TRAFFIC_DISTRIBUTION) or spec.get("trafficDistribution") or "",
     )
 
 

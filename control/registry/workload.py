@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
+from control.registry.locality import HOSTNAME, NOWHERE, Locality, Node, label_locality
 from control.resources.kind import Object
 
 TLS_MODE = "security.istio.io/tlsMode"
+# Annotation of a pod. Istio takes weights from WorkloadEntry alone; where all workloads are pods, the pod says it.
+WEIGHT = "glassmesh.io/load-balancing-weight"
 CANONICAL_NAME = "service.istio.io/canonical-name"
 CANONICAL_REVISION = "service.istio.io/canonical-revision"
 _TEMPLATE_HASH = "pod-template-hash"
@@ -25,6 +28,15 @@ class Workload:
     owner: str
     ready: bool
     named_ports: Mapping[str, int]
+    node: str = ""
+    locality: Locality = NOWHERE
+    weight: int = 1
+
+    @property
+    def topology_labels(self) -> Mapping[str, str]:
+        """Its labels, with where it runs: what a failover priority compares."""
+        hostname = {HOSTNAME: self.node} if self.node else {}
+        return {**hostname, **self.locality.labels, **self.labels}
 
     @property
     def accepts_mtls(self) -> bool:
@@ -86,7 +98,27 @@ def workload_from(pod: Object) -> Workload | None:
         owner=owner_name(meta),
         ready=ready and not meta.get("deletionTimestamp"),
         named_ports=_named_ports(spec),
+        node=spec.get("nodeName") or "",
+        locality=label_locality(meta.get("labels") or {}),
+        weight=_weight(meta),
     )
+
+
+def _weight(meta: Object) -> int:
+    """The share of traffic beside other workloads; 1 where nothing, or no number from 1 to 2^32 - 1, is said."""
+    text = (meta.get("annotations") or {}).get(WEIGHT, "")
+    return min(int(text), 2**32 - 1) if text.isdecimal() and int(text) else 1
+
+
+def place(workloads: Iterable[Workload], nodes: Iterable[Node]) -> list[Workload]:
+    """Workloads that do not say themselves where they run are where their node is."""
+    where = {node.name: node.locality for node in nodes if node.locality}
+    return [
+        replace(workload, locality=where[workload.node])
+        if workload.node in where and not workload.locality
+        else workload
+        for workload in workloads
+    ]
 
 
 def _named_ports(spec: Object) -> Mapping[str, int]:

@@ -98,9 +98,9 @@ def _query_parameter(name: bytes) -> Method:
     def method(stream: DownstreamStream, _: Cookies) -> int | None:
         query = stream.path.partition(b"#")[0].partition(b"?")[2]
         for pair in query.split(b"&"):
-            key, _, value = pair.partition(b"=")
+            key, _, text = pair.partition(b"=")
             if key == name:
-                return xxhash64(value)
+                return xxhash64(text)
         return None
 
     return method
@@ -119,9 +119,9 @@ def _cookie(config: HashedCookie) -> Method:
         # The same for all requests of a connection, so that those sent at once agree.
         info = stream.info
         origin = f"{info.downstream_remote_address}{info.downstream_local_address}".encode()
-        value = b"%016x" % xxhash64(origin)
-        cookies.append(b'%s="%s"%s' % (name, value, suffix))
-        return xxhash64(value)
+        made = b"%016x" % xxhash64(origin)
+        cookies.append(b'%s="%s"%s' % (name, made, suffix))
+        return xxhash64(made)
 
     return method
 
