@@ -161,7 +161,7 @@ def _percent(name: str, value: float | None) -> dict[str, Any]:
 
 def _pending(host: Host) -> int:
     """Requests that wait for a connection to this host."""
-    return sum(len(pool._waiting) for pool in host.pools.values())
+    return sum(pool.waiting for pool in host.pools.values())
 
 
 def _stat(name: str, value: int) -> dict[str, str]:

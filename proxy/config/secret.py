@@ -70,8 +70,6 @@ class DownstreamTlsContext(Message, tag_field="@type", tag=_TLS + "DownstreamTls
 class UpstreamTlsContext(Message, tag_field="@type", tag=_TLS + "UpstreamTlsContext"):
     common_tls_context: CommonTlsContext
     sni: str = ""
-    auto_host_sni: bool = False
-    auto_sni_san_validation: bool = False
 
 
 class RawBuffer(

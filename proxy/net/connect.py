@@ -17,9 +17,9 @@ from collections.abc import Callable
 from proxy.deadlines import Deadline, Deadlines
 from proxy.tls.peer import peer_identity
 from proxy.tls.secrets import SecretError
-from proxy.upstream.connector import Address
+from proxy.upstream.connector import Address, ConnectSettings, Keepalive
 from proxy.upstream.failure import ResetReason, UpstreamReset
-from proxy.upstream.transport import Transport
+from proxy.upstream.transport import TlsOptions, Transport
 
 OnConnected = Callable[[socket.socket], None]
 OnFailed = Callable[[UpstreamReset], None]
@@ -36,14 +36,15 @@ class SocketConnector:
         self,
         address: Address,
         transport: Transport,
-        alpn: tuple[str, ...] | None,
-        timeout: float,
-        source: Address | None,
+        options: TlsOptions,
+        settings: ConnectSettings,
         on_connected: OnConnected,
         on_failed: OnFailed,
     ) -> SocketConnecting:
-        connecting = SocketConnecting(self._loop, self._deadlines, transport, alpn, on_connected, on_failed)
-        connecting.start(address, source, timeout)
+        connecting = SocketConnecting(
+            self._loop, self._deadlines, transport, options, on_connected, on_failed
+        )
+        connecting.start(address, settings)
         return connecting
 
 
@@ -55,32 +56,34 @@ class SocketConnecting:
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
         transport: Transport,
-        alpn: tuple[str, ...] | None,
+        options: TlsOptions,
         on_connected: OnConnected,
         on_failed: OnFailed,
     ) -> None:
         self._loop = loop
         self._deadlines = deadlines
         self._transport = transport
-        self._alpn = alpn
+        self._options = options
         self._on_connected = on_connected
         self._on_failed = on_failed
         self._deadline: Deadline | None = None
         self._sock: socket.socket | None = None
         self._done = False
 
-    def start(self, address: Address, source: Address | None, timeout: float) -> None:
+    def start(self, address: Address, settings: ConnectSettings) -> None:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         try:
             self._sock = sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if source is not None:
-                _bind(sock, source)
+            if settings.keepalive is not None:
+                _keep_alive(sock, settings.keepalive)
+            if settings.source is not None:
+                _bind(sock, settings.source)
             error = sock.connect_ex(address)
         except OSError as failure:
             self._fail_soon(_local_failure(failure))
             return
-        self._deadline = self._deadlines.after(timeout, self._timed_out)
+        self._deadline = self._deadlines.after(settings.timeout, self._timed_out)
         if error in (0, errno.EINPROGRESS):
             self._loop.add_writer(sock.fileno(), self._tcp_connected)
         else:
@@ -99,9 +102,11 @@ class SocketConnecting:
             self._succeed(sock)
             return
         try:
-            context = tls.current(self._alpn)
+            context = tls.current(self._options.alpn)
             self._sock = context.wrap_socket(
-                sock, do_handshake_on_connect=False, server_hostname=tls.sni or None
+                sock,
+                do_handshake_on_connect=False,
+                server_hostname=self._options.server_name or tls.sni or None,
             )
         except SecretError:
             text = "TLS error: Secret is not supplied by SDS"
@@ -131,7 +136,7 @@ class SocketConnecting:
             return
         self._loop.remove_reader(fd)
         self._loop.remove_writer(fd)
-        refusal = tls.refusal(peer_identity(sock))
+        refusal = tls.refusal(peer_identity(sock), self._options.expected_name)
         if refusal is None:
             self._succeed(sock)
         else:
@@ -169,6 +174,17 @@ class SocketConnecting:
                 self._loop.remove_reader(sock.fileno())
                 self._loop.remove_writer(sock.fileno())
             sock.close()
+
+
+def _keep_alive(sock: socket.socket, probes: Keepalive) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        (socket.TCP_KEEPCNT, probes.probes),
+        (socket.TCP_KEEPIDLE, probes.time),
+        (socket.TCP_KEEPINTVL, probes.interval),
+    ):
+        if value is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _bind(sock: socket.socket, source: Address) -> None:

@@ -21,9 +21,9 @@ from proxy.observability import response_flags as flags
 from proxy.observability.stats import Counter, Gauge, StatsStore
 from proxy.observability.stream_info import StreamInfo
 from proxy.upstream.cluster import Cluster
-from proxy.upstream.connector import Connecting
-from proxy.upstream.failure import ResetReason, UpstreamReset
+from proxy.upstream.failure import UpstreamReset
 from proxy.upstream.host import Host
+from proxy.upstream.opaque import OpaqueConnection
 
 DEFAULT_IDLE_TIMEOUT = 3600.0  # s, Envoy's TcpProxy.idle_timeout
 Logger = Callable[[StreamInfo], None]
@@ -50,6 +50,7 @@ class TcpStats:
         self.rx_bytes: Counter = store.counter(prefix + "downstream_cx_rx_bytes_total")
         self.tx_bytes: Counter = store.counter(prefix + "downstream_cx_tx_bytes_total")
         self.idle_timeout: Counter = store.counter(prefix + "idle_timeout")
+        self.max_duration: Counter = store.counter(prefix + "max_downstream_connection_duration")
 
 
 class TcpProxyFilter:
@@ -73,6 +74,7 @@ class TcpProxyFilter:
         self.stats = TcpStats(store, config.stat_prefix)
         idle = config.idle_timeout
         self.idle_timeout = DEFAULT_IDLE_TIMEOUT if idle is None else float(idle)
+        self.max_duration = float(config.max_downstream_connection_duration or 0.0)
         weighted = config.weighted_clusters
         self._targets = (
             [(config.cluster or "", 1)]
@@ -155,13 +157,12 @@ class TcpConnection:
         self._now = proxy.deadlines.now
         self._facts = facts
         self._cluster_name = cluster
-        self._cluster: Cluster | None = None
-        self._host: Host | None = None
-        self._connecting: Connecting | None = None
+        self._upstream: OpaqueConnection | None = None
         self._down, self._up = _Side(self), _Side(self)
         self._down.peer, self._up.peer = self._up, self._down
         self._down.connection = Connection(proxy.loop, sock, self._down)
         self._idle: Deadline | None = None
+        self._lifetime: Deadline | None = None
         self._last = 0.0
         self._done = False
         self.original_destination = facts.original_destination
@@ -181,7 +182,9 @@ class TcpConnection:
         stats = self._proxy.stats
         stats.cx_total.value += 1
         stats.cx_active.value += 1
-        cluster = self._cluster = self._proxy.world.clusters.get(self._cluster_name)
+        if self._proxy.max_duration:
+            self._lifetime = self._proxy.deadlines.after(self._proxy.max_duration, self._too_old)
+        cluster = self._proxy.world.clusters.get(self._cluster_name)
         if cluster is None:
             stats.no_route.value += 1
             self._finish(flags.NC)
@@ -199,27 +202,19 @@ class TcpConnection:
         self._connect(cluster, host)
 
     def _connect(self, cluster: Cluster, host: Host) -> None:
-        self._host = host
-        self.info.upstream_host = host.name
         self.info.upstream_metadata = host.upstream
         self.info.upstream_attempts = 1
-        cluster.breaker.connections.take()
-        cluster.stats.upstream_cx_total.value += 1
-        cluster.stats.upstream_cx_active.value += 1
-        host.cx_total += 1
-        host.cx_active += 1
-        self._connecting = cluster.connector.connect(
-            host.address,
-            host.transport,
-            None,
-            cluster.connect_timeout,
-            cluster.source_address,
-            self._on_connected,
-            self._on_failed,
-        )
+        upstream = OpaqueConnection(cluster, host, self._on_connected, self._on_failed)
+        try:
+            upstream.open()
+        except UpstreamReset:
+            cluster.stats.upstream_cx_connect_attempts_exceeded.value += 1
+            self._finish(flags.TCP_URX)
+            return
+        self._upstream = upstream
+        self.info.upstream_host = host.name
 
     def _on_connected(self, sock: socket.socket) -> None:
-        self._connecting = None
         host, port = sock.getsockname()[:2]
         self.info.upstream_local_address = f"{host}:{port}"
         up = self._up.connection = Connection(self._proxy.loop, sock, self._up)
@@ -232,14 +227,8 @@ class TcpConnection:
         down.start()
 
     def _on_failed(self, failure: UpstreamReset) -> None:
-        self._connecting = None
-        assert self._cluster is not None
-        stats = self._cluster.stats
-        stats.upstream_cx_connect_fail.value += 1
-        if failure.reason is ResetReason.CONNECTION_TIMEOUT:
-            stats.upstream_cx_connect_timeout.value += 1
-        if self._host is not None:
-            self._host.cx_connect_fail += 1
+        assert self._upstream is not None
+        self._upstream.cluster.stats.upstream_cx_connect_attempts_exceeded.value += 1
         if failure.transport is not None:
             self.info.upstream_transport_failure_reason = failure.transport.replace(" ", "_")
         self._finish(flags.UF | flags.TCP_URX)
@@ -278,6 +267,7 @@ class TcpConnection:
         if side is self._down:
             self._finish(0)
         else:
+            self._up.ended = True
             self._finish(flags.UR if reset else flags.UC)
 
     def _check_idle(self) -> None:
@@ -289,6 +279,11 @@ class TcpConnection:
             return
         self._idle = self._proxy.deadlines.arm(due, self._check_idle)
 
+    def _too_old(self) -> None:
+        self._lifetime = None
+        self._proxy.stats.max_duration.value += 1
+        self._finish(flags.DT)
+
     def close(self) -> None:
         """Break off."""
         self._finish(0)
@@ -297,10 +292,9 @@ class TcpConnection:
         if self._done:
             return
         self._done = True
-        if self._idle is not None:
-            self._proxy.deadlines.disarm(self._idle)
-        if self._connecting is not None:
-            self._connecting.cancel()
+        for deadline in (self._idle, self._lifetime):
+            if deadline is not None:
+                self._proxy.deadlines.disarm(deadline)
         info, stats = self.info, self._proxy.stats
         down, up = self._down.connection, self._up.connection
         assert down is not None
@@ -308,15 +302,12 @@ class TcpConnection:
         info.bytes_received = info.wire_bytes_received = down.bytes_in
         info.bytes_sent = info.wire_bytes_sent = down.bytes_out
         down.close()
-        if self._host is not None and self._cluster is not None:
-            cluster = self._cluster
-            cluster.breaker.connections.give_back()
-            cluster.stats.upstream_cx_active.value -= 1
-            cluster.stats.upstream_cx_destroy.value += 1
-            self._host.cx_active -= 1
+        if self._upstream is not None:
+            self._upstream.end(remote=self._up.ended)
             if up is not None:
-                cluster.stats.upstream_cx_rx_bytes_total.value += up.bytes_in
-                cluster.stats.upstream_cx_tx_bytes_total.value += up.bytes_out
+                of_cluster = self._upstream.cluster.stats
+                of_cluster.upstream_cx_rx_bytes_total.value += up.bytes_in
+                of_cluster.upstream_cx_tx_bytes_total.value += up.bytes_out
                 up.close()
         stats.cx_active.value -= 1
         stats.rx_bytes.value += info.bytes_received

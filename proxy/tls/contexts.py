@@ -18,7 +18,7 @@ from proxy.config.secret import (
     UpstreamTlsContext,
 )
 from proxy.tls.peer import PeerIdentity
-from proxy.tls.sans import SanMatcher
+from proxy.tls.sans import SanMatcher, name_refusal
 from proxy.tls.secrets import SecretError, SecretStore, load_cert_chain
 
 _VERSIONS = {
@@ -50,6 +50,11 @@ class Parameters:
     trusted_ca_pem: str | None = None
     require_peer: bool = True
 
+    @property
+    def verifies(self) -> bool:
+        """Whether there are roots to verify a peer's certificate with."""
+        return self.validation_secret is not None or self.trusted_ca_pem is not None
+
 
 class TlsContext:
     """One transport socket's TLS. `sni` is what an upstream connection sends; both None for downstream."""
@@ -79,9 +84,17 @@ class TlsContext:
         needed = (self.parameters.certificate_secret, self.parameters.validation_secret)
         return all(name is None or name in self._secrets for name in needed)
 
-    def refusal(self, peer: PeerIdentity | None) -> str | None:
-        """None if the peer of a finished handshake is one of those expected, else why not."""
-        return self._sans.refusal(peer)
+    def refusal(self, peer: PeerIdentity | None, expected_name: str | None = None) -> str | None:
+        """None if the peer of a finished handshake is one of those expected, else why not.
+
+        `expected_name` must be in its certificate as well; nothing vouches for a name where no roots were given.
+        """
+        refused = self._sans.refusal(peer)
+        if refused is not None or expected_name is None:
+            return refused
+        if not self.parameters.verifies:
+            return "no trusted CA"
+        return name_refusal(peer, expected_name)
 
     def __repr__(self) -> str:
         side = "downstream" if self.parameters.server else f"upstream sni={self.sni}"

@@ -41,6 +41,28 @@ class SanMatcher:
         return f"verify cert failed: SAN matcher, certificate SANs are [{names}]"
 
 
+def name_refusal(peer: PeerIdentity | None, name: str) -> str | None:
+    """None if the certificate has this DNS name (a wildcard may stand for its first label) or IP address."""
+    if peer is not None:
+        if any(dns_name_matches(pattern, name) for pattern in peer.dns_sans):
+            return None
+        if name in peer.ip_sans or name in peer.uri_sans:
+            return None
+    found = ",".join((*peer.dns_sans, *peer.ip_sans, *peer.uri_sans)) if peer is not None else ""
+    return f"verify cert failed: verify SAN list, expected SANs: [{name}], certificate SANs: [{found}]"
+
+
+def dns_name_matches(pattern: str, name: str) -> bool:
+    """RFC 6125 as Envoy reads it: `*` is a whole first label of a name with at least two more."""
+    pattern, name = pattern.lower(), name.lower()
+    if pattern == name:
+        return True
+    if not pattern.startswith("*."):
+        return False
+    first, dot, rest = name.partition(".")
+    return bool(first and dot) and rest == pattern[2:]
+
+
 def _names(peer: PeerIdentity, kind: str) -> tuple[str, ...]:
     if kind == "URI":
         return peer.uri_sans

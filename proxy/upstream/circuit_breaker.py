@@ -10,14 +10,17 @@ from proxy.observability.stats import Gauge
 
 
 class Resource:
-    """One limited quantity. `open` of its gauge is 1 while no more is allowed."""
+    """One limited quantity. `open` is 1 while no more is allowed; `remaining` what is left, None where nobody tracks it."""
 
-    __slots__ = ("count", "limit", "open")
+    __slots__ = ("count", "limit", "open", "remaining")
 
-    def __init__(self, limit: int, gauge: Gauge) -> None:
+    def __init__(self, limit: int, gauge: Gauge, remaining: Gauge | None = None) -> None:
         self.count = 0
         self.limit = limit
         self.open = gauge
+        self.remaining = remaining
+        if remaining is not None:
+            remaining.value = limit
 
     def allows(self) -> bool:
         return self.count < self.limit
@@ -26,11 +29,15 @@ class Resource:
         self.count += 1
         if self.count >= self.limit:
             self.open.value = 1
+        if self.remaining is not None:
+            self.remaining.value = max(0, self.limit - self.count)
 
     def give_back(self) -> None:
         self.count -= 1
         if self.open.value and self.count < self.limit:
             self.open.value = 0
+        if self.remaining is not None:
+            self.remaining.value = max(0, self.limit - self.count)
 
     def __repr__(self) -> str:
         return f"{self.count}/{self.limit}"

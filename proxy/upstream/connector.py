@@ -7,14 +7,33 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from proxy.upstream.failure import UpstreamReset
 
 if TYPE_CHECKING:
-    from proxy.upstream.transport import Transport
+    from proxy.upstream.transport import TlsOptions, Transport
 
 Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """TCP keep-alive probes; None leaves the kernel's value. `time` and `interval` in whole s."""
+
+    probes: int | None = None
+    time: int | None = None
+    interval: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectSettings:
+    """How every connection of a cluster is made. `timeout` (s) covers TCP and TLS; `source` is bound first."""
+
+    timeout: float = 5.0
+    source: Address | None = None
+    keepalive: Keepalive | None = None
 
 
 class Connecting(Protocol):
@@ -31,10 +50,9 @@ class Connector(Protocol):
         self,
         address: Address,
         transport: Transport,
-        alpn: tuple[str, ...] | None,
-        timeout: float,
-        source: Address | None,
+        options: TlsOptions,
+        settings: ConnectSettings,
         on_connected: Callable[[socket.socket], None],
         on_failed: Callable[[UpstreamReset], None],
     ) -> Connecting:
-        """`timeout` (s) covers TCP and TLS; `alpn` replaces the transport's own list; `source` is bound first."""
+        """`options` are what the requests of this connection add to a TLS transport."""

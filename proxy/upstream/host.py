@@ -104,7 +104,7 @@ class Host:
         self.locality_weight = locality_weight
         self.priority = priority
         self.upstream = upstream
-        self.pools: dict[tuple[str, ...] | None, ConnectionPool] = {}
+        self.pools: dict[object, ConnectionPool] = {}
         self.cx_active = self.cx_total = self.cx_connect_fail = 0
         self.rq_active = self.rq_total = self.rq_error = self.rq_success = self.rq_timeout = 0
 
@@ -139,6 +139,11 @@ class Host:
             priority=self.priority,
             upstream=self.upstream,
         )
+
+    def drain_connections(self) -> None:
+        """Requests in flight finish; those that come get new connections."""
+        for pool in self.pools.values():
+            pool.drain_connections()
 
     def drain(self) -> None:
         """The host left its cluster: idle connections close, active requests finish."""

@@ -158,6 +158,7 @@ class OutlierDetector:
         config = self.config
         base = float(config.base_ejection_time)
         monitor.host.ejected = True
+        monitor.host.drain_connections()
         monitor.ejected_at = self._now()
         monitor.jitter = self._draw() * config.max_ejection_time_jitter
         if monitor.multiplier * base < config.longest_ejection + base:

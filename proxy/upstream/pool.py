@@ -1,8 +1,9 @@
 """HTTP/1.1 connections to one host with one transport: who may use which, and who waits.
 
 One request per connection at a time. A request takes the connection that became idle last (its state is warmest),
-else it waits for the first that is connected or released; one connection is opened per waiting request. When a
-connection cannot be made, every waiting request fails with it, and its owner decides what to do.
+else it waits, first come first served, for one that is connected or released; one connection is opened per waiting request,
+as far as the cluster's limit goes. When a connection cannot be made, every waiting request fails with it, and its owner
+decides what to do. A connection that is `draining` ends with its request.
 Knows no sockets and no HTTP: connections are opened by a Connector and wrapped by `wrap`.
 Invariant: every taken circuit-breaker unit is given back exactly once.
 Reference: Envoy source/common/conn_pool/conn_pool_base.cc.
@@ -17,18 +18,23 @@ from typing import TYPE_CHECKING, Protocol
 
 from proxy.upstream.connector import Connecting
 from proxy.upstream.failure import ResetReason, UpstreamReset
+from proxy.upstream.transport import TlsOptions
 
 if TYPE_CHECKING:
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
     from proxy.upstream.transport import Transport
 
+_OPENED_AT_ONCE = 3  # Envoy's bound on connections made for one event
+
 
 class PooledConnection(Protocol):
-    """A connection a pool keeps. It reports its end with `pool.on_closed`, busy or idle."""
+    """A connection a pool keeps. It reports the end of each request, and its own."""
 
     requests: int
     """How many requests it has carried, the current one included."""
+    draining: bool
+    """It takes no further request. Set by the pool."""
 
     def close(self) -> None:
         """Close; the pool has forgotten it already."""
@@ -46,37 +52,35 @@ Wrap = Callable[[socket.socket, "ConnectionPool"], PooledConnection]
 
 
 class ConnectionPool:
-    """The pool of one (host, transport, ALPN)."""
+    """The pool of one (host, transport, options)."""
 
     def __init__(
-        self, cluster: Cluster, host: Host, transport: Transport, alpn: tuple[str, ...] | None, wrap: Wrap
+        self, cluster: Cluster, host: Host, transport: Transport, options: TlsOptions, wrap: Wrap
     ) -> None:
         self.cluster = cluster
         self.host = host
         self.transport = transport
-        self._alpn = alpn
+        self._options = options
         self._wrap = wrap
         self._idle: list[PooledConnection] = []
-        self._busy = 0
+        self._busy: set[PooledConnection] = set()
         self._connecting: set[_Opening] = set()
         self._waiting: deque[Waiter] = deque()
         self._draining = False
 
     def acquire(self, waiter: Waiter) -> PooledConnection | None:
         """A connection now, or None and a later call of the waiter. Raises UpstreamReset on overflow."""
-        cluster = self.cluster
-        breaker = cluster.breaker
-        stats = cluster.stats
+        breaker, stats = self.cluster.breaker, self.cluster.stats
         if self._idle:
             if breaker.requests.count >= breaker.requests.limit:
-                stats.upstream_rq_pending_overflow.value += 1
+                stats.upstream_rq_active_overflow.value += 1
                 raise UpstreamReset(ResetReason.OVERFLOW)
             connection = self._idle.pop()
             self._attach(connection)
             return connection
         if not breaker.pending.allows():
             stats.upstream_rq_pending_overflow.value += 1
-            raise UpstreamReset(ResetReason.OVERFLOW)
+            raise UpstreamReset(ResetReason.OVERFLOW, at_host=False)
         breaker.pending.take()
         stats.upstream_rq_pending_total.value += 1
         stats.upstream_rq_pending_active.value += 1
@@ -93,44 +97,66 @@ class ConnectionPool:
         self.cluster.stats.upstream_rq_cancelled.value += 1
         self._stop_waiting()
 
+    # Connections report.
+
     def release(self, connection: PooledConnection) -> None:
         """The request on a reusable connection is over."""
-        self._detach()
-        limit = self.cluster.max_requests_per_connection
-        if self._draining or (limit and connection.requests >= limit):
-            if limit and connection.requests >= limit:
-                self.cluster.stats.upstream_cx_max_requests.value += 1
+        self._detach(connection)
+        if connection.draining:
             self._forget_connection()
             connection.close()
+            self._open_if_needed()
         elif self._waiting:
-            self._hand_over(connection)
+            self._make_ready(connection)
         else:
             self._idle.append(connection)
 
-    def discard(self, connection: PooledConnection) -> None:
-        """The request is over and the connection cannot be reused."""
-        self._detach()
-        self._forget_connection()
+    def discard(self, connection: PooledConnection, *, remote: bool = False, active: bool = True) -> None:
+        """The connection cannot be reused: the peer ended it (`remote`) or we do; `active`: with its request unfinished."""
+        self._detach(connection)
+        self._forget_connection(remote=remote, active=active)
         connection.close()
         self._open_if_needed()
 
-    def on_idle_closed(self, connection: PooledConnection) -> None:
-        """An idle connection ended (peer, error or idle timeout)."""
+    def on_idle_closed(self, connection: PooledConnection, *, remote: bool) -> None:
+        """An idle connection ended: by the peer, or for its idle timeout."""
         if connection in self._idle:
             self._idle.remove(connection)
-            self._forget_connection()
+            self._forget_connection(remote=remote)
+
+    def on_too_old(self, connection: PooledConnection) -> None:
+        """The connection has lasted its maximum duration."""
+        if not connection.draining:
+            self.cluster.stats.upstream_cx_max_duration_reached.value += 1
+            self._retire(connection)
+
+    # Draining.
 
     def drain(self) -> None:
-        """Close what is idle; what is busy finishes and is closed then. Waiting requests are still served."""
+        """The pool itself is to go. Waiting requests are still served."""
         self._draining = True
-        idle, self._idle = self._idle, []
-        for connection in idle:
+        self.drain_connections()
+
+    def drain_connections(self) -> None:
+        """Close what is idle, and what is busy after its request; new requests get new connections."""
+        for connection in (*self._idle, *self._busy):
+            self._retire(connection)
+
+    def _retire(self, connection: PooledConnection) -> None:
+        connection.draining = True
+        if connection in self._idle:
+            self._idle.remove(connection)
             self._forget_connection()
             connection.close()
 
     @property
     def empty(self) -> bool:
         return not (self._idle or self._busy or self._connecting or self._waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Requests without a connection."""
+        return len(self._waiting)
 
     # A waiter gets a connection. These two run for every request, so the breaker's take and give_back are written out.
 
@@ -140,53 +166,71 @@ class ConnectionPool:
         requests.count += 1
         if requests.count >= requests.limit:
             requests.open.value = 1
+        if requests.remaining is not None:
+            requests.remaining.value = requests.limit - requests.count
         stats = cluster.stats
         stats.upstream_rq_total.value += 1
         stats.upstream_rq_active.value += 1
         host.rq_total += 1
         host.rq_active += 1
         connection.requests += 1
-        self._busy += 1
+        if connection.requests == cluster.max_requests_per_connection:
+            stats.upstream_cx_max_requests.value += 1
+            connection.draining = True
+        self._busy.add(connection)
 
-    def _detach(self) -> None:
+    def _detach(self, connection: PooledConnection) -> None:
         cluster = self.cluster
         requests = cluster.breaker.requests
         requests.count -= 1
         if requests.open.value and requests.count < requests.limit:
             requests.open.value = 0
+        if requests.remaining is not None:
+            requests.remaining.value = requests.limit - requests.count
         cluster.stats.upstream_rq_active.value -= 1
         self.host.rq_active -= 1
-        self._busy -= 1
+        self._busy.discard(connection)
 
     def _stop_waiting(self) -> None:
         self.cluster.breaker.pending.give_back()
         self.cluster.stats.upstream_rq_pending_active.value -= 1
 
-    def _hand_over(self, connection: PooledConnection) -> None:
-        waiter = self._waiting.popleft()
-        self._stop_waiting()
-        if not self.cluster.breaker.requests.allows():
-            self.cluster.stats.upstream_rq_pending_overflow.value += 1
-            self._idle.append(connection)
-            waiter.on_pool_failure(UpstreamReset(ResetReason.OVERFLOW))
-            return
-        self._attach(connection)
-        waiter.on_pool_ready(connection)
+    def _make_ready(self, connection: PooledConnection) -> None:
+        """A connection is free: it goes to who has waited longest. Those over the limit of requests fail meanwhile."""
+        self._idle.append(connection)
+        requests = self.cluster.breaker.requests
+        while self._waiting and self._idle:
+            waiter = self._waiting.popleft()
+            self._stop_waiting()
+            if requests.allows():
+                free = self._idle.pop()
+                self._attach(free)
+                waiter.on_pool_ready(free)
+            else:
+                self.cluster.stats.upstream_rq_active_overflow.value += 1
+                waiter.on_pool_failure(UpstreamReset(ResetReason.OVERFLOW))
+        self._open_if_needed()
 
     # Connections come and go.
 
     def _open_if_needed(self) -> None:
-        if len(self._waiting) <= len(self._connecting):
-            return
-        cluster = self.cluster
-        stats = cluster.stats
-        if not cluster.breaker.connections.allows():
-            stats.upstream_cx_overflow.value += 1
-            # A pool without any connection may always open one, or its requests would wait for ever.
-            if self._busy or self._connecting or self._idle:
+        for _ in range(_OPENED_AT_ONCE):
+            if len(self._waiting) <= len(self._connecting):
                 return
+            if self.cluster.breaker.connections.allows():
+                self._open()
+                continue
+            self.cluster.stats.upstream_cx_overflow.value += 1
+            # A pool without any connection may always open one, or its requests would wait for ever.
+            if not (self._busy or self._connecting or self._idle):
+                self._open()
+            return
+
+    def _open(self) -> None:
+        cluster, stats = self.cluster, self.cluster.stats
         cluster.breaker.connections.take()
         stats.upstream_cx_total.value += 1
+        stats.upstream_cx_http1_total.value += 1
         stats.upstream_cx_active.value += 1
         self.host.cx_total += 1
         self.host.cx_active += 1
@@ -195,26 +239,23 @@ class ConnectionPool:
         opening.handle = cluster.connector.connect(
             self.host.address,
             self.transport,
-            self._alpn,
-            cluster.connect_timeout,
-            cluster.source_address,
+            self._options,
+            cluster.connect_settings,
             opening.on_connected,
             opening.on_failed,
         )
 
-    def _forget_connection(self) -> None:
-        cluster = self.cluster
-        cluster.breaker.connections.give_back()
-        cluster.stats.upstream_cx_active.value -= 1
-        cluster.stats.upstream_cx_destroy.value += 1
+    def _forget_connection(self, *, remote: bool = False, active: bool = False) -> None:
+        self.cluster.breaker.connections.give_back()
+        self.cluster.stats.count_connection_end(remote=remote, active=active)
         self.host.cx_active -= 1
 
     def on_connected(self, opening: _Opening, sock: socket.socket) -> None:
         self._connecting.discard(opening)
-        self.cluster.stats.upstream_cx_http1_total.value += 1
         connection = self._wrap(sock, self)
+        connection.draining = self._draining
         if self._waiting:
-            self._hand_over(connection)
+            self._make_ready(connection)
         elif self._draining:
             self._forget_connection()
             connection.close()
@@ -228,7 +269,7 @@ class ConnectionPool:
         if failure.reason is ResetReason.CONNECTION_TIMEOUT:
             stats.upstream_cx_connect_timeout.value += 1
         self.host.cx_connect_fail += 1
-        self._forget_connection()
+        self._forget_connection(remote=failure.reason is ResetReason.REMOTE_CONNECTION_FAILURE)
         waiting, self._waiting = self._waiting, deque()
         for waiter in waiting:
             self._stop_waiting()
@@ -246,7 +287,7 @@ class ConnectionPool:
 
     def __repr__(self) -> str:
         return (
-            f"<ConnectionPool {self.host.name} idle={len(self._idle)} busy={self._busy}"
+            f"<ConnectionPool {self.host.name} idle={len(self._idle)} busy={len(self._busy)}"
             f" connecting={len(self._connecting)} waiting={len(self._waiting)}>"
         )
 

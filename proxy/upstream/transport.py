@@ -1,9 +1,11 @@
 """How bytes to a host are wrapped: plain, or TLS with a context that may rotate.
 
-A value; the handshake happens where the sockets are.
+Values; the handshake happens where the sockets are.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from proxy.tls.contexts import TlsContext
 
@@ -22,3 +24,19 @@ class Transport:
 
 
 RAW = Transport("raw_buffer", None)
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """What a request asks of its connection beyond the transport's own TLS; requests that differ in it never share one.
+
+    `alpn` replaces the list offered and `server_name` the SNI (empty: none); the certificate must have `expected_name`, a
+    DNS name or an IP address, besides what the transport expects. Reference: Envoy's TransportSocketOptions.
+    """
+
+    alpn: tuple[str, ...] | None = None
+    server_name: str | None = None
+    expected_name: str | None = None
+
+
+NO_OPTIONS = TlsOptions()

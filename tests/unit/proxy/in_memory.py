@@ -205,14 +205,13 @@ class FakeConnector:
         self,
         address: tuple[str, int],
         transport: Any,
-        alpn: Any,
-        timeout: float,
-        source: Any,
+        options: Any,
+        settings: Any,
         on_connected: Any,
         on_failed: Any,
     ) -> FakeConnecting:
         attempt = FakeConnecting(
-            self, address, transport=transport, alpn=alpn, source=source, timeout=timeout,
+            self, address, transport=transport, options=options, settings=settings,
             on_connected=on_connected, on_failed=on_failed,
         )  # fmt: skip
         self.attempts.append(attempt)

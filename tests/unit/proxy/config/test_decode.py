@@ -124,7 +124,7 @@ ROUTE_ACTION: list[str | int] = ["virtual_hosts", 0, "routes", 0, "route"]
             {"envoy.filters.http.buffer": {}},
             ".virtual_hosts[0].routes[0].typed_per_filter_config.envoy.filters.http.buffer: not implemented",
         ),
-        (CLUSTER, ["outlier_detection"], {}, ".outlier_detection: not implemented"),
+        (CLUSTER, ["outlier_detection"], {"detect_degraded_hosts": True}, ".outlier_detection.detect_degraded_hosts: not implemented"),
         (CLUSTER, ["lb_policy"], "SUBSET", ": lb_policy 'SUBSET' is not implemented"),
         (CLUSTER, ["type"], "LOGICAL_DNS", ": cluster type 'LOGICAL_DNS' is not implemented"),
         (CLUSTER, ["name"], 7, ".name: expected `str`, got `int`"),
