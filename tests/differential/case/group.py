@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from bench.ports import free_ports
 from control.compile.compiler import compile_proxy
 from control.compile.protobuf import CLUSTER, LISTENER
@@ -85,14 +87,14 @@ class Group:
             kept.append(message)
         return kept
 
-    def server_messages(self, context: PushContext) -> list[Json]:
+    def server_messages(self) -> list[Json]:
         """All server sidecars' resources as those of one: each pod's inbound listener at the pod's address."""
         kept: dict[str, Json] = {}
         for placed in self.placed:
             if placed.case.at != "client":
-                for pod in placed.pods:
-                    for message in _server(context, placed, pod):
-                        kept[f"{message['@type']} {message['name']}"] = message
+                own = context_of(objects(placed, self.changes[placed.name]), self.mesh)
+                for message in (one for pod in placed.pods for one in _server(own, placed, pod)):
+                    kept[f"{message['@type']} {message['name']}"] = message
         return list(kept.values())
 
 
@@ -132,7 +134,7 @@ def invalid(cases: Iterable[Case]) -> dict[str, str]:
 
 def compiled(context: PushContext, proxy: Proxy) -> list[Json]:
     resources = compile_proxy(context, proxy)
-    return [json.loads(one.body) for found in resources.values() for one in found.values()]
+    return [msgspec.json.decode(one.body) for found in resources.values() for one in found.values()]
 
 
 def _proxy(ip: str, name: str, namespace: str, labels: object) -> Proxy:

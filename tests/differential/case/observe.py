@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -89,17 +89,15 @@ class Share:
 def comparable(placed: Placed, seen: Json, symbols: dict[int, str]) -> Json:
     """What must agree with the other side's."""
     observe = placed.case.observe
-    named = walk(seen, (*observe.ignore, *ALWAYS_CHANCE), symbols)
+    parts = {part: of for part, of in seen.items() if part != "stats"}
+    named = walk(parts, tuple(name.lower() for name in observe.ignore), symbols)
     if observe.random:
         return _shares(placed, named)
     found = _sums(placed, named) if observe.sums else _in_full(observe, named)
     return found | {
-        "stats": stats_of(placed, seen["stats"], (*STATS, *observe.stats), observe.without_stats),
+        "stats": stats_of(placed, seen["stats"], [*STATS, *observe.stats], observe.without_stats),
         "readings": seen["readings"],
     }
-
-
-ALWAYS_CHANCE: tuple[str, ...] = ()
 
 
 def _in_full(observe: Observe, seen: Json) -> Json:
@@ -166,25 +164,24 @@ def _shares(placed: Placed, seen: Json) -> Json:
 
 
 def stats_of(
-    placed: Placed, stats: dict[str, int], wanted: Iterable[str], without: Iterable[str] = ()
+    placed: Placed, stats: SideStats, wanted: Iterable[str], without: Iterable[str] = ()
 ) -> dict[str, int]:
-    """Stats of the case's clusters by `subset.name` and of full names, those that are not 0."""
-    patterns = list(wanted)
-    full = [pattern[1:] for pattern in patterns if pattern.startswith(":")]
+    """Stats of the case's clusters by `service|port|subset|stat` and of full names, those that are not 0."""
+    patterns = [pattern for pattern in wanted if not pattern.startswith(":")]
+    full = [pattern[1:] for pattern in wanted if pattern.startswith(":")]
     skipped = list(without)
     found = {}
-    for name, value in stats.items():
-        short = _short(placed, name)
-        if short is None:
-            chosen = any(fnmatchcase(name, pattern) for pattern in full)
-            short = name
-        else:
-            own = short.rpartition("|")[2]
-            chosen = any(fnmatchcase(own, pattern) for pattern in patterns)
-            chosen &= not any(fnmatchcase(own, pattern) for pattern in skipped)
-        if chosen and value:
-            found[short] = found.get(short, 0) + value
+    for name, value in stats.of(placed):
+        own = name.rpartition("|")[2]
+        if _any(own, patterns) and not _any(own, skipped):
+            found[name] = value
+    if full:
+        found |= {name: value for name, value in stats.others.items() if _any(name, full)}
     return found
+
+
+def _any(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 _CLUSTER = re.compile(
@@ -192,12 +189,29 @@ _CLUSTER = re.compile(
 )
 
 
-def _short(placed: Placed, name: str) -> str | None:
-    """`service|port|subset|stat` of a stat of the case's clusters, else nothing."""
-    found = _CLUSTER.fullmatch(name)
-    if found is None:
-        return None
-    direction, port, subset, host, stat = found.groups()
-    if direction == "inbound":
-        return f"inbound||{stat}" if int(port) == placed.app_port and placed.case.at != "client" else None
-    return f"{host}|{port}|{subset}|{stat}" if host in placed.services else None
+class SideStats:
+    """All stats of a group's sidecars that are not 0, sorted by whose they are."""
+
+    def __init__(self, stats: Iterable[tuple[str, int]]) -> None:
+        self.others: dict[str, int] = {}
+        self._by_owner: dict[str, dict[str, int]] = defaultdict(dict)
+        for name, value in stats:
+            if not value:
+                continue
+            found = _CLUSTER.fullmatch(name)
+            if found is None:
+                self.others[name] = value
+                continue
+            direction, port, subset, host, stat = found.groups()
+            if direction == "inbound":
+                self._by_owner[f"inbound {port}"][f"inbound||{stat}"] = value
+            else:
+                self._by_owner[host][f"{host}|{port}|{subset}|{stat}"] = value
+
+    def of(self, placed: Placed) -> Iterator[tuple[str, int]]:
+        """Stats of the case's clusters."""
+        owners = [*placed.services]
+        if placed.case.at != "client":
+            owners.append(f"inbound {placed.app_port}")
+        for owner in owners:
+            yield from self._by_owner.get(owner, {}).items()

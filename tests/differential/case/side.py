@@ -7,9 +7,9 @@ import json
 import os
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -24,13 +24,13 @@ from tests.differential.case.apps import RunningPod
 from tests.differential.case.client import Surroundings, Visitor
 from tests.differential.case.group import FIELDS, Group
 from tests.differential.case.model import Change, Json
-from tests.differential.case.observe import stats_of
+from tests.differential.case.observe import SideStats, stats_of
 from tests.differential.case.place import Placed
 
 READY_S = 30.0
 LOG_QUIET_S = 1.3
 """Longer than a sidecar keeps log lines before it writes them: a second."""
-PACE_S = 0.004
+PACE_S = 0.0015
 """Cases begin this far apart, and further for each request, so that two cores keep up and times mean something."""
 Spoil = Callable[[list[Json]], None]
 """Changes one side's resources, to prove that the comparison sees it."""
@@ -178,7 +178,7 @@ class Side:
         self._spoil(messages)
         self._xds.set(self._node(group, "client"), [*messages, *self._secrets])
         if group.has_servers:
-            messages = group.server_messages(context)
+            messages = group.server_messages()
             self._spoil(messages)
             self._xds.set(self._node(group, "server"), [*messages, *self._secrets])
 
@@ -231,7 +231,9 @@ class Side:
         found = {}
         for group in groups:
             sidecars = {"client": self._clients[group.name], "server": self._servers.get(group.name)}
-            stats = [await sidecar.stats() for sidecar in sidecars.values() if sidecar]
+            stats = SideStats(
+                [pair for sidecar in sidecars.values() if sidecar for pair in (await sidecar.stats()).items()]
+            )
             for placed in group.placed:
                 found[placed.name] = self._seen(placed, visitors[placed.name], lines, stats)
         return found
@@ -259,7 +261,8 @@ class Side:
             return ""
 
         async def stats(placed: Placed, wanted: list[str]) -> Json:
-            return stats_of(placed, await self._clients[group.name].stats(), wanted)
+            stats = await self._clients[group.name].stats()
+            return stats_of(placed, SideStats(stats.items()), wanted)
 
         return Surroundings(port, change, stats)
 
@@ -270,18 +273,18 @@ class Side:
         while (await sidecar.get(f"/stats?filter=^{name}$")).strip() not in ("", f"{name}: 0"):
             await asyncio.sleep(0.05)
 
-    def _seen(self, placed: Placed, visitor: Visitor, lines: dict[str, list[Json]], stats: list[Any]) -> Json:
+    def _seen(self, placed: Placed, visitor: Visitor, lines: dict[str, ByAddress], stats: SideStats) -> Json:
         pods = {pod.pod.name: pod for pod in self._pods[placed.name]}
         return {
             "client": visitor.answers,
             "readings": visitor.readings,
             "upstream": {name: pod.seen for name, pod in pods.items()},
             "connections": {name: pod.connections for name, pod in pods.items()},
-            "log": {role: [line for line in of if _is_of(line, placed)] for role, of in lines.items()},
-            "stats": {name: value for one in stats for name, value in one.items()},
+            "log": {role: _of_case(of, placed) for role, of in lines.items()},
+            "stats": stats,
         }
 
-    async def _log_lines(self) -> dict[str, list[Json]]:
+    async def _log_lines(self) -> dict[str, ByAddress]:
         """The access logs by role, once nothing more is written to them."""
         roles = {
             "client": [one.child.output for one in self._clients.values()],
@@ -294,7 +297,9 @@ class Side:
             if total != size:
                 size, since = total, time.monotonic()
             await asyncio.sleep(0.05)
-        return {role: [line for file in of for line in _parsed(file)] for role, of in roles.items()}
+        return {
+            role: _by_address([line for file in of for line in _parsed(file)]) for role, of in roles.items()
+        }
 
     def _report_complaints(self) -> None:
         """What a sidecar wrote beside its access log, such as a traceback, goes to stderr: it explains differences."""
@@ -325,10 +330,22 @@ def _parsed(file: Path) -> list[Json]:
     return found
 
 
-def _is_of(line: Json, placed: Placed) -> bool:
-    """Whether a log line is of the case: from a client address of its own, or at its server sidecar."""
-    if line["direct"].rpartition(":")[0] in placed.clients.values():
-        return True
-    return placed.case.at != "client" and line["local"] in [
-        f"{pod.ip}:{placed.app_port}" for pod in placed.pods
-    ]
+ByAddress = dict[str, list[Json]]
+"""Log lines by the client's address, and by where the connection came in."""
+
+
+def _by_address(lines: list[Json]) -> ByAddress:
+    found: ByAddress = defaultdict(list)
+    for line in lines:
+        found[line["direct"].rpartition(":")[0]].append(line)
+        found[line["local"]].append(line)
+    return found
+
+
+def _of_case(lines: ByAddress, placed: Placed) -> list[Json]:
+    """Those from a client address of the case's own, or at its server sidecar."""
+    if placed.case.at != "client":
+        found = [line for pod in placed.pods for line in lines.get(f"{pod.ip}:{placed.app_port}", ())]
+        if found:
+            return found
+    return [line for address in placed.clients.values() for line in lines.get(address, ())]
