@@ -18,8 +18,9 @@ from proxy.deadlines import Deadline, Deadlines
 from proxy.net.connection import Connection
 from proxy.net.downstream import DownstreamFacts
 from proxy.observability import response_flags as flags
-from proxy.observability.stats import Counter, Gauge, StatsStore
+from proxy.observability.stats import Counter, StatsStore
 from proxy.observability.stream_info import StreamInfo
+from proxy.router.hash_policy import source_ip_key
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.failure import UpstreamReset
 from proxy.upstream.host import Host
@@ -45,7 +46,6 @@ class TcpStats:
     def __init__(self, store: StatsStore, stat_prefix: str) -> None:
         prefix = f"tcp.{stat_prefix}."
         self.cx_total: Counter = store.counter(prefix + "downstream_cx_total")
-        self.cx_active: Gauge = store.gauge(prefix + "downstream_cx_active")
         self.no_route: Counter = store.counter(prefix + "downstream_cx_no_route")
         self.rx_bytes: Counter = store.counter(prefix + "downstream_cx_rx_bytes_total")
         self.tx_bytes: Counter = store.counter(prefix + "downstream_cx_tx_bytes_total")
@@ -75,6 +75,7 @@ class TcpProxyFilter:
         idle = config.idle_timeout
         self.idle_timeout = DEFAULT_IDLE_TIMEOUT if idle is None else float(idle)
         self.max_duration = float(config.max_downstream_connection_duration or 0.0)
+        self.hashes_source = bool(config.hash_policy)
         weighted = config.weighted_clusters
         self._targets = (
             [(config.cluster or "", 1)]
@@ -181,7 +182,6 @@ class TcpConnection:
         """Pick a host and connect to it."""
         stats = self._proxy.stats
         stats.cx_total.value += 1
-        stats.cx_active.value += 1
         if self._proxy.max_duration:
             self._lifetime = self._proxy.deadlines.after(self._proxy.max_duration, self._too_old)
         cluster = self._proxy.world.clusters.get(self._cluster_name)
@@ -194,6 +194,8 @@ class TcpConnection:
             cluster.stats.upstream_cx_overflow.value += 1
             self._finish(flags.UO)
             return
+        if cluster.hashes and self._proxy.hashes_source and self.info.downstream_remote_address is not None:
+            self.hash_key = source_ip_key(self.info.downstream_remote_address)
         host = cluster.pick(self)
         if host is None:
             cluster.stats.upstream_cx_none_healthy.value += 1
@@ -309,7 +311,6 @@ class TcpConnection:
                 of_cluster.upstream_cx_rx_bytes_total.value += up.bytes_in
                 of_cluster.upstream_cx_tx_bytes_total.value += up.bytes_out
                 up.close()
-        stats.cx_active.value -= 1
         stats.rx_bytes.value += info.bytes_received
         stats.tx_bytes.value += info.bytes_sent
         info.end = self._now()

@@ -283,6 +283,8 @@ class _Forwarding:
                 self._received_at = self._world.now()
         if self._buffer is not None:
             chunks = self._buffer.take_unsent()
+        if attempt.host.monitor is not None:
+            attempt.host.monitor.on_connected()
         # Only a retry has lost some of the time.
         elapsed = self._world.now() - self._received_at if self._retry is not None and self._received else 0.0
         attempts = info.upstream_attempts if self._action.attempt_count else 0
@@ -485,7 +487,10 @@ class _Forwarding:
         if stream.response_started:
             stream.reset(reason.flag, failure_reply.reset_details(failure, response_started=True))
             return False
-        attempt.host.rq_error += 1
+        if failure.at_host:
+            attempt.host.rq_error += 1
+        else:
+            stream.info.upstream_host, stream.info.upstream_metadata = None, self._cluster.upstream
         self._sent = self._sent or attempt.request_sent
         if self._takes_retry(self._wants_reset(reason, request_sent=self._sent)):
             return True
