@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from control.compile import names
+from control.compile.hash_policy import with_hash_policy
 from control.compile.http_filter_config import per_filter_config
 from control.compile.protobuf import Message, config_path, istio_metadata
-from control.compile.retry import retry_policy
+from control.compile.rate_limit import LOCAL_RATE_LIMIT, route_limit
+from control.compile.retry import retry_policy, time_limits
 from control.compile.route_action import (
     direct_response,
     header_mutations,
@@ -30,22 +32,27 @@ def virtual_service_routes(
 ) -> list[Message]:
     """Empty when no rule is for this audience: the VirtualService then counts as if it were not there."""
     routes: list[Message] = []
-    for rule in config.spec.http or ():
-        for match in _matches(rule, audience, config.source.namespace):
+    for index, rule in enumerate(config.spec.http or ()):
+        for where, match in _matches(rule, audience, config.source.namespace):
             route = _route(context, config, rule, match, audience)
+            # Ours: `glassmesh route` says which rule a route comes from.
+            route["metadata"]["filter_metadata"]["glassmesh"] = {"rule": f"http[{index}]{where}"}
             routes.append(route)
             if is_catch_all(route["match"]):
                 return routes
     return routes
 
 
-def _matches(rule: HTTPRoute, audience: Audience, namespace: str) -> Iterator[HTTPMatchRequest | None]:
+def _matches(
+    rule: HTTPRoute, audience: Audience, namespace: str
+) -> Iterator[tuple[str, HTTPMatchRequest | None]]:
+    """The matches that can hold for an audience, each with its place in the rule."""
     if not rule.match:
-        yield None
+        yield "", None
         return
-    for match in rule.match:
-        if audience.accepts(match, namespace) and not wants_claims(match):
-            yield match
+    for index, match in enumerate(rule.match):
+        if audience.refusal(match, namespace) is None and not wants_claims(match):
+            yield f".match[{index}]", match
 
 
 def _route(
@@ -69,10 +76,12 @@ def _route(
     elif rule.directResponse is not None:
         route["direct_response"] = direct_response(rule.directResponse)
     else:
-        route["route"] = route_action(
-            context, rule, namespace, audience.port, forwarded_host=audience.forwarded_host
-        )
+        action = route_action(context, rule, namespace, audience.port, forwarded_host=audience.forwarded_host)
+        route["route"] = with_hash_policy(context, audience.namespace, audience.labels, action)
     per_filter = per_filter_config(rule)
+    limit = context.rate_limits.of_route(namespace, config.source.name, rule.name)
+    if limit is not None:
+        per_filter[LOCAL_RATE_LIMIT] = route_limit(limit)
     if per_filter:
         route["typed_per_filter_config"] = per_filter
     only = rule.route[0].headers if rule.route and len(rule.route) == 1 else None
@@ -96,10 +105,7 @@ def _operation(route: Message, name: str, port: int) -> str:
 
 def default_route(context: PushContext, cluster: str, host: str, port: int) -> Message:
     """All requests to one cluster, with the mesh's retries and no timeout."""
-    action: Message = {
-        "cluster": cluster,
-        "timeout": "0s",
-    }
+    action: Message = {"cluster": cluster, **time_limits(None)}
     policy = retry_policy(None, context.mesh.defaultHttpRetryPolicy)
     if policy is not None:
         action["retry_policy"] = policy

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from control.compile import names
+from control.compile.hash_policy import with_hash_policy
 from control.compile.http_route import default_route, virtual_service_routes
 from control.compile.protobuf import ROUTE, Message
 from control.compile.proxy_headers import ProxyHeaders, proxy_headers
+from control.compile.retry import time_limits
 from control.compile.route_match import CATCH_ALL, Audience
 from control.push.config import VirtualServiceConfig
 from control.push.context import PushContext, best_virtual_service
@@ -133,7 +135,9 @@ def _service_routes(
         if routes:
             return routes
     cluster = names.outbound_cluster(port.number, "", service.hostname)
-    return [default_route(context, cluster, service.hostname, port.number)]
+    route = default_route(context, cluster, service.hostname, port.number)
+    action = with_hash_policy(context, proxy.namespace, proxy.labels, route["route"])
+    return [{**route, "route": action}]
 
 
 def _audience(context: PushContext, proxy: Proxy, port: int) -> Audience:
@@ -164,7 +168,7 @@ def catch_all(context: PushContext) -> Message:
             "match": CATCH_ALL,
             "route": {
                 "cluster": names.PASSTHROUGH,
-                "timeout": "0s",
+                **time_limits(None),
             },
         }
         name = "allow_any"

@@ -10,6 +10,7 @@ from ipaddress import ip_network
 
 from control.compile import names
 from control.compile.filters import tcp_filters
+from control.compile.hash_policy import tcp_hash_policy
 from control.compile.protobuf import Message, duration
 from control.compile.route_action import destination_cluster
 from control.compile.traffic_policy import effective_policy
@@ -43,7 +44,8 @@ def _chain(context: PushContext, proxy: Proxy, service: Service, port: Port, tar
     idle = effective_policy(rule.spec if rule else None, None, port.number).tcp.idleTimeout
     options = {"idle_timeout": duration(idle)} if idle else {}
     stat_prefix = target.get("cluster") or _own_cluster(service, port)
-    return {"filters": tcp_filters(context.mesh, proxy.vanilla, stat_prefix, **target, **options)}
+    hashed = tcp_hash_policy(context, proxy.namespace, proxy.labels, target)
+    return {"filters": tcp_filters(context.mesh, proxy.vanilla, stat_prefix, **target, **options, **hashed)}
 
 
 def _target(context: PushContext, routes: list[RouteDestination], namespace: str, port: int) -> Message:
@@ -67,7 +69,8 @@ def _accepts(match: L4MatchAttributes | TLSMatchAttributes, proxy: Proxy, port: 
 def _rule_chain(
     context: PushContext, proxy: Proxy, target: Message, stat_prefix: str, match: Message
 ) -> Message:
-    chain: Message = {"filters": tcp_filters(context.mesh, proxy.vanilla, stat_prefix, **target)}
+    hashed = tcp_hash_policy(context, proxy.namespace, proxy.labels, target)
+    chain: Message = {"filters": tcp_filters(context.mesh, proxy.vanilla, stat_prefix, **target, **hashed)}
     if match:
         chain["filter_chain_match"] = match
     return chain

@@ -254,11 +254,11 @@ class HTTPRoute(Model):
     timeout: DisablingDuration | None = None
     retries: HTTPRetry | None = None
     fault: HTTPFaultInjection | None = None
-    mirror: Annotated[Destination | None, NOT_YET] = None
-    mirrors: Annotated[list[HTTPMirrorPolicy] | None, NOT_YET] = None
-    mirrorPercent: Annotated[UInt32 | None, NOT_YET] = None
-    mirror_percent: Annotated[UInt32 | None, NOT_YET] = None
-    mirrorPercentage: Annotated[PercentModel | None, NOT_YET] = None
+    mirror: Destination | None = None
+    mirrors: list[HTTPMirrorPolicy] | None = None
+    mirrorPercent: UInt32 | None = None
+    mirror_percent: UInt32 | None = None
+    mirrorPercentage: PercentModel | None = None
     corsPolicy: CorsPolicy | None = None
     headers: Headers | None = None
     websocketUpgrade: Annotated[bool | None, NOT_YET] = None

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import create_model
 
 from control.resources.http_headers import header_name_problem
 from control.resources.istio_types import (
-    NOT_YET,
     AnyDuration,
     DisablingDuration,
     Duration,
@@ -226,10 +225,10 @@ class LoadBalancer(Model):
     simple: (
         Literal["UNSPECIFIED", "ROUND_ROBIN", "LEAST_CONN", "LEAST_REQUEST", "RANDOM", "PASSTHROUGH"] | None
     ) = None
-    consistentHash: Annotated[ConsistentHash | None, NOT_YET] = None
-    localityLbSetting: Annotated[LocalityLoadBalancerSetting | None, NOT_YET] = None
-    warmupDurationSecs: Annotated[DisablingDuration | None, NOT_YET] = None
-    warmup: Annotated[WarmupConfiguration | None, NOT_YET] = None
+    consistentHash: ConsistentHash | None = None
+    localityLbSetting: LocalityLoadBalancerSetting | None = None
+    warmupDurationSecs: DisablingDuration | None = None
+    warmup: WarmupConfiguration | None = None
 
     def problems(self) -> Iterator[FieldError]:
         if self.simple is not None and self.consistentHash is not None:

@@ -5,11 +5,12 @@ Reference: envoy/extensions/filters/network/{http_connection_manager,tcp_proxy}/
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from proxy.config.access_log import AccessLog
+from proxy.config.hash_policy import TcpHashPolicy
 from proxy.config.header_key_format import HeaderKeyFormat
 from proxy.config.http_filters import HttpFilter, TypedStruct
 from proxy.config.route import RouteConfiguration, UpgradeConfig
@@ -111,6 +112,7 @@ class TcpProxy(Message, tag_field="@type", tag=_NETWORK + "tcp_proxy.v3.TcpProxy
     idle_timeout: Duration | None = None
     max_downstream_connection_duration: Duration | None = None
     access_log: list[AccessLog] = []
+    hash_policy: Annotated[list[TcpHashPolicy], msgspec.Meta(max_length=1)] = []
 
     def __post_init__(self) -> None:
         require_one(self, "cluster", "weighted_clusters")

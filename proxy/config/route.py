@@ -80,6 +80,19 @@ class RetryPlugin(Message):
     typed_config: NoConfig | None = None
 
 
+class PreviousPrioritiesConfig(
+    Message,
+    tag_field="@type",
+    tag="type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+):
+    update_frequency: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+
+
+class RetryPriority(Message):
+    name: str
+    typed_config: PreviousPrioritiesConfig
+
+
 class RetryBackOff(Message):
     base_interval: Duration
     max_interval: Duration | None = None
@@ -95,6 +108,7 @@ class RetryPolicy(Message):
     retry_on: str = ""
     num_retries: UInt32 = 1
     per_try_timeout: Duration | None = None
+    retry_priority: RetryPriority | None = None
     retry_host_predicate: list[RetryPlugin] = []
     host_selection_retry_max_attempts: UInt64 = UInt64(1)
     retriable_status_codes: list[HttpStatus] = []

@@ -98,7 +98,7 @@ def _query_parameter(name: bytes) -> Method:
     def method(stream: DownstreamStream, _: Cookies) -> int | None:
         query = stream.path.partition(b"#")[0].partition(b"?")[2]
         for pair in query.split(b"&"):
-            key, _, text = pair.partition(b"=")
+            key, _equals, text = pair.partition(b"=")
             if key == name:
                 return xxhash64(text)
         return None

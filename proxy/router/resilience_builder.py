@@ -58,6 +58,7 @@ def retry_policy(config: RetryPolicyConfig) -> RetryPolicy:
         max_interval=longest,
         avoid_previous_hosts=bool(config.retry_host_predicate),
         host_selection_attempts=int(config.host_selection_retry_max_attempts),
+        priorities_every=config.retry_priority.typed_config.update_frequency if config.retry_priority else 0,
         response_headers=_tests(config.retriable_headers, ".retry_policy.retriable_headers"),
         request_headers=_tests(config.retriable_request_headers, ".retry_policy.retriable_request_headers"),
     )

@@ -55,6 +55,8 @@ class RetryPolicy:
     max_interval: float = 10 * DEFAULT_BASE_INTERVAL
     avoid_previous_hosts: bool = False
     host_selection_attempts: int = 1
+    priorities_every: int = 0
+    """After how many attempts other priorities are turned to; 0: never."""
     response_headers: tuple[HeaderTest, ...] = ()
     request_headers: tuple[HeaderTest, ...] = ()
 

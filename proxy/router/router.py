@@ -30,6 +30,7 @@ from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.failure import ResetReason, UpstreamReset
 from proxy.upstream.host import Host
+from proxy.upstream.lb.retry_priority import PreviousPriorities
 
 _OVERLOADED = ((b"x-envoy-overloaded", b"true"),)
 
@@ -86,6 +87,7 @@ class _Forwarding:
         "_cookies",
         "_mirrors",
         "_policy",
+        "_priorities",
         "_received",
         "_received_at",
         "_retry",
@@ -116,6 +118,10 @@ class _Forwarding:
         self._timeouts = action.timeouts
         self._attempt: UpstreamAttempt | None = None
         self._tried: list[Host] = []
+        policy = self._policy
+        self._priorities = (
+            PreviousPriorities(policy.priorities_every) if policy and policy.priorities_every else None
+        )
         self._retry: RetryState | None = None  # since an attempt first called for another
         self._timers: RequestTimers | None = None
         self._buffer: RequestBuffer | None = None
@@ -229,15 +235,19 @@ class _Forwarding:
         if self._cluster.hashes and self._action.hash_policy is not None:
             self._cookies = self._cookies or []
             self._stream.hash_key = self._action.hash_policy.key(self._stream, self._cookies)
-        host = self._cluster.pick(self._stream)
+        host = self._cluster.pick(self._stream, 0, self._priorities)
         if policy is None or not policy.avoid_previous_hosts:
+            if host is not None and self._priorities is not None:
+                self._priorities.attempted(host)
             return host
         for turned_down in range(policy.host_selection_attempts if self._tried else 0):
             if host is None or host not in self._tried:
                 break
-            host = self._cluster.pick(self._stream, turned_down + 1)
+            host = self._cluster.pick(self._stream, turned_down + 1, self._priorities)
         if host is not None:
             self._tried.append(host)
+            if self._priorities is not None:
+                self._priorities.attempted(host)
         return host
 
     def _start_mirrors(self) -> None:
@@ -273,6 +283,8 @@ class _Forwarding:
         info, body = stream.info, stream.body
         info.upstream_local_address = connection.local_address
         info.upstream_peer_uri_san = connection.peer_uri_san
+        if attempt.host.monitor is not None:
+            attempt.host.monitor.on_connected()
         attempt.response = connection.begin(stream.method, attempt)
         chunks: list[bytes] = []
         if not self._received:
@@ -283,8 +295,6 @@ class _Forwarding:
                 self._received_at = self._world.now()
         if self._buffer is not None:
             chunks = self._buffer.take_unsent()
-        if attempt.host.monitor is not None:
-            attempt.host.monitor.on_connected()
         # Only a retry has lost some of the time.
         elapsed = self._world.now() - self._received_at if self._retry is not None and self._received else 0.0
         attempts = info.upstream_attempts if self._action.attempt_count else 0
@@ -465,6 +475,7 @@ class _Forwarding:
             self._buffer.rewind()
         response = attempt.response if attempt is not None else None
         if response is not None and retry.policy.retries_at_once(response.status):
+            retry.begin(backed_off=False)
             return
         until = world.now() + retry.back_off(world.draw())
         deadline = world.deadlines.arm(until, self._stream.flow.wake)
@@ -475,6 +486,7 @@ class _Forwarding:
                 await world.pause()
         finally:
             world.deadlines.disarm(deadline)
+        retry.begin(backed_off=True)
 
     def _may_try_after(self, failure: UpstreamReset) -> bool:
         """Whether to attempt again; if not, the failure was answered."""
