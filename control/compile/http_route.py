@@ -77,7 +77,7 @@ def _route(
         route["direct_response"] = direct_response(rule.directResponse)
     else:
         action = route_action(context, rule, namespace, audience.port, forwarded_host=audience.forwarded_host)
-        route["route"] = with_hash_policy(context, audience.namespace, audience.labels, action)
+        route["route"] = with_hash_policy(context, audience.namespace, audience.labels, action, rule.retries)
     per_filter = per_filter_config(rule)
     limit = context.rate_limits.of_route(namespace, config.source.name, rule.name)
     if limit is not None:

@@ -139,6 +139,10 @@ def _target(entry: object) -> str:
     return str(getattr(entry, "to"))  # noqa: B009
 
 
+def _shares(entry: object) -> Mapping[str, int]:
+    return getattr(entry, "to") or {}  # noqa: B009
+
+
 def _distance(here: Locality, there: Locality) -> int:
     if here.region != there.region:
         return 3

@@ -220,7 +220,7 @@ class HTTPRetry(Model):
     attempts: Int32 = 0
     perTryTimeout: Duration | None = None
     retryOn: str | None = None
-    retryRemoteLocalities: Annotated[bool | None, NOT_YET] = None
+    retryRemoteLocalities: bool | None = None
     retryIgnorePreviousHosts: bool | None = None
     backoff: Duration | None = None
 

@@ -102,8 +102,8 @@ ROUTE_ACTION: list[str | int] = ["virtual_hosts", 0, "routes", 0, "route"]
         (
             ROUTE,
             [*ROUTE_ACTION, "hash_policy"],
-            [],
-            ".virtual_hosts[0].routes[0].route.hash_policy: not implemented",
+            [{"filter_state": {"key": "k"}}],
+            ".virtual_hosts[0].routes[0].route.hash_policy[0].filter_state: not implemented",
         ),
         (
             ROUTE,
