@@ -27,7 +27,11 @@ class HttpRetryPolicy(Model):
     """The retry policy of routes that have none of their own; `attempts: 0` switches retries off."""
 
     attempts: int = 2
-    retryOn: str = "connect-failure,refused-stream,unavailable,cancelled"
+    retryOn: str = ""
+    perTryTimeout: Duration | None = None
+    backoff: Duration | None = None
+    retryIgnorePreviousHosts: bool | None = None
+    retryRemoteLocalities: bool | None = None
 
 
 class Enabled(Model):

@@ -22,7 +22,8 @@ from control.compile.filters import (
 from control.compile.http_route import default_route
 from control.compile.protobuf import LISTENER, Message, duration, socket_address
 from control.compile.proxy_headers import proxy_headers
-from control.compile.retry import INBOUND
+from control.compile.rate_limit import for_port
+from control.compile.retry import INBOUND, INBOUND_TIME
 from control.compile.tls import mesh_server
 from control.push.context import PushContext
 from control.push.peer_policy import Mode
@@ -95,10 +96,10 @@ def virtual_inbound(
     chains = [_black_hole(context, proxy)]
     for entry in ports:
         for chain in CHAINS[policy.of(entry.number), entry.port.treatment]:
-            chains.append(_port_chain(context, proxy, entry, chain))
+            chains.append(_port_chain(context, proxy, labels, entry, chain))
     for number in sorted(policy.ports.keys() - treatments.keys()):
-        chains += _passthrough_chains(context, proxy, policy.of(number), number)
-    chains += _passthrough_chains(context, proxy, policy.mode, None)
+        chains += _passthrough_chains(context, proxy, labels, policy.of(number), number)
+    chains += _passthrough_chains(context, proxy, labels, policy.mode, None)
     opaque = {number for number, kind in treatments.items() if kind is Treatment.TCP}
     return {
         "@type": LISTENER,
@@ -145,7 +146,9 @@ def _filter_chain(
     return message
 
 
-def _port_chain(context: PushContext, proxy: Proxy, entry: InboundPort, chain: Chain) -> Message:
+def _port_chain(
+    context: PushContext, proxy: Proxy, labels: Mapping[str, str], entry: InboundPort, chain: Chain
+) -> Message:
     number = entry.number
     cluster = names.inbound_cluster(number)
     if chain.layer == "tcp":
@@ -154,18 +157,27 @@ def _port_chain(context: PushContext, proxy: Proxy, entry: InboundPort, chain: C
         operation = f"{entry.service.hostname}:{entry.port.number}"
         route = _route(context, cluster, f"inbound|http|{entry.port.number}", operation)
         prefix = f"inbound_0.0.0.0_{number}"
-        filters = [
-            http_connection_manager(
-                context.mesh, "inbound", proxy.vanilla, prefix, route, proxy_headers(context.mesh, proxy)
-            )
-        ]
+        filters = [_manager(context, proxy, labels, prefix, route, number)]
     return _filter_chain(context, f"0.0.0.0_{number}", chain, number, filters)
+
+
+def _manager(
+    context: PushContext,
+    proxy: Proxy,
+    labels: Mapping[str, str],
+    prefix: str,
+    route: Message,
+    port: int | None,
+) -> Message:
+    headers = proxy_headers(context.mesh, proxy)
+    limit = for_port(context, proxy.namespace, labels, port)
+    return http_connection_manager(context.mesh, "inbound", proxy.vanilla, prefix, route, headers, limit)
 
 
 def _route(context: PushContext, cluster: str, virtual_host: str, operation: str) -> Message:
     host, _, port = operation.rpartition(":")
     route = default_route(context, cluster, host, int(port))
-    route["route"]["retry_policy"] = INBOUND
+    route["route"] = {"cluster": cluster, **INBOUND_TIME, "retry_policy": INBOUND}
     config = {
         "name": cluster,
         "virtual_hosts": [{"name": virtual_host, "domains": ["*"], "routes": [route]}],
@@ -175,7 +187,7 @@ def _route(context: PushContext, cluster: str, virtual_host: str, operation: str
 
 
 def _passthrough_chains(
-    context: PushContext, proxy: Proxy, mode: Mode, port: int | None
+    context: PushContext, proxy: Proxy, labels: Mapping[str, str], mode: Mode, port: int | None
 ) -> Iterator[Message]:
     """Ports that no service has: forwarded as they came, under the same rules as a sniffed port."""
     cluster = names.INBOUND_PASSTHROUGH
@@ -186,9 +198,5 @@ def _passthrough_chains(
         else:
             name = f"{names.VIRTUAL_INBOUND}-catchall-http"
             route = _route(context, cluster, "inbound|http|0", f"{cluster}:0")
-            filters = [
-                http_connection_manager(
-                    context.mesh, "inbound", proxy.vanilla, cluster, route, proxy_headers(context.mesh, proxy)
-                )
-            ]
+            filters = [_manager(context, proxy, labels, cluster, route, port)]
         yield _filter_chain(context, name, chain, port, filters)

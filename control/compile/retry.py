@@ -82,5 +82,5 @@ def _retry_on(text: str) -> tuple[str, list[int]]:
 
 
 def _is_status(word: str) -> bool:
-    """Whether this is the number of a registered status; Envoy does not know other words and passes over them."""
+    """Whether this is the number of a registered status; Envoy passes over words it does not know."""
     return word.isascii() and word.isdigit() and int(word) in HTTPStatus._value2member_map_

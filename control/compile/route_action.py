@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from control.compile import names
-from control.compile.protobuf import Message, duration
-from control.compile.retry import retry_policy
+from control.compile.mirror import mirror_policies
+from control.compile.protobuf import Message
+from control.compile.retry import retry_policy, time_limits
 from control.push.config import resolve_host
 from control.push.context import PushContext
 from control.resources.destination import Destination
@@ -97,11 +98,15 @@ def _host_from(headers: Headers | None) -> str | None:
 def route_action(
     context: PushContext, rule: HTTPRoute, namespace: str, listener_port: int, *, forwarded_host: bool = False
 ) -> Message:
-    # No max_stream_duration: beside it Envoy ignores the timeout.
     action: Message = {
         **_clusters(context, rule.route or [], namespace, listener_port),
-        "timeout": duration(rule.timeout) if rule.timeout else "0s",
+        **time_limits(rule.timeout),
     }
+    mirrors = mirror_policies(
+        rule, lambda destination: destination_cluster(context, destination, namespace, listener_port)
+    )
+    if mirrors:
+        action["request_mirror_policies"] = mirrors
     policy = retry_policy(rule.retries, context.mesh.defaultHttpRetryPolicy)
     if policy is not None:
         action["retry_policy"] = policy

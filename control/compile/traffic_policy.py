@@ -20,11 +20,13 @@ from control.resources.traffic_policy import (
     ConnectionPoolSettings,
     HTTPSettings,
     OutlierDetection,
+    RetryBudget,
     TCPSettings,
     TrafficPolicy,
 )
 
 _UNLIMITED = 2**32 - 1
+_BUDGET_PERCENT, _BUDGET_MIN_CONCURRENCY = 20, 3  # of the API's RetryBudget
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -36,6 +38,7 @@ class Policy:
     pool: ConnectionPoolSettings | None = None
     tls: ClientTLSSettings | None = None
     outlier: OutlierDetection | None = None
+    retry_budget: RetryBudget | None = None
 
     @property
     def at_the_server(self) -> Policy:
@@ -74,24 +77,25 @@ def _override(base: Policy, policy: TrafficPolicy | None, port: int) -> Policy:
         pool=policy.connectionPool or base.pool,
         tls=policy.tls or base.tls,
         outlier=policy.outlierDetection or base.outlier,
+        retry_budget=policy.retryBudget or base.retry_budget,
     )
 
 
 def pool_fields(mesh: MeshConfig, policy: Policy) -> Message:
     """Limits and timeouts of a cluster, and when its hosts are ejected. Istio reads 0 as unset, and unset is unlimited."""
     tcp, http = policy.tcp, policy.http
+    threshold: Message = {
+        "max_connections": tcp.maxConnections or _UNLIMITED,
+        "max_pending_requests": http.http1MaxPendingRequests or _UNLIMITED,
+        "max_requests": http.http2MaxRequests or _UNLIMITED,
+        "max_retries": http.maxRetries or _UNLIMITED,
+    }
+    budget = http.retryBudget or policy.retry_budget
+    if budget is not None:
+        threshold["retry_budget"] = _retry_budget(budget)
     fields: Message = {
         "connect_timeout": duration(tcp.connectTimeout or mesh.connectTimeout),
-        "circuit_breakers": {
-            "thresholds": [
-                {
-                    "max_connections": tcp.maxConnections or _UNLIMITED,
-                    "max_pending_requests": http.http1MaxPendingRequests or _UNLIMITED,
-                    "max_requests": http.http2MaxRequests or _UNLIMITED,
-                    "max_retries": http.maxRetries or _UNLIMITED,
-                }
-            ]
-        },
+        "circuit_breakers": {"thresholds": [threshold]},
     }
     if tcp.tcpKeepalive is not None:
         fields["upstream_connection_options"] = {"tcp_keepalive": _keepalive(tcp)}
@@ -117,6 +121,15 @@ def _http_options(policy: Policy) -> Message:
         "outlier_detection": error_matcher(policy.outlier),
     }
     return {name: fields for name, fields in options.items() if fields}
+
+
+def _retry_budget(budget: RetryBudget) -> Message:
+    """Retries as a share of the requests under way; Envoy then takes no notice of `max_retries`."""
+    percent, least = budget.percent, budget.minRetryConcurrency
+    return {
+        "budget_percent": {"value": _BUDGET_PERCENT if percent is None else percent},
+        "min_retry_concurrency": _BUDGET_MIN_CONCURRENCY if least is None else least,
+    }
 
 
 def _keepalive(tcp: TCPSettings) -> Message:

@@ -75,7 +75,7 @@ class HTTPSettings(Model):
     useClientProtocol: Annotated[bool | None, NOT_YET] = None
     maxConcurrentStreams: Annotated[Int32, NOT_YET] = 0
     http2KeepAlive: Annotated[HTTP2KeepAlive | None, NOT_YET] = None
-    retryBudget: Annotated[RetryBudget | None, NOT_YET] = None
+    retryBudget: RetryBudget | None = None
 
     def problems(self) -> Iterator[FieldError]:
         for field, words in _LIMITS.items():
@@ -233,7 +233,7 @@ class TrafficPolicy(_Policy):
     portLevelSettings: list[PortTrafficPolicy] | None = None
     tunnel: Annotated[TunnelSettings | None, NOT_YET] = None
     proxyProtocol: Annotated[ProxyProtocol | None, NOT_YET] = None
-    retryBudget: Annotated[RetryBudget | None, NOT_YET] = None
+    retryBudget: RetryBudget | None = None
 
     def problems(self) -> Iterator[FieldError]:
         if all(getattr(self, name) is None for name in type(self).model_fields):

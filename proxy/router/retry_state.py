@@ -42,7 +42,6 @@ class RetryState:
         retries.take()
         self._holding = True
         self.retried += 1
-        stats.upstream_rq_retry.value += 1
         return True
 
     def settle(self) -> None:
@@ -53,8 +52,14 @@ class RetryState:
 
     def back_off(self, draw: float) -> float:
         """Seconds to wait before the retry just taken; `draw` is uniform in [0, 1)."""
-        self._cluster.stats.upstream_rq_retry_backoff_exponential.value += 1
         return self.policy.back_off(self.retried, draw)
+
+    def begin(self, *, backed_off: bool) -> None:
+        """The wait is over and the retry begins; Envoy counts it only now."""
+        stats = self._cluster.stats
+        stats.upstream_rq_retry.value += 1
+        if backed_off:
+            stats.upstream_rq_retry_backoff_exponential.value += 1
 
     def release(self) -> None:
         """Give the breaker's unit back, if one is held."""
