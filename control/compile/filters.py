@@ -71,11 +71,13 @@ def _metadata_exchange(role: Role) -> Message:
     return extension(name, "io.istio.http.peer_metadata.Config", **fields)
 
 
-def http_filters(role: Role, vanilla: bool) -> list[Message]:
+def http_filters(role: Role, vanilla: bool, rate_limit: Message | None) -> list[Message]:
     filters = [] if vanilla else [_metadata_exchange(role)]
     if role != "inbound":
         filters.append(_alpn_override(vanilla))
     filters += [_FAULT, _CORS]
+    if rate_limit is not None:
+        filters.append(rate_limit)
     if not vanilla:
         value = {"disable_host_header_fallback": True} if role == "inbound" else {}
         filters.append(typed_struct("istio.stats", _STATS, value))
@@ -83,13 +85,19 @@ def http_filters(role: Role, vanilla: bool) -> list[Message]:
 
 
 def http_connection_manager(
-    mesh: MeshConfig, role: Role, vanilla: bool, stat_prefix: str, route: Message, headers: ProxyHeaders
+    mesh: MeshConfig,
+    role: Role,
+    vanilla: bool,
+    stat_prefix: str,
+    route: Message,
+    headers: ProxyHeaders,
+    rate_limit: Message | None = None,
 ) -> Message:
-    """`route` is `{"rds": …}` or `{"route_config": …}`."""
+    """`route` is `{"rds": …}` or `{"route_config": …}`; `rate_limit` is the filter that limits, if anything is limited."""
     fields: Message = {
         "stat_prefix": stat_prefix,
         **route,
-        "http_filters": http_filters(role, vanilla),
+        "http_filters": http_filters(role, vanilla, rate_limit),
         "access_log": access_log(mesh),
         "use_remote_address": role == "gateway",
         **path_normalization(mesh),

@@ -18,6 +18,7 @@ from control.compile.filters import (
 )
 from control.compile.protobuf import CONFIG_SOURCE, LISTENER, Message, duration, socket_address
 from control.compile.proxy_headers import proxy_headers
+from control.compile.rate_limit import for_routes
 from control.compile.route_table import http_ports, shared_http
 from control.compile.tcp_route import tcp_chains
 from control.push.context import PushContext
@@ -91,7 +92,9 @@ def _listener(context: PushContext, address: str, port: int, chains: Message, sn
 def _http_chain(context: PushContext, proxy: Proxy, stat_prefix: str, route_name: str) -> Message:
     route = {"rds": {"config_source": CONFIG_SOURCE, "route_config_name": route_name}}
     headers = proxy_headers(context.mesh, proxy)
-    manager = http_connection_manager(context.mesh, "outbound", proxy.vanilla, stat_prefix, route, headers)
+    manager = http_connection_manager(
+        context.mesh, "outbound", proxy.vanilla, stat_prefix, route, headers, for_routes(context)
+    )
     return {"filter_chain_match": _PLAINTEXT_HTTP_MATCH, "filters": [manager]}
 
 

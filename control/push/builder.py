@@ -21,6 +21,7 @@ from control.resources import (
     config_map,
     destination_rule,
     gateway,
+    local_rate_limit,
     node,
     peer_authentication,
     pod,
@@ -43,6 +44,7 @@ KINDS: tuple[Kind, ...] = (
     gateway.KIND,
     peer_authentication.KIND,
     config_map.SECRET,
+    local_rate_limit.KIND,
 )
 
 
@@ -68,6 +70,7 @@ class ContextBuilder:
             self._all(gateway.KIND, config.gateway),
             self._all(peer_authentication.KIND, config.peer_authentication),
             self._all(config_map.SECRET, config.credential),
+            self._all(local_rate_limit.KIND, config.local_rate_limit),
         )
         if parts != self._parts:
             self._parts = parts  # type: ignore[assignment]  # only compared

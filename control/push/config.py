@@ -14,6 +14,7 @@ from control.resources.destination_rule import DestinationRuleSpec
 from control.resources.gateway import GatewaySpec
 from control.resources.istio_types import MESH_GATEWAY
 from control.resources.kind import Object
+from control.resources.local_rate_limit import LocalRateLimitSpec
 from control.resources.peer_authentication import PeerAuthenticationSpec
 from control.resources.virtual_service import VirtualServiceSpec
 
@@ -74,6 +75,13 @@ class GatewayConfig:
 class PeerAuthenticationConfig:
     source: Source
     spec: PeerAuthenticationSpec
+    labels: Mapping[str, str] = field(default_factory=dict)  # of the selector; empty: the whole namespace
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRateLimitConfig:
+    source: Source
+    spec: LocalRateLimitSpec
     labels: Mapping[str, str] = field(default_factory=dict)  # of the selector; empty: the whole namespace
 
 
@@ -147,3 +155,9 @@ def peer_authentication(obj: Object) -> PeerAuthenticationConfig:
     spec = PeerAuthenticationSpec.model_validate(obj.get("spec") or {})
     labels = (spec.selector.matchLabels if spec.selector else None) or {}
     return PeerAuthenticationConfig(source_of(obj), spec, labels)
+
+
+def local_rate_limit(obj: Object) -> LocalRateLimitConfig:
+    spec = LocalRateLimitSpec.model_validate(obj["spec"])
+    labels = (spec.selector.matchLabels if spec.selector else None) or {}
+    return LocalRateLimitConfig(source_of(obj), spec, labels)

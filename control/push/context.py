@@ -14,12 +14,14 @@ from control.push.config import (
     Credential,
     DestinationRuleConfig,
     GatewayConfig,
+    LocalRateLimitConfig,
     PeerAuthenticationConfig,
     VirtualServiceConfig,
 )
 from control.push.delegates import merge_delegates
 from control.push.destination_rules import DestinationRules, specificity
 from control.push.peer_policy import PeerPolicies
+from control.push.rate_limits import RateLimits
 from control.registry.service import Port, Service
 from control.registry.workload import Workload, spiffe_id
 from control.resources.istio_types import host_matches
@@ -47,6 +49,7 @@ class PushContext:
         gateways: Iterable[GatewayConfig] = (),
         peer_authentications: Iterable[PeerAuthenticationConfig] = (),
         credentials: Iterable[Credential] = (),
+        local_rate_limits: Iterable[LocalRateLimitConfig] = (),
     ) -> None:
         self.mesh = mesh
         self.services = tuple(sorted(services, key=lambda s: (s.created, s.name, s.namespace)))
@@ -62,6 +65,7 @@ class PushContext:
         self.destination_rules = DestinationRules(destination_rules, mesh.rootNamespace)
         self.gateways = tuple(sorted(gateways, key=lambda config: config.source.age))
         self.peers = PeerPolicies(peer_authentications, mesh.rootNamespace)
+        self.rate_limits = RateLimits(local_rate_limits, mesh.rootNamespace)
         self.credentials: Mapping[tuple[str, str], Credential] = {
             (credential.namespace, credential.name): credential for credential in credentials
         }

@@ -22,6 +22,7 @@ from control.resources import (
     config_map,
     destination_rule,
     gateway,
+    local_rate_limit,
     node,
     peer_authentication,
     pod,
@@ -32,7 +33,16 @@ from control.resources.kind import Kind, Object
 
 _KINDS: dict[str, Kind] = {
     module.KIND.kind: module.KIND
-    for module in (service, pod, node, virtual_service, destination_rule, gateway, peer_authentication)
+    for module in (
+        service,
+        pod,
+        node,
+        virtual_service,
+        destination_rule,
+        gateway,
+        peer_authentication,
+        local_rate_limit,
+    )
 } | {"Secret": config_map.SECRET}
 
 
@@ -123,4 +133,5 @@ def context_of(
         [config.gateway(obj) for obj in by_kind.get("Gateway", ())],
         [config.peer_authentication(obj) for obj in by_kind.get("PeerAuthentication", ())],
         [each for each in map(config.credential, by_kind.get("Secret", ())) if each],
+        [config.local_rate_limit(obj) for obj in by_kind.get("LocalRateLimit", ())],
     )

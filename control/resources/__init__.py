@@ -9,6 +9,7 @@ from control.resources import (
     endpoints,
     event,
     gateway,
+    local_rate_limit,
     namespace,
     node,
     peer_authentication,
@@ -36,4 +37,5 @@ KINDS: tuple[Kind, ...] = (
     destination_rule.KIND,
     gateway.KIND,
     peer_authentication.KIND,
+    local_rate_limit.KIND,
 )

@@ -232,5 +232,6 @@ class Inclusion:
 SIDECAR_PREFIXES = (
     "reporter=", "cluster_manager", "listener_manager", "server", "cluster.xds-grpc", "cluster.xds-rest", "wasm",
     "component", "istio", "control_plane",
+    "local_rate_limit",  # of a kind of our own; there are some only where limits are
 )  # fmt: skip
 SIDECAR_SUFFIXES = ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied")
