@@ -170,7 +170,7 @@ def _distributed(groups: list[Group], here: Locality, setting: LocalityLoadBalan
     """The first rule for the client's locality; without one everything stays as it is."""
     for rule in setting.distribute or ():
         if here.matches(_source(rule)):
-            return _shared_out(groups, rule.to or {})
+            return _shared_out(groups, _shares(rule))
     return groups
 
 
