@@ -21,6 +21,7 @@ COMMANDS = {
     "get": "cli.get",
     "describe": "cli.describe",
     "delete": "cli.delete",
+    "analyze": "cli.analyze",
     "proxy-status": "cli.proxy_status",
     "proxy-config": "cli.proxy_config",
     "control": "cli.control",

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from control.analysis.admission import ApplyWarnings
 from control.api.admission import Admission
 from control.api.certificates import ServingCertificate, server_context
 from control.api.kubeconfig import write_kubeconfig
@@ -170,7 +171,9 @@ class ControlPlane:
             self.store,
             API_KINDS,
             admin_token=token,
-            admission=Admission(mutators=(self.injection.mutate,)),
+            admission=Admission(
+                mutators=(self.injection.mutate,), validators=(ApplyWarnings(options.mesh).check,)
+            ),
             token_signer=self.tokens,
             node_socket=options.state / "node.sock",
         )

@@ -14,9 +14,12 @@ from pathlib import Path
 
 from aiohttp import web
 
+from control.analysis.admission import ApplyWarnings
+from control.api.admission import Admission
 from control.api.certificates import make_serving_certificate, server_context
 from control.api.kubeconfig import write_kubeconfig
 from control.api.server import make_app
+from control.mesh_config import MeshConfig
 from control.resources import KINDS
 from control.store.sqlite import SqliteStore
 
@@ -25,7 +28,8 @@ async def serve(state: Path, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM, with the store and the kubeconfig in `state`."""
     certificate, token = make_serving_certificate(), secrets.token_urlsafe(32)
     store = SqliteStore(state / "store.sqlite")
-    app = make_app(store, KINDS, admin_token=token, node_socket=state / "node.sock")
+    admission = Admission(validators=(ApplyWarnings(MeshConfig()).check,))
+    app = make_app(store, KINDS, admin_token=token, admission=admission, node_socket=state / "node.sock")
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     await web.SockSite(runner, listener, ssl_context=server_context(certificate)).start()

@@ -1,0 +1,61 @@
+"""Delegation between VirtualServices: the delegate exists, may be used, and is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from control.analysis.analyzer import Analyzer
+from control.analysis.message import NOT_A_DELEGATE, REFERENCED_RESOURCE_NOT_FOUND, UNUSED_DELEGATE, Message
+from control.analysis.snapshot import Snapshot, full_name, namespace_of, spec
+from control.registry.service import visible
+from control.resources import virtual_service
+from control.resources.kind import Object
+
+
+def _named(obj: Object) -> Iterator[tuple[str, str]]:
+    """The path and the full name of each delegate of a VirtualService."""
+    for index, rule in enumerate(spec(obj).get("http") or ()):
+        delegate = rule.get("delegate")
+        if delegate:
+            name = f"{delegate.get('namespace') or namespace_of(obj)}/{delegate['name']}"
+            yield f"spec.http[{index}].delegate", name
+
+
+def _check(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
+    for path, name in _named(obj):
+        found = snapshot.virtual_services.get(name)
+        if found is None:
+            yield REFERENCED_RESOURCE_NOT_FOUND.about(obj, path, "delegate", name)
+        elif spec(found).get("hosts"):
+            yield NOT_A_DELEGATE.about(obj, path, name, "it has hosts of its own")
+        elif not visible(
+            frozenset(spec(found).get("exportTo") or ()), namespace_of(found), namespace_of(obj)
+        ):
+            yield NOT_A_DELEGATE.about(
+                obj, path, name, f"it is not exported to namespace {namespace_of(obj)}"
+            )
+
+
+def _unused(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
+    if spec(obj).get("hosts"):
+        return
+    others = snapshot.of(virtual_service.KIND)
+    if not any(name == full_name(obj) for other in others for _, name in _named(other)):
+        yield UNUSED_DELEGATE.about(obj, "spec.hosts")
+
+
+DELEGATES = Analyzer(
+    "virtualservice.DelegateAnalyzer",
+    "Checks the delegates of each virtual service",
+    (virtual_service.KIND,),
+    (virtual_service.KIND,),
+    _check,
+)
+UNUSED = Analyzer(
+    "virtualservice.UnusedDelegateAnalyzer",
+    "Checks for virtual services without hosts that no other delegates to",
+    (virtual_service.KIND,),
+    (virtual_service.KIND,),
+    _unused,
+    at_apply=False,  # the delegate is applied before its root
+)
