@@ -99,8 +99,9 @@ def _reason(error: ValidationError) -> str:
 
 def _is_tag(part: object) -> bool:
     """Parts of an error's place that are pydantic's words for a choice, and no key."""
-    words = ("request", "change", "int", "str", "list[int]")
-    return part in words or (isinstance(part, str) and part.startswith(("function-", "tuple[", "list[")))
+    return isinstance(part, str) and (
+        part in ("int", "str") or part.startswith(("<", "function-", "tuple[", "list["))
+    )
 
 
 def case_of(raw: dict[str, Any], name: str, row: Mapping[str, Any]) -> Iterator[Case]:
@@ -121,7 +122,9 @@ def case_of(raw: dict[str, Any], name: str, row: Mapping[str, Any]) -> Iterator[
             content["ports"] = [{**one, "port": "$port"} for one in content.get("ports", [{"name": "http"}])]
         try:
             whole = substitute(content, {**substitute(dict(row), always), **always})
-            yield Case.model_validate(whole | {"requests": _each(whole.get("requests"))})
+            if "requests" in whole:
+                whole["requests"] = _each(whole["requests"])
+            yield Case.model_validate(whole)
         except ValidationError as error:
             raise BadCase(f"{full}: {_reason(error)}") from None
 

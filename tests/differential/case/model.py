@@ -162,21 +162,22 @@ class ReadStats(Strict):
 
 
 def _kind(value: object) -> str:
+    """Which step a mapping is; in brackets, so that an error's place tells the word from a key."""
     if isinstance(value, dict):
-        for key, kind in (("wait", "wait"), ("together", "together"), ("stats", "stats")):
+        for key in ("wait", "together", "stats"):
             if key in value:
-                return kind
+                return f"<{key}>"
         if not value.keys().isdisjoint(("apply", "remove", "http", "destination", "apps")):
-            return "change"
-    return "request"
+            return "<change>"
+    return "<request>"
 
 
 Step = Annotated[
-    Annotated[AnyRequest, Tag("request")]
-    | Annotated[Wait, Tag("wait")]
-    | Annotated[Together, Tag("together")]
-    | Annotated[Change, Tag("change")]
-    | Annotated[ReadStats, Tag("stats")],
+    Annotated[AnyRequest, Tag("<request>")]
+    | Annotated[Wait, Tag("<wait>")]
+    | Annotated[Together, Tag("<together>")]
+    | Annotated[Change, Tag("<change>")]
+    | Annotated[ReadStats, Tag("<stats>")],
     Discriminator(_kind),
 ]
 CLIENT_PARTS = ("status", "headers", "body", "framing", "trailers", "failure", "took")
