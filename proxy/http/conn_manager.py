@@ -49,6 +49,7 @@ class HttpConnection:
     """Serves one connection. `on_closed(connection)` is called once it is over."""
 
     __slots__ = (
+        "__weakref__",
         "_admission",
         "_close_deadline",
         "_closing",

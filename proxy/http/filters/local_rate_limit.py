@@ -75,14 +75,14 @@ class Limiter:
             )
             address = (stream.info.downstream_remote_address or "").rpartition(":")[0].strip("[]")
             descriptors = describe(self._how, request, address.encode())
-        return self._buckets_for(stream).take(descriptors, now)
+        return self._buckets_for(stream, now).take(descriptors, now)
 
-    def _buckets_for(self, stream: Stream) -> Buckets:
+    def _buckets_for(self, stream: Stream, now: float) -> Buckets:
         if not self._config.local_rate_limit_per_downstream_connection:
             return self._buckets
         found = self._of_connection.get(stream.connection)
         if found is None:
-            found = self._of_connection[stream.connection] = Buckets(self._config, self._now())
+            found = self._of_connection[stream.connection] = Buckets(self._config, now)
         return found
 
     def announcement(self, bucket: TokenBucket) -> Callable[[int, Headers], None]:
