@@ -7,9 +7,11 @@ Reference: Envoy source/common/router/header_parser.cc, "custom request/response
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from proxy.config.values import HeaderValueOption
+from proxy.observability.access_log_format import FormatError, compile_text
 from proxy.observability.stream_info import StreamInfo
 
 Headers = list[tuple[bytes, bytes]]
@@ -47,6 +49,32 @@ class HeaderOps:
             headers[:] = [pair for pair in headers if pair[0] not in self.remove]
         for addition in self.add:
             _add(headers, addition, info)
+
+
+def header_ops(add: Iterable[HeaderValueOption], remove: Iterable[str] = ()) -> HeaderOps:
+    """The operations of one level on one side. Raises ValueError for a value that is no format string."""
+    return HeaderOps(
+        frozenset(name.lower().encode() for name in remove), tuple(_addition(one) for one in add)
+    )
+
+
+def _addition(option: HeaderValueOption) -> HeaderAddition:
+    return HeaderAddition(
+        option.header.key.lower().encode(),
+        _value(option.header.value),
+        option.append_action,
+        option.keep_empty_value,
+    )
+
+
+def _value(text: str) -> Value:
+    if "%" not in text:
+        return text.encode()
+    try:
+        line = compile_text(text, omit_empty=True)
+    except FormatError as error:
+        raise ValueError(f": {error}") from None
+    return lambda info: line(info).encode("utf-8", "surrogateescape")
 
 
 def apply_to_response(

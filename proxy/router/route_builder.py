@@ -19,12 +19,10 @@ from proxy.config.route import (
 from proxy.config.route import (
     Route as RouteConfig,
 )
-from proxy.config.values import HeaderValueOption
-from proxy.observability.access_log_format import FormatError, compile_text
 from proxy.router import resilience_builder, rewrite
 from proxy.router.filter_levels import FilterLevels, PerFilter, nothing
 from proxy.router.hash_policy import hash_policy
-from proxy.router.header_ops import HeaderAddition, HeaderOps, Value
+from proxy.router.header_ops import HeaderOps, header_ops
 from proxy.router.matcher import RouteTable
 from proxy.router.overrides import RETRY_HEADERS
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
@@ -73,32 +71,6 @@ def _ops(level: object) -> Ops:
     return header_ops(add_request, remove_request), header_ops(add_response, remove_response)
 
 
-def header_ops(add: Iterable[HeaderValueOption], remove: Iterable[str] = ()) -> HeaderOps:
-    """The operations of one level on one side. Raises ValueError for a value that is no format string."""
-    return HeaderOps(
-        frozenset(name.lower().encode() for name in remove), tuple(_addition(one) for one in add)
-    )
-
-
-def _addition(option: HeaderValueOption) -> HeaderAddition:
-    return HeaderAddition(
-        option.header.key.lower().encode(),
-        _value(option.header.value),
-        option.append_action,
-        option.keep_empty_value,
-    )
-
-
-def _value(text: str) -> Value:
-    if "%" not in text:
-        return text.encode()
-    try:
-        line = compile_text(text, omit_empty=True)
-    except FormatError as error:
-        raise ValueError(f": {error}") from None
-    return lambda info: line(info).encode("utf-8", "surrogateescape")
-
-
 def _merged(levels: Iterable[Ops]) -> tuple[tuple[HeaderOps, ...], tuple[HeaderOps, ...]]:
     """Request and response operations of all levels, those without any left out."""
     levels = tuple(levels)
@@ -127,6 +99,7 @@ def _route(virtual_host: VirtualHost, config: RouteConfig, table_ops: Ops, level
         decorator_operation=config.decorator.operation.encode() if config.decorator is not None else None,
         virtual_host=virtual_host.name,
         filter_config=_filter_config(action, levels),
+        stream_duration=None if config.route is None else resilience_builder.stream_duration(config.route),
     )
 
 
@@ -153,7 +126,6 @@ def _forward(
         timeouts=resilience_builder.timeouts(action, retry),
         retry=None if retry is None else resilience_builder.retry_policy(retry),
         grpc_timeout=resilience_builder.grpc_timeout(action),
-        stream_duration=resilience_builder.stream_duration(action),
         mirrors=resilience_builder.mirror_policies(action.request_mirror_policies),
         hash_policy=hash_policy(action.hash_policy),
         rewrite_path=rewrite.path_rewrite(config.match, action.prefix_rewrite, action.regex_rewrite),

@@ -22,7 +22,7 @@ from proxy.http.token_bucket import TokenBucket
 from proxy.observability import response_flags as flags
 from proxy.observability.stats import StatsStore
 from proxy.router.conditions import Request
-from proxy.router.route_builder import header_ops
+from proxy.router.header_ops import header_ops
 
 _BODY = b"local_rate_limited"
 _RESOURCE_EXHAUSTED = 8
