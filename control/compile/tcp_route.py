@@ -31,21 +31,9 @@ def tcp_chains(context: PushContext, proxy: Proxy, service: Service, port: Port)
     if found is not None:
         chains = [*_tls_rules(context, proxy, found[0], port), *_tcp_rules(context, proxy, found[0], port)]
     if not chains or "filter_chain_match" in chains[-1]:
-        chains.append(_chain(context, proxy, service, port, {"cluster": _own_cluster(service, port)}))
+        own = names.outbound_cluster(port.number, "", service.hostname)
+        chains.append(_chain(context, proxy, {"cluster": own}, own, {}))
     return chains
-
-
-def _own_cluster(service: Service, port: Port) -> str:
-    return names.outbound_cluster(port.number, "", service.hostname)
-
-
-def _chain(context: PushContext, proxy: Proxy, service: Service, port: Port, target: Message) -> Message:
-    rule = context.destination_rule(service.hostname, proxy.namespace, proxy.labels)
-    idle = effective_policy(rule.spec if rule else None, None, port.number).tcp.idleTimeout
-    options = {"idle_timeout": duration(idle)} if idle else {}
-    stat_prefix = target.get("cluster") or _own_cluster(service, port)
-    hashed = tcp_hash_policy(context, proxy.namespace, proxy.labels, target)
-    return {"filters": tcp_filters(context.mesh, proxy.vanilla, stat_prefix, **target, **options, **hashed)}
 
 
 def _target(context: PushContext, routes: list[RouteDestination], namespace: str, port: int) -> Message:
@@ -66,14 +54,24 @@ def _accepts(match: L4MatchAttributes | TLSMatchAttributes, proxy: Proxy, port: 
     return all(proxy.labels.get(key) == value for key, value in (match.sourceLabels or {}).items())
 
 
-def _rule_chain(
-    context: PushContext, proxy: Proxy, target: Message, stat_prefix: str, match: Message
-) -> Message:
+def _chain(context: PushContext, proxy: Proxy, target: Message, stat_prefix: str, match: Message) -> Message:
     hashed = tcp_hash_policy(context, proxy.namespace, proxy.labels, target)
-    chain: Message = {"filters": tcp_filters(context.mesh, proxy.vanilla, stat_prefix, **target, **hashed)}
-    if match:
-        chain["filter_chain_match"] = match
-    return chain
+    times = _times(context, proxy, target)
+    filters = tcp_filters(context.mesh, proxy.vanilla, stat_prefix, **target, **times, **hashed)
+    return {"filters": filters, **({"filter_chain_match": match} if match else {})}
+
+
+def _times(context: PushContext, proxy: Proxy, target: Message) -> Message:
+    """How long connections may be idle, and last: what the only destination's rule says of all its connections."""
+    if "cluster" not in target:
+        return {}
+    cluster = names.parse_cluster(target["cluster"])
+    rule = context.destination_rule(cluster.host, proxy.namespace, proxy.labels)
+    if rule is None or not cluster.port:
+        return {}
+    tcp = effective_policy(rule.spec, None, int(cluster.port)).tcp
+    times = {"idle_timeout": tcp.idleTimeout, "max_downstream_connection_duration": tcp.maxConnectionDuration}
+    return {name: duration(value) for name, value in times.items() if value}
 
 
 def _tls_rules(
@@ -85,7 +83,7 @@ def _tls_rules(
         for match in rule.match:
             if _accepts(match, proxy, port, namespace):
                 criteria = {"server_names": match.sniHosts, **_prefixes(match.destinationSubnets)}
-                yield _rule_chain(context, proxy, target, _stat_prefix(target, config), criteria)
+                yield _chain(context, proxy, target, _stat_prefix(target, config), criteria)
 
 
 def _tcp_rules(
@@ -98,7 +96,7 @@ def _tcp_rules(
             if not _accepts(match, proxy, port, namespace):
                 continue
             criteria = _prefixes(match.destinationSubnets)
-            yield _rule_chain(context, proxy, target, _stat_prefix(target, config), criteria)
+            yield _chain(context, proxy, target, _stat_prefix(target, config), criteria)
             if not criteria:
                 return
 

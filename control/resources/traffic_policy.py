@@ -207,7 +207,7 @@ class ProxyProtocol(Model):
 class _Policy(Model):
     loadBalancer: LoadBalancer | None = None
     connectionPool: ConnectionPoolSettings | None = None
-    outlierDetection: Annotated[OutlierDetection | None, NOT_YET] = None
+    outlierDetection: OutlierDetection | None = None
     tls: ClientTLSSettings | None = None
 
     def doubts(self) -> Iterator[FieldError]:

@@ -89,12 +89,11 @@ class TlsContext:
 
         `expected_name` must be in its certificate as well; nothing vouches for a name where no roots were given.
         """
-        refused = self._sans.refusal(peer)
-        if refused is not None or expected_name is None:
-            return refused
-        if not self.parameters.verifies:
-            return "no trusted CA"
-        return name_refusal(peer, expected_name)
+        if expected_name is not None:
+            refused = name_refusal(peer, expected_name) if self.parameters.verifies else "no trusted CA"
+            if refused is not None:
+                return refused
+        return self._sans.refusal(peer)
 
     def __repr__(self) -> str:
         side = "downstream" if self.parameters.server else f"upstream sni={self.sni}"

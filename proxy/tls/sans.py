@@ -48,7 +48,7 @@ def name_refusal(peer: PeerIdentity | None, name: str) -> str | None:
             return None
         if name in peer.ip_sans or name in peer.uri_sans:
             return None
-    found = ",".join((*peer.dns_sans, *peer.ip_sans, *peer.uri_sans)) if peer is not None else ""
+    found = ", ".join((*peer.dns_sans, *peer.ip_sans, *peer.uri_sans)) if peer is not None else ""
     return f"verify cert failed: verify SAN list, expected SANs: [{name}], certificate SANs: [{found}]"
 
 
