@@ -121,6 +121,7 @@ class DataPlane:
             draw,
             codec,
             self.deadlines,
+            self._world.local_address,
         )
         connector = connector or SocketConnector(loop, self.deadlines)
         self.clusters = ClusterManager(

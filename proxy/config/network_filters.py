@@ -14,7 +14,7 @@ from proxy.config.hash_policy import TcpHashPolicy
 from proxy.config.header_key_format import HeaderKeyFormat
 from proxy.config.http_filters import HttpFilter, TypedStruct
 from proxy.config.route import RouteConfiguration, UpgradeConfig
-from proxy.config.values import ConfigSource, Duration, Message, Percent, UInt32, require_one
+from proxy.config.values import CidrRange, ConfigSource, Duration, Message, Percent, UInt32, require_one
 
 _NETWORK = "type.googleapis.com/envoy.extensions.filters.network."
 
@@ -52,6 +52,12 @@ class Tracing(Message):
     overall_sampling: Percent | None = None
 
 
+class InternalAddressConfig(Message):
+    """Whose requests are internal; the default is nobody's."""
+
+    cidr_ranges: list[CidrRange] = []
+
+
 class HttpConnectionManager(
     Message, tag_field="@type", tag=_NETWORK + "http_connection_manager.v3.HttpConnectionManager"
 ):
@@ -66,6 +72,7 @@ class HttpConnectionManager(
     use_remote_address: bool = False
     xff_num_trusted_hops: UInt32 = 0
     skip_xff_append: bool = False
+    internal_address_config: InternalAddressConfig = msgspec.field(default_factory=InternalAddressConfig)
     forward_client_cert_details: Literal[
         "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"
     ] = "SANITIZE"

@@ -113,11 +113,20 @@ class Admission:
             if found is not None:
                 address = found.encode()
                 stream.info.downstream_remote_address = f"[{found}]:0" if ":" in found else f"{found}:0"
+        if settings.internal_networks:
+            stream.internal = self._is_internal(fields, address)
         headers = request_headers.strip(
-            stream.headers, fields, keep_upgrade=stream.upgrade is not None, edge=edge, extra=extra
+            stream.headers,
+            fields,
+            keep_upgrade=stream.upgrade is not None,
+            edge=edge and not stream.internal,
+            internal=stream.internal,
+            extra=extra,
         )
         if edge:
-            headers = self._mutate_at_edge(headers, fields, address)
+            headers = self._mutate_at_edge(headers, fields, address, internal=stream.internal)
+        if stream.internal:
+            headers.append((b"x-envoy-internal", b"true"))
         scheme = fields.get(b"x-forwarded-proto")
         if scheme is None or (edge and not settings.xff_trusted_hops):
             if scheme is not None:
@@ -131,13 +140,34 @@ class Admission:
             headers.append((b"x-request-id", request_id.generate()))
         stream.headers = headers
 
+    def _is_internal(self, fields: dict[bytes, bytes], address: bytes) -> bool:
+        """Whether the caller may steer the router by header: one address is known of it, and that is trusted.
+
+        With use_remote_address that is the peer's own, if it names no other; else the single one `x-forwarded-for` names.
+        """
+        settings, forwarded = self._settings, fields.get(b"x-forwarded-for")
+        if settings.use_remote_address:
+            known = forwarded is None
+        else:
+            known = forwarded is not None and not settings.xff_trusted_hops and forwarded.strip() == address
+        return known and request_headers.is_within(address, settings.internal_networks)
+
     def _mutate_at_edge(
-        self, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes], external: bytes
+        self,
+        headers: list[tuple[bytes, bytes]],
+        fields: dict[bytes, bytes],
+        external: bytes,
+        *,
+        internal: bool,
     ) -> list[tuple[bytes, bytes]]:
-        """A gateway trusts nothing the client says of itself (use_remote_address); `external` is the client's address."""
+        """A gateway trusts nothing a stranger says of itself (use_remote_address); `external` is the client's address."""
         settings = self._settings
         if not settings.skip_xff_append:
-            headers = request_headers.append_forwarded_for(headers, fields, self._client.address)
+            loopback = self._client.address in (b"127.0.0.1", b"::1")  # of no use to the next hop
+            own = settings.local_address if loopback else self._client.address
+            headers = request_headers.append_forwarded_for(headers, fields, own)
+        if internal:
+            return headers
         headers = [pair for pair in headers if pair[0] != b"x-envoy-external-address"]
         headers.append((b"x-envoy-external-address", external))
         if b"x-request-id" in fields and not settings.preserve_external_request_id:

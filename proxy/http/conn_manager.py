@@ -34,6 +34,7 @@ from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
 from proxy.router.header_ops import apply_to_local_reply
 from proxy.router.route import ForwardAction, Route
+from proxy.router.timeouts import StreamDuration
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,10 @@ class HttpConnection:
                     reply = self._refuse_upgrade(stream, request)
             if reply is None:
                 route = stream.route
+                if route is not None and route.stream_duration is not None:
+                    allowed = route.stream_duration
+                    if allowed.longest or b"grpc-timeout" in stream.fields:
+                        self._limit_duration(stream, allowed)
                 hooks = self.settings.chain.request_hooks
                 if route is not None and route.filter_config is not None:
                     hooks = self._configure_filters(stream, route)
@@ -195,13 +200,24 @@ class HttpConnection:
             self._break_off(stream, error)
             return False
         except StreamTimeout as late:
-            self._on_stream_timeout(stream, late.reply)
-            return False
+            self._on_stream_timeout(stream, late)
+            return late.duration and stream.ended and not stream.closes
         except Disconnected:
             self._on_disconnected(stream)
             return False
         finally:
             self._complete(stream)
+
+    def _limit_duration(self, stream: Stream, allowed: StreamDuration) -> None:
+        """A route may limit how long its requests last, or let gRPC clients say."""
+        seconds, header = allowed.of_request(stream.fields.get(b"grpc-timeout"))
+        if header is not None:
+            stream.headers[:] = [pair for pair in stream.headers if pair[0] != b"grpc-timeout"]
+            stream.headers.append((b"grpc-timeout", header))
+        if seconds is not None:
+            if self._timers is None:
+                self._timers = StreamTimers(self.settings, self._deadlines, self.connection, self.flow)
+            self._timers.limit_duration(stream, seconds)
 
     def _configure_filters(self, stream: Stream, route: Route) -> tuple[RequestHook, ...]:
         """The route says something to filters. Its destination is drawn now: it may say more."""
@@ -229,9 +245,13 @@ class HttpConnection:
         """Whether what the client broke is this request's body."""
         return not request.complete and request is self._decoder.requests[-1]
 
-    def _on_stream_timeout(self, stream: Stream, reply: LocalReply) -> None:
-        self._linger = True
-        self.settings.stats.downstream_rq_timeout.value += 1
+    def _on_stream_timeout(self, stream: Stream, late: StreamTimeout) -> None:
+        stats, reply = self.settings.stats, late.reply
+        if late.duration:
+            stats.downstream_rq_max_duration_reached.value += 1
+        else:
+            self._linger = True
+            stats.downstream_rq_timeout.value += 1
         if stream.response_started:
             stream.reset(reply.flags, reply.details)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 
 from proxy.config import http_filters as config
@@ -46,6 +47,7 @@ class HcmParts:
     draw: Callable[[], float]
     codec: Http1Codec
     deadlines: Deadlines
+    local_address: bytes = b"127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,11 @@ def build(
         use_remote_address=wanted.use_remote_address,
         xff_trusted_hops=wanted.xff_num_trusted_hops,
         skip_xff_append=wanted.skip_xff_append,
+        internal_networks=tuple(
+            ip_network(f"{one.address_prefix}/{one.prefix_len}", strict=False)
+            for one in wanted.internal_address_config.cidr_ranges
+        ),
+        local_address=parts.local_address,
         generate_request_id=wanted.generate_request_id,
         preserve_external_request_id=wanted.preserve_external_request_id,
         proxy_100_continue=wanted.proxy_100_continue,

@@ -37,6 +37,7 @@ class HcmStats:
     downstream_rq_5xx: Counter
     downstream_rq_rx_reset: Counter
     downstream_rq_timeout: Counter
+    downstream_rq_max_duration_reached: Counter
     downstream_rq_response_before_rq_complete: Counter
     no_route: Counter
     no_cluster: Counter

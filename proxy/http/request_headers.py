@@ -6,8 +6,9 @@ Reference: Envoy source/common/http/conn_manager_utility.cc; reference §8.1, §
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from proxy.http.settings import ForwardClientCert
 from proxy.tls.peer import PeerIdentity
@@ -47,6 +48,7 @@ _EDGE = frozenset(
     }
 )
 _REMOVED = _HOP_BY_HOP | _OVERRIDES
+_REMOVED_INTERNAL = _HOP_BY_HOP | {b"x-envoy-internal"}  # is for us to say
 _NOMINATING = frozenset({b"connection", b"te"})
 RESPONSE_REMOVED = _HOP_BY_HOP
 
@@ -61,10 +63,21 @@ class ClientFacts:
 
 
 def strip(
-    headers: Headers, fields: Fields, *, keep_upgrade: bool, edge: bool, extra: frozenset[bytes]
+    headers: Headers,
+    fields: Fields,
+    *,
+    keep_upgrade: bool,
+    edge: bool,
+    extra: frozenset[bytes],
+    internal: bool = False,
 ) -> Headers:
-    """The headers without hop-by-hop ones, override headers and `extra`; the same list if nothing goes."""
-    removed = _REMOVED | extra if extra else _REMOVED
+    """The headers without hop-by-hop ones, `extra`, and override headers unless the client is `internal`.
+
+    The same list if nothing goes.
+    """
+    removed = _REMOVED_INTERNAL if internal else _REMOVED
+    if extra:
+        removed = removed | extra
     if edge:
         removed = removed | _EDGE
     if removed.isdisjoint(fields) and b"te" not in fields:
@@ -131,6 +144,15 @@ def forwarded_address(forwarded_for: bytes, hops: int) -> str | None:
     except ValueError:
         return None
     return str(address)
+
+
+def is_within(address: bytes, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether an IP lies in one of the networks."""
+    try:
+        ip = ip_address(address.decode("latin-1"))
+    except ValueError:
+        return False
+    return any(ip in network for network in networks)
 
 
 def append_forwarded_for(headers: Headers, fields: Fields, address: bytes) -> Headers:

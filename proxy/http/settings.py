@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
 from proxy.http.codec import Http1Codec, http1_codec
@@ -67,6 +68,9 @@ class HcmSettings:
     use_remote_address: bool = False
     xff_trusted_hops: int = 0
     skip_xff_append: bool = False
+    internal_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Whose requests may steer the router by header."""
+    local_address: bytes = b"127.0.0.1"
     generate_request_id: bool = True
     preserve_external_request_id: bool = False
     proxy_100_continue: bool = False

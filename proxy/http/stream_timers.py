@@ -16,14 +16,20 @@ from proxy.net.flow import Flow
 from proxy.observability import response_flags as flags
 
 _REQUEST_LATE = LocalReply(408, b"request timeout", details="request_overall_timeout")
+_DURATION = b"downstream duration timeout"
+_DEADLINE_EXCEEDED = 4  # gRPC status
 
 
 class StreamTimeout(Exception):
-    """The request took too long on the client's side or stood still; `reply` says so."""
+    """The request took too long on the client's side or stood still; `reply` says so.
 
-    def __init__(self, reply: LocalReply) -> None:
+    `duration`: it lasted longer than its route allows, and its connection may stay.
+    """
+
+    def __init__(self, reply: LocalReply, *, duration: bool = False) -> None:
         super().__init__(reply.details)
         self.reply = reply
+        self.duration = duration
 
 
 class StreamTimers:
@@ -52,6 +58,11 @@ class StreamTimers:
         if settings.stream_idle_timeout:
             self._armed.append(after(settings.stream_idle_timeout, self._check_idle))
 
+    def limit_duration(self, stream: Stream, seconds: float) -> None:
+        """The route allows the stream so many seconds since its head was read."""
+        self._stream = stream
+        self._armed.append(self._deadlines.arm(stream.info.start + seconds, self._on_duration))
+
     def end(self) -> None:
         """The stream is over."""
         self._stream = None
@@ -62,6 +73,14 @@ class StreamTimers:
     def _check_request_complete(self) -> None:
         if self._stream is not None and not self._stream.body.complete:
             self._flow.throw(StreamTimeout(_REQUEST_LATE))
+
+    def _on_duration(self) -> None:
+        if self._stream is not None:
+            status = 504 if self._stream.body.complete else 408
+            reply = LocalReply(
+                status, _DURATION, details="max_duration_timeout", grpc_status=_DEADLINE_EXCEEDED
+            )
+            self._flow.throw(StreamTimeout(reply, duration=True))
 
     def _check_idle(self) -> None:
         """Looks once per period whether bytes have moved, so an idle stream ends after one to two periods at most."""

@@ -54,7 +54,6 @@ class ForwardAction:
     timeouts: Timeouts
     retry: RetryPolicy | None
     grpc_timeout: GrpcTimeout | None = None
-    stream_duration: StreamDuration | None = None
     mirrors: tuple[MirrorPolicy, ...] = ()
     hash_policy: HashPolicy | None = None
     rewrite_path: PathRewrite | None = None
@@ -100,3 +99,4 @@ class Route:
     virtual_host: str = ""
     filter_config: Mapping[str, Any] | None = None
     metadata: dict[str, Any] | None = None
+    stream_duration: StreamDuration | None = None

@@ -95,9 +95,9 @@ ROUTE_ACTION: list[str | int] = ["virtual_hosts", 0, "routes", 0, "route"]
         ),
         (
             ROUTE,
-            [*ROUTE_ACTION, "request_mirror_policies"],
+            [*ROUTE_ACTION, "internal_redirect_policy"],
             [],
-            ".virtual_hosts[0].routes[0].route.request_mirror_policies: not implemented",
+            ".virtual_hosts[0].routes[0].route.internal_redirect_policy: not implemented",
         ),
         (
             ROUTE,

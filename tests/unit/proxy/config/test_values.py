@@ -49,7 +49,7 @@ BAD: list[tuple[str, Json]] = [
     (LISTENER, listener(prefix_ranges=[{"address_prefix": "10.0.0.0", "prefix_len": 33}])),
     (ROUTE, {"name": "x", "virtual_hosts": [{"name": "v", "domains": []}]}),
     (ROUTE, forward(cluster_not_found_response_code="X")),
-    (ROUTE, forward(max_stream_duration={"max_stream_duration": "5s"})),
+    (ROUTE, forward(retry_policy={"retry_back_off": {"base_interval": "2s", "max_interval": "1s"}})),
     (ROUTE, forward(retry_policy={"host_selection_retry_max_attempts": "many"})),
     (ROUTE, forward(prefix_rewrite="/a", regex_rewrite={"pattern": {"regex": "a"}})),
     (ROUTE, table(redirect={"response_code": "X"})),
