@@ -54,11 +54,17 @@ def _substitute(rule: RegexMatchAndSubstitute) -> PathRewrite:
     pattern = compile_regex(rule.pattern.regex)
     pieces = _pieces(rule.substitution.encode(), pattern.groups)
 
-    def replacement(match: Any) -> bytes:
-        return b"".join([piece if isinstance(piece, bytes) else match[piece] or b"" for piece in pieces])
-
     def rewrite(path: bytes) -> bytes:
         end = _path_end(path)
+        last = -1
+
+        def replacement(match: Any) -> bytes:
+            nonlocal last
+            if match.start() == match.end() == last:
+                return b""  # RE2 takes no empty match where the one before ended
+            last = match.end()
+            return b"".join([piece if isinstance(piece, bytes) else match[piece] or b"" for piece in pieces])
+
         replaced: bytes = pattern.sub(replacement, path[:end])
         return replaced + path[end:]
 
@@ -92,7 +98,9 @@ def redirect_location(match: RouteMatch, redirect: RedirectAction) -> Location:
     def location(scheme: bytes, authority: bytes, path: bytes) -> bytes:
         to_scheme = new_scheme or scheme
         host = new_host or _host(authority, scheme, to_scheme, new_port)
-        return b"%s://%s%s%s" % (to_scheme, host, new_port, new_path(path))
+        target = new_path(path)
+        slash = b"" if target.startswith(b"/") else b"/"
+        return b"%s://%s%s%s%s" % (to_scheme, host, new_port, slash, target)
 
     return location
 

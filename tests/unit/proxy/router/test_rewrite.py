@@ -54,6 +54,8 @@ def regex(pattern: str, substitution: str) -> dict[str, Any]:
         ("(a)|(b)", r"[\1\2]", b"/ab", b"/[a][b]"),
         ("^/service/([^/]+)(/.*)$", r"\2/instance/\1", b"/service/foo/v1/api", b"/v1/api/instance/foo"),
         ("q", "r", b"/a?q", b"/a?q"),
+        (".*", "/fixed", b"/a/b?c=d", b"/fixed?c=d"),
+        ("a*", "b", b"/aac", b"b/bcb"),
     ],
 )
 def test_regex_rewrite(pattern: str, substitution: str, path: bytes, wanted: bytes) -> None:
@@ -76,6 +78,7 @@ def test_a_bad_substitution_is_refused(substitution: str, why: str) -> None:
         ({"prefix_rewrite": "/new"}, "/pr/a?b", "http://p/new/a?b"),
         ({"prefix_rewrite": "/new"}, "/prz", "http://p/newz"),
         ({"path_redirect": "/np"}, "/pr?a", "http://p/np?a"),
+        ({"path_redirect": "np"}, "/pr?a", "http://p/np?a"),
         ({"path_redirect": "/np", "strip_query": True}, "/pr?a", "http://p/np"),
         ({"path_redirect": "/np?z", "strip_query": True}, "/pr?a", "http://p/np?z"),
         ({"https_redirect": True}, "/pr?a", "https://p/pr?a"),
