@@ -24,6 +24,7 @@ COMMANDS = {
     "analyze": "cli.analyze",
     "proxy-status": "cli.proxy_status",
     "proxy-config": "cli.proxy_config",
+    "route": "cli.route",
     "control": "cli.control",
     "sidecar": "cli.sidecar",
     "agent": "cli.agent",

@@ -21,6 +21,7 @@ from cli.client import ApiFailure, Client
 from cli.columns import print_table
 from cli.kubeconfig import kubeconfig_option, load
 from cli.proxy_tables import HEADINGS, Object, Rows, resources, table
+from cli.workloads import named, pod_of
 
 _KINDS = ("listeners", "routes", "clusters", "endpoints")
 _FETCH = (
@@ -53,7 +54,7 @@ def command(
     """
     kind = kind if kind == "all" else _aliases(kind)
     access = load(kubeconfig)
-    pod, where = _named(workload, namespace or access.namespace)
+    pod, where = named(workload, namespace or access.namespace)
     client = Client(access)
     pod = _pod(client, pod, where)
     asked = [*_KINDS, "secrets"] if kind == "all" else [kind]
@@ -72,31 +73,13 @@ def command(
         print_table(HEADINGS[one], rows)
 
 
-def _named(workload: str, namespace: str) -> tuple[str, str]:
-    if "/" in workload:
-        where, _, name = workload.partition("/")
-        return name, where
-    name, dot, where = workload.partition(".")
-    return (name, where) if dot else (workload, namespace)
-
-
 def _pod(client: Client, name: str, namespace: str) -> str:
     """The connected pod of that name, else the first of a Deployment of that name."""
     try:
         connected = {str(one["proxy"]) for one in client.get("/debug/syncz")}  # type: ignore[index]
     except ApiFailure as error:
         raise click.ClickException(str(error)) from error
-    if f"{name}.{namespace}" in connected:
-        return name
-    same = sorted(
-        proxy.partition(".")[0]
-        for proxy in connected
-        if proxy.startswith(f"{name}-") and proxy.endswith(f".{namespace}")
-    )
-    if not same:
-        known = ", ".join(sorted(connected)) or "none"
-        raise click.ClickException(f"no proxy of {namespace}/{name} is connected; connected: {known}")
-    return same[0]
+    return pod_of(name, namespace, connected, "connected proxy")
 
 
 def _sent(client: Client, pod: str, namespace: str) -> Object:

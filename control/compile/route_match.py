@@ -28,18 +28,22 @@ class Audience:
     tls: bool = False  # the listener ends TLS
     forwarded_host: bool = False  # `x-forwarded-host` tells of rewritten hosts
 
-    def accepts(self, match: HTTPMatchRequest, config_namespace: str) -> bool:
-        """Whether a match can hold at all for this audience."""
+    def refusal(self, match: HTTPMatchRequest, config_namespace: str) -> str | None:
+        """Why a match cannot hold at all for this audience; None when it can."""
         if match.port is not None and match.port != self.port:
-            return False
+            return f"is for port {match.port}"
         if match.gateways:
             # As Istio: a match that names gateways is independent of where the client is.
-            return any(resolve_gateway(name, config_namespace) in self.gateways for name in match.gateways)
+            named = {resolve_gateway(name, config_namespace) for name in match.gateways}
+            return None if named & self.gateways else f"is for gateways {', '.join(sorted(named))}"
         if MESH_GATEWAY not in self.gateways:
-            return True
+            return None
         if match.sourceNamespace and match.sourceNamespace != self.namespace:
-            return False
-        return all(self.labels.get(key) == value for key, value in (match.sourceLabels or {}).items())
+            return f"is for clients in namespace {match.sourceNamespace}"
+        wanted = match.sourceLabels or {}
+        if all(self.labels.get(key) == value for key, value in wanted.items()):
+            return None
+        return f"is for clients with labels {', '.join(f'{key}={value}' for key, value in sorted(wanted.items()))}"
 
 
 def route_match(match: HTTPMatchRequest | None) -> Message:
