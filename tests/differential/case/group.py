@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
+from pydantic import ValidationError
 
 from bench.ports import free_ports
 from control.compile.compiler import compile_proxy
@@ -113,12 +114,18 @@ def groups(cases: Iterable[Case], app_port: int) -> list[Group]:
             sort_keys=True,
         )
         if key not in found:
-            mesh = MeshConfig.model_validate({"accessLogFormat": LOG_FORMAT, **case.mesh})
-            name = f"{len(found)}"
-            found[key] = Group(name, case.client, mesh, [], addresses.of(f"client {key}"))
+            found[key] = Group(f"{len(found)}", case.client, _mesh(case), [], addresses.of(f"client {key}"))
         (port,) = free_ports(1) if case.at != "client" else (app_port,)
         found[key].placed.append(place(case, addresses, port))
     return list(found.values())
+
+
+def _mesh(case: Case) -> MeshConfig:
+    try:
+        return MeshConfig.model_validate({"accessLogFormat": LOG_FORMAT, **case.mesh})
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise BadCase(f"{case.source}: {case.name}: mesh.{'; mesh.'.join(problems)}") from None
 
 
 def invalid(cases: Iterable[Case]) -> dict[str, str]:
@@ -127,6 +134,7 @@ def invalid(cases: Iterable[Case]) -> dict[str, str]:
     for case in cases:
         try:
             objects(place(case, Addresses(), 1))
+            _mesh(case)
         except BadCase as error:
             found[case.name] = str(error)
     return found
