@@ -19,6 +19,12 @@ from proxy.upstream.outlier_detection import OutlierDetector
 _RESOURCES = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
 DEFAULT_LIMITS = (1024, 1024, 1024, 3)  # Envoy's, where no threshold is given
 _COUNTERS = ("cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total")
+_HEALTH_FLAGS = {
+    "HEALTHY": "",
+    "UNHEALTHY": "/failed_eds_health",
+    "DEGRADED": "/degraded_eds_health",
+    "DRAINING": "/eds_status_draining",
+}
 _GAUGES = ("cx_active", "rq_active")
 
 
@@ -92,8 +98,7 @@ def _host_values(host: Host) -> list[tuple[str, object]]:
 
 
 def _health_flags(host: Host) -> str:
-    flags = ("/failed_outlier_check" if host.ejected else "") + ("" if host.healthy else "/failed_eds_health")
-    return flags or "healthy"
+    return ("/failed_outlier_check" if host.ejected else "") + _HEALTH_FLAGS[host.health] or "healthy"
 
 
 def _rate(percent: float) -> str:
@@ -149,7 +154,7 @@ def _host_status(host: Host) -> dict[str, Any]:
 
 def _health_status(host: Host) -> dict[str, Any]:
     status: dict[str, Any] = {"failed_outlier_check": True} if host.ejected else {}
-    return {**status, "eds_health_status": "HEALTHY" if host.healthy else "UNHEALTHY"}
+    return {**status, "eds_health_status": host.health}
 
 
 def _percent(name: str, value: float | None) -> dict[str, Any]:

@@ -105,17 +105,18 @@ class Cluster:
         """The cluster's endpoints from now on. A host whose address and transport stay is updated, not replaced."""
         before = {(host.address, host.transport.name): host for host in self.hosts}
         hosts: list[Host] = []
-        known = len(before)
+        changed: set[int] = set()  # priorities
         for host in wanted:
             kept = before.pop((host.address, host.transport.name), None)
             if kept is None:
                 hosts.append(host)
+                changed.add(host.priority)
             else:
                 kept.update_from(host)
                 hosts.append(kept)
         self.hosts = tuple(hosts)
-        if before or len(hosts) != known:
-            self.stats.membership_change.value += 1
+        changed.update(host.priority for host in before.values())
+        self.stats.membership_change.value += len(changed)
         if self.outlier is not None:
             self.outlier.set_hosts(self.hosts)
         self.health_changed()

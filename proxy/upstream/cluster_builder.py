@@ -24,7 +24,7 @@ from proxy.upstream.circuit_breaker import CircuitBreaker, Resource
 from proxy.upstream.cluster import Cluster, OriginalDstCluster
 from proxy.upstream.cluster_stats import ClusterStats
 from proxy.upstream.connector import Connector, ConnectSettings, Keepalive
-from proxy.upstream.host import Host
+from proxy.upstream.host import Health, Host
 from proxy.upstream.lb import balancer
 from proxy.upstream.lb.interface import Draw
 from proxy.upstream.outlier_detection import OutlierDetector, OutlierStats
@@ -34,6 +34,14 @@ from proxy.upstream.transport import RAW, Transport
 DEFAULT_IDLE_TIMEOUT = 3600.0  # s; Envoy's default for upstream HTTP connections
 _MATCH_METADATA = "envoy.transport_socket_match"
 _DEFAULT_BREAKERS = config.Thresholds()
+_HEALTH: dict[str, Health] = {
+    "UNKNOWN": "HEALTHY",
+    "HEALTHY": "HEALTHY",
+    "UNHEALTHY": "UNHEALTHY",
+    "TIMEOUT": "UNHEALTHY",
+    "DRAINING": "DRAINING",
+    "DEGRADED": "DEGRADED",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +206,7 @@ def _host(
         (address.address, address.port_value),
         transports.for_metadata(metadata),
         weight=endpoint.load_balancing_weight,
-        healthy=endpoint.health_status in ("UNKNOWN", "HEALTHY", "DEGRADED"),
-        degraded=endpoint.health_status == "DEGRADED",
+        health=_HEALTH[endpoint.health_status],
         metadata=metadata,
         locality=(where.region, where.zone, where.sub_zone),
         locality_weight=locality.load_balancing_weight or 0,

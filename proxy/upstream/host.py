@@ -7,7 +7,7 @@ pools survive an update. Reference: Envoy source/common/upstream/upstream_impl.h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from proxy.observability.workload import Upstream
 from proxy.upstream.connector import Address
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.upstream.pool import ConnectionPool
 
 Metadata = Mapping[str, Any]
+Health = Literal["HEALTHY", "UNHEALTHY", "DEGRADED", "DRAINING"]
 
 
 class HostMonitor(Protocol):
@@ -55,9 +56,8 @@ class Host:
         "cx_active",
         "cx_connect_fail",
         "cx_total",
-        "degraded",
         "ejected",
-        "healthy",
+        "health",
         "healthy_since",
         "locality",
         "locality_weight",
@@ -82,8 +82,7 @@ class Host:
         transport: Transport,
         *,
         weight: int = 1,
-        healthy: bool = True,
-        degraded: bool = False,
+        health: Health = "HEALTHY",
         metadata: Metadata | None = None,
         locality: tuple[str, str, str] = ("", "", ""),
         locality_weight: int = 0,
@@ -94,8 +93,7 @@ class Host:
         self.name = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
         self.transport = transport
         self.weight = weight
-        self.healthy = healthy
-        self.degraded = degraded  # takes traffic only where the healthy hosts do not suffice
+        self.health: Health = health
         self.healthy_since: float | None = None  # s; kept by slow start
         self.ejected = False  # by outlier detection; the cluster is told with `health_changed`
         self.monitor: HostMonitor | None = None
@@ -109,6 +107,16 @@ class Host:
         self.rq_active = self.rq_total = self.rq_error = self.rq_success = self.rq_timeout = 0
 
     @property
+    def healthy(self) -> bool:
+        """What discovery says of it."""
+        return self.health in ("HEALTHY", "DEGRADED")
+
+    @property
+    def degraded(self) -> bool:
+        """Whether it takes traffic only where the healthy hosts do not suffice."""
+        return self.health == "DEGRADED"
+
+    @property
     def available(self) -> bool:
         """Whether load balancing may choose it."""
         return self.healthy and not self.ejected
@@ -116,8 +124,7 @@ class Host:
     def update_from(self, other: Host) -> None:
         """Take over what may change while the address stays."""
         self.weight = other.weight
-        self.healthy = other.healthy
-        self.degraded = other.degraded
+        self.health = other.health
         self.metadata = other.metadata
         self.locality = other.locality
         self.locality_weight = other.locality_weight
@@ -131,8 +138,7 @@ class Host:
             address,
             self.transport,
             weight=self.weight,
-            healthy=self.healthy,
-            degraded=self.degraded,
+            health=self.health,
             metadata=self.metadata,
             locality=self.locality,
             locality_weight=self.locality_weight,
@@ -151,5 +157,5 @@ class Host:
             pool.drain()
 
     def __repr__(self) -> str:
-        health = "ejected" if self.ejected else "healthy" if self.healthy else "unhealthy"
+        health = "ejected" if self.ejected else self.health.lower()
         return f"<Host {self.name} {health} weight={self.weight} rq_active={self.rq_active}>"

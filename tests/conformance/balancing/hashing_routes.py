@@ -47,6 +47,7 @@ RETRY: Json = {
     "retry_policy": {
         "retry_on": "5xx",
         "num_retries": 3,
+        "retry_back_off": {"base_interval": "0.001s"},
         "retry_host_predicate": [
             {
                 "name": "envoy.retry_host_predicates.previous_hosts",
@@ -84,7 +85,12 @@ ROUTES = [
     route("/retry-ring", "ring", [header("x-k")], **RETRY),
     route("/retry-maglev", "maglev", [header("x-k")], **RETRY),
     route("/retry-made", "ring", [header("x-k"), MADE], **RETRY),
-    route("/retry-plain", "ring", [header("x-k")], retry_policy={"retry_on": "5xx", "num_retries": 2}),
+    route(
+        "/retry-plain",
+        "ring",
+        [header("x-k")],
+        retry_policy={"retry_on": "5xx", "num_retries": 2, "retry_back_off": {"base_interval": "0.001s"}},
+    ),
 ]
 
 _COOKIES = (
