@@ -112,6 +112,7 @@ class Admission:
             found = request_headers.forwarded_address(fields[b"x-forwarded-for"], hops)
             if found is not None:
                 address = found.encode()
+                stream.info.downstream_direct_address = stream.info.downstream_remote_address
                 stream.info.downstream_remote_address = f"[{found}]:0" if ":" in found else f"{found}:0"
         if settings.internal_networks:
             stream.internal = self._is_internal(fields, address)
@@ -136,7 +137,9 @@ class Admission:
         stream.scheme = scheme
         if client.xfcc is not None or b"x-forwarded-client-cert" in fields:
             headers = request_headers.forward_client_cert(headers, fields, settings.client_cert.mode, client)
-        if settings.generate_request_id and b"x-request-id" not in fields:
+        if settings.generate_request_id and not fields.get(b"x-request-id"):
+            if b"x-request-id" in fields:  # an empty one counts as none
+                headers = [pair for pair in headers if pair[0] != b"x-request-id"]
             headers.append((b"x-request-id", request_id.generate()))
         stream.headers = headers
 

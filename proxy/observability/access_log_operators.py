@@ -153,7 +153,9 @@ _PLAIN: dict[str, Operator] = {
     "DOWNSTREAM_REMOTE_ADDRESS": _field("downstream_remote_address"),
     "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": _field("downstream_remote_address or None", _HOST),
     "DOWNSTREAM_REMOTE_PORT": _field("downstream_remote_address or None", _PORT),
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": _field("downstream_remote_address"),
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": _field(
+        "downstream_direct_address or info.downstream_remote_address"
+    ),
 }  # fmt: skip
 
 # What expressions call.

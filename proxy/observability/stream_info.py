@@ -24,6 +24,7 @@ class StreamInfo:
         "bytes_received",
         "bytes_sent",
         "connection_termination_details",
+        "downstream_direct_address",
         "downstream_local_address",
         "downstream_local_uri_san",
         "downstream_peer_uri_san",
@@ -85,6 +86,7 @@ class StreamInfo:
         self.upstream_peer_uri_san: str | None = None
         self.downstream_local_address: str | None = None
         self.downstream_remote_address: str | None = None
+        self.downstream_direct_address: str | None = None  # the peer's own, where x-forwarded-for names another
         self.downstream_peer_uri_san: str | None = None
         self.downstream_local_uri_san: str | None = None
         self.requested_server_name: str | None = None

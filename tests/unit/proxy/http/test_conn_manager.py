@@ -479,6 +479,13 @@ def test_the_idle_timeout_closes_an_idle_connection_only() -> None:
     assert client.closed
 
 
+def test_an_empty_request_id_counts_as_none() -> None:
+    plane = mesh()
+    got, _ = exchange(plane, plane.client(), b"GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id:\r\n\r\n")
+    (line,) = [line for line in head(got) if line.startswith(b"x-request-id:")]
+    assert len(line) == len("x-request-id: ") + 36
+
+
 def test_a_gateway_trusts_nothing_a_client_says_of_itself() -> None:
     plane = mesh(use_remote_address=True)
     request = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.1.1.1\r\nX-Request-Id: mine\r\nX-Forwarded-Proto: https\r\n\r\n"

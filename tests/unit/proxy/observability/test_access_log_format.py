@@ -54,6 +54,13 @@ def test_istio_line() -> None:
     )
 
 
+def test_the_direct_peer_stands_behind_a_forwarded_address() -> None:
+    line = compile_text("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS%")
+    assert line(request()) == "10.0.0.5:50222 10.0.0.5:50222"
+    forwarded = request(downstream_remote_address="1.2.3.4:0", downstream_direct_address="10.0.0.5:50222")
+    assert line(forwarded) == "10.0.0.5:50222 1.2.3.4:0"
+
+
 def test_istio_line_of_tcp() -> None:
     info = StreamInfo()
     info.start_time = 1769860800.25
