@@ -225,9 +225,9 @@ def snapshot(
     clusters: list[dict[str, Any]],
     listeners: list[dict[str, Any]],
     routes: list[dict[str, Any]] = (),  # type: ignore[assignment]
-    endpoints: list[dict[str, Any]] = (),
+    endpoints: list[dict[str, Any]] = (),  # type: ignore[assignment]
     previous: Snapshot | None = None,
-    version: str = "1",  # type: ignore[assignment]
+    version: str = "1",
 ) -> Snapshot:
     """Decode resources given as JSON objects without `@type`."""
     raw: dict[str, dict[str, msgspec.Raw]] = {}
