@@ -242,6 +242,8 @@ class Connection:
         self._out.clear()
         self._out_size = 0
         self.sock.close()
+        # Lets go of OpenSSL's 30 KB now; whoever still refers to this connection may have to be found by the garbage collector.
+        self._read, self._send = _closed_read, _closed_send
 
     def __repr__(self) -> str:
         kind = "tls" if self.tls is not None else "plain"
@@ -249,6 +251,14 @@ class Connection:
             "closed" if self.closed else f"in={self.bytes_in} out={self.bytes_out} unsent={self._out_size}"
         )
         return f"<Connection {kind} fd={self.fd} {state}>"
+
+
+def _closed_read(_: int) -> bytes:
+    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def _closed_send(_: bytes | memoryview) -> int:
+    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
 def _was_reset(sock: socket.socket) -> bool:
