@@ -194,7 +194,8 @@ class DataPlane:
 
     def _table(self, config: RouteConfiguration, where: str) -> RouteTable[Route]:
         try:
-            return build_table(config, RouteFilters(self._services.stats, self.deadlines.now))
+            stats = self._services.stats
+            return build_table(config, RouteFilters(stats, self.deadlines.now), stats)
         except RouteTableError as error:
             raise ConfigError(f"{where}.{error}") from None
 

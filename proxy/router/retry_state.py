@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from proxy.observability import response_flags as flags
 from proxy.router.retry import RetryPolicy
+from proxy.router.route_stats import RouteStats
 from proxy.upstream.cluster import Cluster
 
 
 class RetryState:
     """`retried` counts the retries decided on; `flag` says why the last one was refused (0: it was not)."""
 
-    __slots__ = ("_cluster", "_holding", "flag", "policy", "remaining", "retried")
+    __slots__ = ("_cluster", "_holding", "_route_stats", "flag", "policy", "remaining", "retried")
 
-    def __init__(self, policy: RetryPolicy, cluster: Cluster) -> None:
+    def __init__(self, policy: RetryPolicy, cluster: Cluster, route_stats: RouteStats | None = None) -> None:
         self.policy = policy
         self.remaining = policy.num_retries
         self.retried = 0
         self.flag = 0
         self._cluster = cluster
+        self._route_stats = route_stats
         self._holding = False
 
     def take(self) -> bool:
@@ -31,12 +33,16 @@ class RetryState:
         stats = self._cluster.stats
         if not self.remaining:
             stats.upstream_rq_retry_limit_exceeded.value += 1
+            if self._route_stats is not None:
+                self._route_stats.upstream_rq_retry_limit_exceeded.value += 1
             self.flag = flags.URX
             return False
         self.remaining -= 1
         retries = self._cluster.breaker.retries
         if not retries.allows():
             stats.upstream_rq_retry_overflow.value += 1
+            if self._route_stats is not None:
+                self._route_stats.upstream_rq_retry_overflow.value += 1
             self.flag = flags.UO
             return False
         retries.take()
@@ -48,6 +54,8 @@ class RetryState:
         """The attempt's outcome stands, whatever it is. Envoy calls a retry that asked for no other a success."""
         if self._holding:
             self._cluster.stats.upstream_rq_retry_success.value += 1
+            if self._route_stats is not None:
+                self._route_stats.upstream_rq_retry_success.value += 1
         self.release()
 
     def back_off(self, draw: float) -> float:
@@ -58,6 +66,8 @@ class RetryState:
         """The wait is over and the retry begins; Envoy counts it only now."""
         stats = self._cluster.stats
         stats.upstream_rq_retry.value += 1
+        if self._route_stats is not None:
+            self._route_stats.upstream_rq_retry.value += 1
         if backed_off:
             stats.upstream_rq_retry_backoff_exponential.value += 1
 

@@ -13,6 +13,7 @@ from typing import Any
 from proxy.router.hash_policy import HashPolicy
 from proxy.router.header_ops import HeaderOps
 from proxy.router.retry import RetryPolicy
+from proxy.router.route_stats import RouteStats
 from proxy.router.timeouts import GrpcTimeout, StreamDuration, Timeouts
 
 PathRewrite = Callable[[bytes], bytes]
@@ -62,6 +63,7 @@ class ForwardAction:
     cluster_not_found_status: int = 503
     attempt_count: bool = False
     attempt_count_in_response: bool = False
+    stats: RouteStats | None = None  # of a route with a stat_prefix
 
     def pick(self, draw: float) -> ClusterTarget:
         """The destination of one request; `draw` is uniform in [0, 1)."""

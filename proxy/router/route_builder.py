@@ -19,6 +19,7 @@ from proxy.config.route import (
 from proxy.config.route import (
     Route as RouteConfig,
 )
+from proxy.observability.stats import StatsStore
 from proxy.router import resilience_builder, rewrite
 from proxy.router.filter_levels import FilterLevels, PerFilter, nothing
 from proxy.router.hash_policy import hash_policy
@@ -26,6 +27,7 @@ from proxy.router.header_ops import HeaderOps, header_ops
 from proxy.router.matcher import RouteTable
 from proxy.router.overrides import RETRY_HEADERS
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
+from proxy.router.route_stats import RouteStats
 
 _NOT_FOUND_CODES = {"SERVICE_UNAVAILABLE": 503, "NOT_FOUND": 404, "INTERNAL_SERVER_ERROR": 500}
 _HEADER_LEVEL = (
@@ -49,13 +51,20 @@ def _own_location(scheme: bytes, authority: bytes, path: bytes) -> bytes:
 _TO_HTTPS = Route("", DirectResponse(301, b"", (), _https_location))
 
 
-def build_table(config: RouteConfiguration, per_filter: PerFilter = nothing) -> RouteTable[Route]:
-    """The compiled route table; `per_filter` as its connection managers' filters want it. Raises `RouteTableError`."""
+def build_table(
+    config: RouteConfiguration, per_filter: PerFilter = nothing, store: StatsStore | None = None
+) -> RouteTable[Route]:
+    """The compiled route table; `per_filter` as its connection managers' filters want it. Raises `RouteTableError`.
+
+    Routes with a stat_prefix count into `store`.
+    """
     table_ops = _ops(config)
 
     def build(virtual_host: VirtualHost, route: RouteConfig) -> Route:
         levels = FilterLevels((route, virtual_host, config), per_filter)
-        return _route(virtual_host, route, table_ops, levels)
+        prefix = route.stat_prefix
+        stats = RouteStats(store, virtual_host.name, prefix) if prefix and store is not None else None
+        return _route(virtual_host, route, table_ops, levels, stats)
 
     return RouteTable(config, build, _TO_HTTPS)
 
@@ -79,11 +88,17 @@ def _merged(levels: Iterable[Ops]) -> tuple[tuple[HeaderOps, ...], tuple[HeaderO
     )
 
 
-def _route(virtual_host: VirtualHost, config: RouteConfig, table_ops: Ops, levels: FilterLevels) -> Route:
+def _route(
+    virtual_host: VirtualHost,
+    config: RouteConfig,
+    table_ops: Ops,
+    levels: FilterLevels,
+    stats: RouteStats | None,
+) -> Route:
     outer = (_ops(config), _ops(virtual_host), table_ops)
     action: ForwardAction | DirectResponse
     if config.route is not None:
-        action = _forward(virtual_host, config, config.route, outer, levels)
+        action = _forward(virtual_host, config, config.route, outer, levels, stats)
     elif config.redirect is not None:
         action = _redirect(config, config.redirect, outer)
     else:
@@ -117,12 +132,14 @@ def _forward(
     action: RouteAction,
     outer: tuple[Ops, ...],
     levels: FilterLevels,
+    stats: RouteStats | None,
 ) -> ForwardAction:
     targets = _targets(action, outer, levels)
     retry = action.retry_policy if action.retry_policy is not None else virtual_host.retry_policy
     return ForwardAction(
         targets=targets,
         total_weight=targets[-1].upto,
+        stats=stats,
         timeouts=resilience_builder.timeouts(action, retry),
         retry=None if retry is None else resilience_builder.retry_policy(retry),
         grpc_timeout=resilience_builder.grpc_timeout(action),
