@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 
-from tests.differential.case.group import invalid
 from tests.differential.case.load import load
 from tests.differential.compare import Verdict
 from tests.differential.known import Known, find
@@ -35,10 +34,8 @@ def main() -> int:
 
     every, wrong = load()
     cases = [case for case in every if chosen(case.name)]
-    refused = invalid(cases)
-    for line in (*wrong, *refused.values()):
+    for line in wrong:
         print(line, file=sys.stderr)
-    cases = [case for case in cases if case.name not in refused]
     scenarios = (
         [] if options.ours or options.cases else [scenario for scenario in SCENARIOS if chosen(scenario.name)]
     )
@@ -48,7 +45,7 @@ def main() -> int:
     verdicts = compare(scenarios, options.judged) if scenarios else []
     judged = "ours" if options.ours else options.judged
     verdicts += compare_cases(cases, judged, reference="ours" if options.ours else "envoy") if cases else []
-    return report(verdicts, judged, show=options.show) or 2 * bool(wrong or refused)
+    return report(verdicts, judged, show=options.show) or 2 * bool(wrong)
 
 
 def report(verdicts: list[Verdict], judged: str, *, show: bool = False) -> int:

@@ -15,7 +15,7 @@ from bench.pki import Authority, spiffe_id
 from bench.ports import free_ports
 from control.push.static import StaticXds
 from tests.differential.case.expect import unmet
-from tests.differential.case.group import Group, groups
+from tests.differential.case.group import Group, groups, invalid
 from tests.differential.case.model import Case, Json
 from tests.differential.case.observe import comparable
 from tests.differential.case.side import Side, Spoil
@@ -104,13 +104,18 @@ def compare(
 ) -> list[Verdict]:
     """Verdicts in the order of cases. `spoil` changes what the judged side is configured with.
 
+    A case whose manifests the control plane refuses is different for this reason.
+
     Where only times differ, the cases are run once more, by themselves: a busy machine is slow at random.
     """
     sides = {"reference": (reference, _as_it_is), "judged": (judged, spoil or _as_it_is)}
-    verdicts = _verdicts(cases, sides)
-    slow = [case for case in cases if _only_times(verdicts[case.name])]
+    refused = invalid(cases)
+    verdicts = _verdicts([case for case in cases if case.name not in refused], sides)
+    slow = [case for case in cases if case.name in verdicts and _only_times(verdicts[case.name])]
     if slow:
         verdicts |= _verdicts(slow, sides)
+    for name, why in refused.items():
+        verdicts[name] = Verdict(name, "different", (Difference("manifests", why, why),))
     return [verdicts[case.name] for case in cases]
 
 
