@@ -12,6 +12,7 @@ from urllib.parse import quote_from_bytes
 Pair = tuple[bytes, bytes]
 
 _GRPC_STATUS = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+_GRPC_OWN = frozenset({b"content-type", b"grpc-status", b"grpc-message"})
 _GRPC_SAFE = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
@@ -48,7 +49,8 @@ def render(reply: LocalReply, *, grpc: bool) -> tuple[int, list[Pair], bytes, in
         headers = [(b"content-type", b"application/grpc"), (b"grpc-status", b"%d" % code)]
         if reply.body:
             headers.append((b"grpc-message", quote_from_bytes(reply.body, _GRPC_SAFE).encode("ascii")))
-        return 200, headers + list(reply.headers), b"", code
+        headers += (pair for pair in reply.headers if pair[0] not in _GRPC_OWN)
+        return 200, headers, b"", code
     headers = list(reply.headers)
     if reply.body:
         names = {name for name, _ in headers}

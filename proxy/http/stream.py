@@ -195,8 +195,9 @@ class Stream:
     def reply(self, reply: LocalReply) -> None:
         """Answer here, in the shape the request's content type asks for."""
         info = self.info
-        if self.body.chunks and not self._ahead:
-            self._connection.linger()  # the body nobody took ends the connection, as in Envoy
+        # As in Envoy a body that nobody took ends the connection, and so does every bad request.
+        if reply.status == 400 or (self.body.chunks and not self._ahead):
+            self._connection.linger()
         info.response_flags |= reply.flags
         info.response_code_details = reply.details
         grpc = local_reply.is_grpc(self.body.fields.get(b"content-type"))

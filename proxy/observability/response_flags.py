@@ -7,24 +7,25 @@ Source: envoy/stream_info/stream_info.h and source/common/stream_info/utility.h 
 
 from __future__ import annotations
 
-# Envoy prints flags in the order they were set. That is the enum's order but for these: a request that may not be retried
-# (URX, UO) is noted before what ended its last attempt, and opaque TCP notes URX (here TCP_URX) after it.
+# Envoy prints flags in the order they were set. That is the enum's order but for these: filters come before the router, a
+# request that may not be retried (URX, UO) is noted before what ended its last attempt, and opaque TCP notes URX (here TCP_URX)
+# after it.
 _NAMES = (
-    "URX", "UO", "LH", "UH", "UT", "LR", "UR", "UF", "UC", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC",
+    "DI", "FI", "RL", "UAEX", "RLSE", "URX", "UO", "LH", "UH", "UT", "LR", "UR", "UF", "UC", "NR", "DC",
     "SI", "IH", "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DO", "DR", "UDO", "URX",
 )  # fmt: skip
 
 (
-    URX, UO, LH, UH, UT, LR, UR, UF, UC, NR, DI, FI, RL, UAEX, RLSE, DC,
+    DI, FI, RL, UAEX, RLSE, URX, UO, LH, UH, UT, LR, UR, UF, UC, NR, DC,
     SI, IH, DPE, UMSDR, RFCF, NFCF, DT, UPE, NC, OM, DF, DO, DR, UDO, TCP_URX,
 ) = (1 << i for i in range(len(_NAMES)))  # fmt: skip
 
 # `%RESPONSE_FLAGS_LONG%`, in the same order.
 _LONG_NAMES = (
+    "DelayInjected", "FaultInjected", "RateLimited", "UnauthorizedExternalService", "RateLimitServiceError",
     "UpstreamRetryLimitExceeded", "UpstreamOverflow",
     "FailedLocalHealthCheck", "NoHealthyUpstream", "UpstreamRequestTimeout", "LocalReset", "UpstreamRemoteReset",
     "UpstreamConnectionFailure", "UpstreamConnectionTermination", "NoRouteFound",
-    "DelayInjected", "FaultInjected", "RateLimited", "UnauthorizedExternalService", "RateLimitServiceError",
     "DownstreamConnectionTermination", "StreamIdleTimeout",
     "InvalidEnvoyRequestHeaders", "DownstreamProtocolError", "UpstreamMaxStreamDurationReached",
     "ResponseFromCacheFilter", "NoFilterConfigFound", "DurationTimeout", "UpstreamProtocolError",

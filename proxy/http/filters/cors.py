@@ -25,6 +25,10 @@ _EXPOSE_HEADERS = b"access-control-expose-headers"
 _ALLOW_PRIVATE_NETWORK = b"access-control-allow-private-network"
 _REQUEST_METHOD = b"access-control-request-method"
 _REQUEST_PRIVATE_NETWORK = b"access-control-request-private-network"
+_ASKED = {
+    b"access-control-allow-methods": _REQUEST_METHOD,
+    b"access-control-allow-headers": b"access-control-request-headers",
+}
 _DETAILS = "cors_response"
 Test = Callable[[bytes], bool]
 
@@ -122,9 +126,11 @@ class CorsFilter(HttpFilter):
             return None
         preflight = stream.method == b"OPTIONS" and bool(stream.fields.get(_REQUEST_METHOD))
         if not allowed:
-            return _answer(policy, ()) if preflight and not policy.forwards_unmatched else None
+            return _answer(policy, stream) if preflight and not policy.forwards_unmatched else None
         stream.response_edits += (_mark(policy, origin),)
-        return _answer(policy, _private_network(policy, stream)) if preflight else None
+        if not preflight:
+            return None
+        return _answer(policy, stream, _private_network(policy, stream))
 
 
 def _forwarded(stream: Stream) -> bool:
@@ -136,8 +142,13 @@ def _private_network(policy: Cors, stream: Stream) -> tuple[tuple[bytes, bytes],
     return ((_ALLOW_PRIVATE_NETWORK, b"true"),) if asked else ()
 
 
-def _answer(policy: Cors, more: tuple[tuple[bytes, bytes], ...]) -> LocalReply:
-    return LocalReply(200, details=_DETAILS, headers=(*policy.preflight, *more), as_is=True)
+def _answer(policy: Cors, stream: Stream, more: tuple[tuple[bytes, bytes], ...] = ()) -> LocalReply:
+    """A lone `*` allows what was asked for, by its name: with credentials browsers take no `*`."""
+    headers = [
+        (name, stream.fields.get(_ASKED[name], b"") if value == b"*" and name in _ASKED else value)
+        for name, value in policy.preflight
+    ]
+    return LocalReply(200, details=_DETAILS, headers=(*headers, *more), as_is=True)
 
 
 def _mark(policy: Cors, origin: bytes) -> Callable[[int, Headers], None]:

@@ -10,6 +10,8 @@ from proxy.observability import response_flags as flags
 def test_text_keeps_envoys_order() -> None:
     assert flags.text(flags.URX | flags.UF) == "URX,UF"
     assert flags.text(flags.TCP_URX | flags.UF) == "UF,URX"
+    assert flags.text(flags.UT | flags.DI) == "DI,UT"
+    assert flags.text(flags.NR | flags.RL | flags.FI | flags.DI) == "DI,FI,RL,NR"
     assert flags.text(0) == flags.long_text(0) == "-"
 
 
