@@ -1,4 +1,4 @@
-"""What a request's route still means when a filter, not the router, answers it: its log line and what the response carries.
+"""Requests that no upstream answers: by their route, for want of a cluster, or by a filter; what the route still means then.
 
 Reference: Envoy source/common/http/filter_manager.cc `prepareLocalReplyViaFilterChain`, conn_manager_impl.cc
 `refreshCachedRoute`; reference §5.4.
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from proxy.router.header_ops import HeaderOps
-from proxy.router.route import DirectResponse, Route
-from proxy.router.stream import DownstreamStream
+from proxy.observability import response_flags as flags
+from proxy.router.header_ops import HeaderOps, apply_to_local_reply
+from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
+from proxy.router.stream import DownstreamStream, Headers
 from proxy.upstream.cluster import Cluster
 
 
@@ -37,3 +38,21 @@ def note_destination(stream: DownstreamStream, route: Route, world: World) -> tu
         info.upstream_cluster = target.cluster
         info.upstream_metadata = cluster.upstream
     return target.response_ops
+
+
+def answer_directly(stream: DownstreamStream, action: DirectResponse) -> None:
+    """A direct response or a redirect."""
+    headers: Headers = []
+    if action.location is not None:
+        headers.append((b"location", action.location(stream.scheme, stream.authority, stream.path)))
+    if action.response_ops:
+        apply_to_local_reply(action.response_ops, 0, "direct_response", headers, stream.info)
+    stream.send_local_reply(action.status, action.body, 0, "direct_response", headers)
+
+
+def answer_without_cluster(stream: DownstreamStream, action: ForwardAction, target: ClusterTarget) -> None:
+    """The route's cluster does not exist."""
+    headers: Headers = []
+    if target.response_ops:
+        apply_to_local_reply(target.response_ops, flags.NC, "cluster_not_found", headers, stream.info)
+    stream.send_local_reply(action.cluster_not_found_status, b"", flags.NC, "cluster_not_found", headers)
