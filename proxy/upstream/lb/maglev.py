@@ -20,31 +20,31 @@ class Maglev:
 
     def __init__(self, shares: Shares, size: int) -> None:
         self._hosts = [host for host, _ in shares]
-        self._table = array("l", [-1]) * size
         most = max(share for _, share in shares)
         keys = [hash_key(host) for host in self._hosts]
         at = [xxhash64(key) % size for key in keys]
         skips = [xxhash64(key, 1) % (size - 1) + 1 for key in keys]
         due = [0.0] * len(keys)
-        left, turn = size, 0
-        while True:
+        table, left, turn = [-1] * size, size, 0
+        members = list(enumerate(share for _, share in shares))
+        # Everything in one loop and in local names: it runs once per change, for 65537 entries and more probes.
+        while left:
             turn += 1
-            for index, (_, share) in enumerate(shares):
+            for index, share in members:
                 if turn * share < due[index]:
                     continue  # a host of a smaller share sits turns out
                 due[index] += most
-                at[index] = self._claim(index, at[index], skips[index])
+                place, skip = at[index], skips[index]
+                while table[place] >= 0:
+                    place += skip
+                    if place >= size:
+                        place -= size
+                table[place] = index
+                at[index] = place
                 left -= 1
                 if not left:
-                    return
-
-    def _claim(self, index: int, at: int, skip: int) -> int:
-        """Take the next free entry of the host's order; returns where the order goes on."""
-        table, size = self._table, len(self._table)
-        while table[at] >= 0:
-            at = (at + skip) % size
-        table[at] = index
-        return (at + skip) % size
+                    break
+        self._table = array("H" if len(keys) < 65536 else "L", table)
 
     def pick(self, key: int, attempt: int) -> Candidate:
         if attempt:
