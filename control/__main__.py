@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import asyncio.sslproto
 import logging
+import os
 import signal
 import socket
 import sys
@@ -96,6 +97,7 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         mesh = load_mesh_config(arguments.mesh_config)
+        mesh.features = mesh.features.with_environment(os.environ)
         if arguments.trust_domain:
             mesh = mesh.model_copy(update={"trustDomain": arguments.trust_domain})
         api = (

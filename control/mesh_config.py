@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from control.resources.istio_types import AnyDuration, Duration
 from control.resources.load_balancer import LocalityLoadBalancerSetting
 from control.resources.model import Model
+from control.trusted_callers import Features, Network
 
 
 class OutboundTrafficPolicy(Model):
@@ -99,6 +100,8 @@ class MeshConfig(Model):
         default_factory=lambda: LocalityLoadBalancerSetting(enabled=True)
     )
     defaultHttpRetryPolicy: HttpRetryPolicy = Field(default_factory=HttpRetryPolicy)
+    meshNetworks: dict[str, Network] = Field(default_factory=dict)
+    features: Features = Field(default_factory=Features)
     defaultConfig: ProxyConfig = Field(default_factory=ProxyConfig)
 
 

@@ -16,6 +16,7 @@ from control.compile.path_normalization import path_normalization
 from control.compile.protobuf import Message, extension, typed_struct
 from control.compile.proxy_headers import ProxyHeaders
 from control.mesh_config import MeshConfig
+from control.trusted_callers import trusted_ranges
 
 Role = Literal["inbound", "outbound", "gateway"]
 _LISTENER = "envoy.extensions.filters.listener."
@@ -99,7 +100,7 @@ def http_connection_manager(
         **route,
         "http_filters": http_filters(role, vanilla, rate_limit),
         "access_log": access_log(mesh),
-        "use_remote_address": role == "gateway",
+        "use_remote_address": role == "gateway" or _takes_apps_address(mesh, role),
         **path_normalization(mesh),
         "stream_idle_timeout": "0s",
         "upgrade_configs": [{"upgrade_type": "websocket"}],
@@ -110,11 +111,22 @@ def http_connection_manager(
         fields["forward_client_cert_details"] = "APPEND_FORWARD" if role == "inbound" else "SANITIZE_SET"
         fields["set_current_client_cert_details"] = {"subject": True, "dns": True, "uri": True}
     fields |= headers.manager_fields()
+    if mesh.features.ENABLE_HCM_INTERNAL_NETWORKS and mesh.meshNetworks:
+        ranges = [
+            {"address_prefix": address, "prefix_len": length}
+            for address, length in trusted_ranges(mesh.meshNetworks)
+        ]
+        fields["internal_address_config"] = {"cidr_ranges": ranges}
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         **fields,
     )
+
+
+def _takes_apps_address(mesh: MeshConfig, role: Role) -> bool:
+    """Whether a client sidecar knows its caller by the connection's own address."""
+    return role == "outbound" and mesh.features.PILOT_SIDECAR_USE_REMOTE_ADDRESS
 
 
 def tcp_filters(mesh: MeshConfig, vanilla: bool, stat_prefix: str, **target: object) -> list[Message]:
