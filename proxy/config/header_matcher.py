@@ -5,17 +5,17 @@ Reference: envoy.config.route.v3.HeaderMatcher.
 
 from __future__ import annotations
 
-from proxy.config.values import Int64Range, Message, RegexMatcher, StringMatcher
+from proxy.config.values import Int64Range, Message, NonEmpty, RegexMatcher, StringMatcher
 
 
 class HeaderMatcher(Message):
     """Without a pattern it matches when the header is present."""
 
-    name: str
+    name: NonEmpty
     exact_match: str | None = None
-    prefix_match: str | None = None
-    suffix_match: str | None = None
-    contains_match: str | None = None
+    prefix_match: NonEmpty | None = None
+    suffix_match: NonEmpty | None = None
+    contains_match: NonEmpty | None = None
     safe_regex_match: RegexMatcher | None = None
     range_match: Int64Range | None = None
     present_match: bool | None = None

@@ -12,10 +12,12 @@ from proxy.config.per_filter import PerFilterConfig
 from proxy.config.values import (
     DataSource,
     Duration,
+    HeaderText,
     HeaderValueOption,
     HttpStatus,
     Message,
     Metadata,
+    NonEmpty,
     RegexMatchAndSubstitute,
     RegexMatcher,
     RuntimeFractionalPercent,
@@ -27,7 +29,7 @@ from proxy.config.values import (
 
 
 class QueryParameterMatcher(Message):
-    name: str
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
     string_match: StringMatcher | None = None
     present_match: bool | None = None
 
@@ -41,7 +43,7 @@ class RouteMatch(Message):
     prefix: str | None = None
     path: str | None = None
     safe_regex: RegexMatcher | None = None
-    path_separated_prefix: str | None = None
+    path_separated_prefix: Annotated[str, msgspec.Meta(pattern=r"\A[^?#]+[^?#/]\Z")] | None = None
     case_sensitive: bool = True
     headers: list[HeaderMatcher] = []
     query_parameters: list[QueryParameterMatcher] = []
@@ -55,11 +57,11 @@ class ClusterWeight(Message):
     name: str
     weight: UInt32 = 0
     request_headers_to_add: list[HeaderValueOption] = []
-    request_headers_to_remove: list[str] = []
+    request_headers_to_remove: list[NonEmpty] = []
     response_headers_to_add: list[HeaderValueOption] = []
-    response_headers_to_remove: list[str] = []
+    response_headers_to_remove: list[NonEmpty] = []
     typed_per_filter_config: PerFilterConfig | None = None
-    host_rewrite_literal: str | None = None
+    host_rewrite_literal: HeaderText | None = None
 
 
 class WeightedCluster(Message):
@@ -67,8 +69,11 @@ class WeightedCluster(Message):
     total_weight: UInt32 | None = None
 
     def __post_init__(self) -> None:
-        if not sum(cluster.weight for cluster in self.clusters):
+        total = sum(cluster.weight for cluster in self.clusters)
+        if not total:
             raise ValueError("the weights of weighted_clusters add up to 0")
+        if total >= 2**32:
+            raise ValueError(f"the weights of weighted_clusters add up to {total}, more than 4294967295")
 
 
 class NoConfig(Message, forbid_unknown_fields=False):
@@ -145,7 +150,7 @@ class UpgradeConfig(Message):
 
 
 class RouteAction(Message):
-    cluster: str | None = None
+    cluster: NonEmpty | None = None
     weighted_clusters: WeightedCluster | None = None
     cluster_not_found_response_code: Literal["SERVICE_UNAVAILABLE", "NOT_FOUND", "INTERNAL_SERVER_ERROR"] = (
         "SERVICE_UNAVAILABLE"
@@ -156,9 +161,9 @@ class RouteAction(Message):
     grpc_timeout_offset: Duration | None = None
     request_mirror_policies: list[RequestMirrorPolicy] = []
     hash_policy: list[HashPolicy] = []
-    prefix_rewrite: str = ""
+    prefix_rewrite: HeaderText = ""
     regex_rewrite: RegexMatchAndSubstitute | None = None
-    host_rewrite_literal: str | None = None
+    host_rewrite_literal: HeaderText | None = None
     append_x_forwarded_host: bool = False
     max_stream_duration: MaxStreamDuration | None = None
     upgrade_configs: list[UpgradeConfig] = []
@@ -172,19 +177,26 @@ class RouteAction(Message):
 class RedirectAction(Message):
     https_redirect: bool = False
     scheme_redirect: str = ""
-    host_redirect: str = ""
+    host_redirect: HeaderText = ""
     port_redirect: UInt32 = 0
-    path_redirect: str = ""
-    prefix_rewrite: str = ""
+    path_redirect: HeaderText = ""
+    prefix_rewrite: HeaderText = ""
     regex_rewrite: RegexMatchAndSubstitute | None = None
     response_code: Literal[
         "MOVED_PERMANENTLY", "FOUND", "SEE_OTHER", "TEMPORARY_REDIRECT", "PERMANENT_REDIRECT"
     ] = "MOVED_PERMANENTLY"
     strip_query: bool = False
 
+    def __post_init__(self) -> None:
+        if self.https_redirect and self.scheme_redirect:
+            raise ValueError("https_redirect and scheme_redirect exclude each other")
+        paths = (self.path_redirect, self.prefix_rewrite, self.regex_rewrite)
+        if sum(map(bool, paths)) > 1:
+            raise ValueError("path_redirect, prefix_rewrite and regex_rewrite exclude each other")
+
 
 class DirectResponseAction(Message):
-    status: HttpStatus
+    status: Annotated[int, msgspec.Meta(ge=200, lt=600)]
     body: DataSource | None = None
 
 
@@ -203,9 +215,9 @@ class Route(Message):
     metadata: Metadata | None = None
     stat_prefix: str = ""
     request_headers_to_add: list[HeaderValueOption] = []
-    request_headers_to_remove: list[str] = []
+    request_headers_to_remove: list[NonEmpty] = []
     response_headers_to_add: list[HeaderValueOption] = []
-    response_headers_to_remove: list[str] = []
+    response_headers_to_remove: list[NonEmpty] = []
     typed_per_filter_config: PerFilterConfig | None = None
 
     def __post_init__(self) -> None:
@@ -221,9 +233,9 @@ class VirtualHost(Message):
     require_tls: Literal["NONE", "EXTERNAL_ONLY", "ALL"] = "NONE"
     retry_policy: RetryPolicy | None = None
     request_headers_to_add: list[HeaderValueOption] = []
-    request_headers_to_remove: list[str] = []
+    request_headers_to_remove: list[NonEmpty] = []
     response_headers_to_add: list[HeaderValueOption] = []
-    response_headers_to_remove: list[str] = []
+    response_headers_to_remove: list[NonEmpty] = []
     typed_per_filter_config: PerFilterConfig | None = None
 
 
@@ -234,7 +246,7 @@ class RouteConfiguration(Message):
     ignore_port_in_host_matching: bool = False
     max_direct_response_body_size_bytes: UInt32 = 4096
     request_headers_to_add: list[HeaderValueOption] = []
-    request_headers_to_remove: list[str] = []
+    request_headers_to_remove: list[NonEmpty] = []
     response_headers_to_add: list[HeaderValueOption] = []
-    response_headers_to_remove: list[str] = []
+    response_headers_to_remove: list[NonEmpty] = []
     typed_per_filter_config: PerFilterConfig | None = None

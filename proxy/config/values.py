@@ -20,6 +20,9 @@ class Message(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=False
 
 UInt32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+NonEmpty = Annotated[str, msgspec.Meta(min_length=1)]
+HeaderText = Annotated[str, msgspec.Meta(pattern=r"\A[^\x00\r\n]*\Z")]
+"""What may stand in a header: no text can begin a line of its own."""
 HttpStatus = Annotated[int, msgspec.Meta(ge=100, le=599)]
 
 
@@ -84,27 +87,29 @@ class GoogleRe2(Message):
 class RegexMatcher(Message):
     """A full match in RE2 syntax."""
 
-    regex: str
+    regex: NonEmpty
     google_re2: GoogleRe2 | None = None
 
 
 class RegexMatchAndSubstitute(Message):
     pattern: RegexMatcher
-    substitution: str = ""
+    substitution: HeaderText = ""
 
 
 class StringMatcher(Message):
     """Exactly one of the patterns is set."""
 
     exact: str | None = None
-    prefix: str | None = None
-    suffix: str | None = None
-    contains: str | None = None
+    prefix: NonEmpty | None = None
+    suffix: NonEmpty | None = None
+    contains: NonEmpty | None = None
     safe_regex: RegexMatcher | None = None
     ignore_case: bool = False
 
     def __post_init__(self) -> None:
         require_one(self, "exact", "prefix", "suffix", "contains", "safe_regex")
+        if self.ignore_case and self.safe_regex is not None:
+            raise ValueError("ignore_case has no effect for safe_regex")
 
 
 class Int64Range(Message):
@@ -115,8 +120,8 @@ class Int64Range(Message):
 
 
 class HeaderValue(Message):
-    key: str
-    value: str = ""
+    key: Annotated[HeaderText, msgspec.Meta(min_length=1)]
+    value: HeaderText = ""
 
 
 class HeaderValueOption(Message):

@@ -7,7 +7,7 @@ Reference: Envoy source/common/router/header_parser.cc, "custom request/response
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from proxy.config.values import HeaderValueOption
@@ -51,11 +51,21 @@ class HeaderOps:
             _add(headers, addition, info)
 
 
-def header_ops(add: Iterable[HeaderValueOption], remove: Iterable[str] = ()) -> HeaderOps:
-    """The operations of one level on one side. Raises ValueError for a value that is no format string."""
+def header_ops(add: Sequence[HeaderValueOption], remove: Sequence[str] = ()) -> HeaderOps:
+    """The operations of one level on one side. Raises ValueError for a name that is not theirs to change, and for a value that is
+    no format string.
+    """
+    if any(map(_is_internal, remove)):
+        raise ValueError(": :-prefixed or host headers may not be removed")
+    if any(_is_internal(one.header.key) for one in add):
+        raise ValueError(": :-prefixed or host headers may not be modified")
     return HeaderOps(
         frozenset(name.lower().encode() for name in remove), tuple(_addition(one) for one in add)
     )
+
+
+def _is_internal(name: str) -> bool:
+    return name.startswith(":") or name.lower() == "host"
 
 
 def _addition(option: HeaderValueOption) -> HeaderAddition:

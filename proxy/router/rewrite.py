@@ -53,6 +53,8 @@ def _path_end(path: bytes) -> int:
 def _substitute(rule: RegexMatchAndSubstitute) -> PathRewrite:
     pattern = compile_regex(rule.pattern.regex)
     pieces = _pieces(rule.substitution.encode(), pattern.groups)
+    if pieces is None:
+        return lambda path: path
 
     def rewrite(path: bytes) -> bytes:
         end = _path_end(path)
@@ -71,20 +73,24 @@ def _substitute(rule: RegexMatchAndSubstitute) -> PathRewrite:
     return rewrite
 
 
-def _pieces(substitution: bytes, groups: int) -> list[bytes | int]:
-    r"""An RE2 rewrite string taken apart: `\0` to `\9` are groups, `\\` is a backslash, nothing else is escaped."""
+def _pieces(substitution: bytes, groups: int) -> list[bytes | int] | None:
+    r"""An RE2 rewrite string taken apart: `\0` to `\9` are groups, `\\` is a backslash.
+
+    As RE2, which Envoy asks no questions: with a group the pattern does not have nothing is replaced (None), and what is
+    escaped otherwise ends the text.
+    """
     found: list[bytes | int] = []
+    if any(int(digit) > groups for digit in re.findall(rb"(?<!\\)(?:\\\\)*\\(\d)", substitution)):
+        return None
     for piece in re.findall(rb"\\.?|[^\\]+", substitution, re.DOTALL):
-        if piece[:1] != b"\\" or piece == b"\\\\":
-            found.append(piece[-1:] if piece[:1] == b"\\" else piece)
-        elif not piece[1:].isdigit():
-            raise ValueError(
-                f"invalid rewrite {substitution!r}: a backslash stands before a digit or a backslash"
-            )
-        elif int(piece[1:]) > groups:
-            raise ValueError(f"invalid rewrite {substitution!r}: the pattern has {groups} groups")
-        else:
+        if piece[:1] != b"\\":
+            found.append(piece)
+        elif piece == b"\\\\":
+            found.append(b"\\")
+        elif piece[1:].isdigit():
             found.append(int(piece[1:]))
+        else:
+            break
     return found
 
 

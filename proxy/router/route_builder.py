@@ -64,7 +64,9 @@ def build_table(
         levels = FilterLevels((route, virtual_host, config), per_filter)
         prefix = route.stat_prefix
         stats = RouteStats(store, virtual_host.name, prefix) if prefix and store is not None else None
-        return _route(virtual_host, route, table_ops, levels, stats)
+        return _route(
+            virtual_host, route, table_ops, levels, stats, config.max_direct_response_body_size_bytes
+        )
 
     return RouteTable(config, build, _TO_HTTPS)
 
@@ -94,6 +96,7 @@ def _route(
     table_ops: Ops,
     levels: FilterLevels,
     stats: RouteStats | None,
+    max_body: int,
 ) -> Route:
     outer = (_ops(config), _ops(virtual_host), table_ops)
     action: ForwardAction | DirectResponse
@@ -106,6 +109,8 @@ def _route(
         assert direct is not None
         body = direct.body
         content = b"" if body is None else body.read()
+        if len(content) > max_body:
+            raise ValueError(f": response body size is {len(content)} bytes; maximum is {max_body}")
         location = _own_location if direct.status == 201 or 300 <= direct.status < 400 else None
         action = DirectResponse(direct.status, content, _merged(outer)[1], location)
     return Route(
