@@ -99,7 +99,7 @@ def _operation(route: Message, name: str, port: int) -> str:
         name, port = parts.host, int(parts.port)
     match = route["match"]
     regex = match.get("safe_regex", {}).get("regex")
-    path = match.get("path") or regex or f"{match['prefix']}*"
+    path = match["path"] if "path" in match else regex or f"{match['prefix']}*"
     return f"{name}:{port}{path}"
 
 

@@ -152,7 +152,7 @@ class CorsPolicy(Model):
                     f"allowOrigins[{index}]", "'' is not a valid match type for CORS allow origins"
                 )
             else:
-                yield from origin.refused("corsPolicy.allowOrigins", f"allowOrigins[{index}]")
+                yield from origin.refused("corsPolicy.allowOrigins", f"allowOrigins[{index}]", star=False)
         for index, method in enumerate(self.allowMethods or []):
             if method not in _METHODS and method != "*":
                 yield FieldError(

@@ -10,26 +10,25 @@ import json
 import re
 from collections.abc import Iterator
 
+from control.resources.header_format import header_value_problem
 from control.resources.kind import FieldError
 from control.resources.model import Model
 
 _NAME = re.compile(r"[-_A-Za-z0-9!#$%&'*+.^`|~]+")
-_NOT_IN_VALUE = re.compile(r"[\0\r\n]")
+_NOT_IN_TEXT = re.compile(r"[\0\r\n]")
+_MAX_NAME = 16384  # bytes; envoy's HeaderValue
 
 
 def header_name_problem(name: str) -> str | None:
     if not name:
         return "header name cannot be empty"
-    return None if _NAME.fullmatch(name) else f"header name {name} is not a valid header name"
+    valid = len(name) <= _MAX_NAME and _NAME.fullmatch(name)
+    return None if valid else f"header name {name} is not a valid header name"
 
 
-def header_value_problem(value: str) -> str | None:
-    """A value may use Envoy's command operators (`%PROTOCOL%`); a percent sign for itself is doubled."""
-    if value.count("%") % 2:
-        return "single % not allowed.  Escape by doubling to %% or encase Envoy variable name in pair of %"
-    if _NOT_IN_VALUE.search(value):
-        return f"header value {json.dumps(value)} contains a line break or NUL"
-    return None
+def line_problem(text: str | None) -> str | None:
+    """Why a text cannot be part of a request's or an answer's head."""
+    return f"{json.dumps(text)} contains a line break or NUL" if text and _NOT_IN_TEXT.search(text) else None
 
 
 def is_authority(name: str) -> bool:

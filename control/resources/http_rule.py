@@ -21,7 +21,7 @@ from control.resources.http_filter import (
     mirror_share,
     status_problem,
 )
-from control.resources.http_headers import Headers, authority_problems, header_name_problem
+from control.resources.http_headers import Headers, authority_problems, header_name_problem, line_problem
 from control.resources.istio_types import (
     NOT_YET,
     DisablingDuration,
@@ -32,6 +32,7 @@ from control.resources.istio_types import (
     StringMatch,
     UInt32,
     gateway_problems,
+    is_short,
     label_problems,
     namespace_problem,
 )
@@ -61,6 +62,7 @@ RETRY_ON = frozenset(
 )
 _STATUS_CODES = frozenset(str(int(status)) for status in HTTPStatus)
 _LARGE_BODY, _MAX_BODY = 100 * 1024, 1024 * 1024  # bytes of a direct response: a warning, a refusal
+_MAX_QUERY_NAME = 1024  # bytes; envoy's QueryParameterMatcher
 _JWT_CLAIM = ("@request.auth.claims.", "[@request.auth.claims", "@request.auth.claims[")
 
 
@@ -70,6 +72,14 @@ class HTTPRouteDestination(Model):
     destination: Destination
     weight: Int32 = 0
     headers: Headers | None = None
+
+
+def query_name_problem(name: str) -> str | None:
+    if not name:
+        return "query parameter name cannot be empty"
+    if len(name.encode(errors="surrogatepass")) > _MAX_QUERY_NAME:
+        return f"query parameter name is too long, max length allowed is {_MAX_QUERY_NAME}"
+    return None
 
 
 class HTTPMatchRequest(Model):
@@ -107,7 +117,7 @@ class HTTPMatchRequest(Model):
 
     def _name_problems(self, field: str, name: str) -> Iterator[FieldError]:
         if field == "queryParams":
-            problem = None if name else "query parameter name cannot be empty"
+            problem = query_name_problem(name)
         else:
             problem = None if name.startswith((":", *_JWT_CLAIM)) else header_name_problem(name)
         if problem:
@@ -136,6 +146,10 @@ class HTTPRedirect(Model):
             yield FieldError("", "redirect must specify URI, authority, scheme, or port")
         if self.port is not None and self.derivePort is not None:
             yield FieldError("derivePort", "only one of port and derivePort may be set")
+        for field in ("uri", "authority"):
+            problem = line_problem(getattr(self, field))
+            if problem:
+                yield FieldError(field, problem)
         if self.scheme and self.scheme not in ("http", "https"):
             yield FieldError("scheme", 'invalid redirect scheme, must be "http" or "https"')
         code = self.redirectCode
@@ -212,6 +226,10 @@ class HTTPRewrite(Model):
             yield FieldError("", "rewrite must specify URI, UriRegexRewrite, or authority")
         if self.uri and self.uriRegexRewrite:
             yield FieldError("", "rewrite may only contain one of URI or UriRegexRewrite")
+        for field in ("uri", "authority"):
+            problem = line_problem(getattr(self, field))
+            if problem:
+                yield FieldError(field, problem)
 
 
 class HTTPRetry(Model):
@@ -225,6 +243,8 @@ class HTTPRetry(Model):
     backoff: Duration | None = None
 
     def problems(self) -> Iterator[FieldError]:
+        if self.backoff is not None and not is_short(self.backoff):
+            yield FieldError("backoff", "backoff is too long, at most 256204h")
         if self.attempts < 0:
             yield FieldError("attempts", "attempts cannot be negative")
         if self.attempts == 0 and (self.perTryTimeout or self.retryOn or self.retryRemoteLocalities):

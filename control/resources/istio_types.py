@@ -36,6 +36,7 @@ _UNITS = {
     "m": Decimal(60),
     "h": Decimal(3600),
 }
+_LONGEST = Decimal(2**63 - 1).scaleb(-9)  # seconds; Go counts nanoseconds in 64 bits
 _DURATION = re.compile(r"[+-]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _LABEL = re.compile(r"[a-zA-Z0-9](?:[-a-zA-Z0-9]*[a-zA-Z0-9])?")
@@ -55,7 +56,27 @@ def parse_duration(text: str) -> Decimal:
     if not _DURATION.fullmatch(text):
         raise ValueError(f"invalid duration: time: invalid duration {json.dumps(text)}")
     total = sum((Decimal(n) * _UNITS[unit] for n, unit in _DURATION_PART.findall(text)), Decimal(0))
+    if total > _LONGEST:
+        raise ValueError(f"invalid duration: time: invalid duration {json.dumps(text)}")
     return -total if text.startswith("-") else total
+
+
+def _at_most(text: str, longest: Decimal) -> bool:
+    """What is no duration is told elsewhere."""
+    try:
+        return parse_duration(text) <= longest
+    except ValueError:
+        return True
+
+
+def is_short(text: str) -> bool:
+    """Whether ten times a duration is one too."""
+    return _at_most(text, _LONGEST / 10)
+
+
+def fits_seconds(text: str) -> bool:
+    """Whether a 32-bit number of seconds holds a duration."""
+    return _at_most(text, Decimal(2**32 - 1))
 
 
 def _duration(text: str) -> str:
@@ -252,12 +273,13 @@ class StringMatch(Model):
         if len(given) > 1:
             yield FieldError("", f"only one of exact, prefix, regex may be set, not {', '.join(given)}")
 
-    def refused(self, where: str, path: str) -> Iterator[FieldError]:
-        """What is wrong with it as the field that Istio calls `where`. A regex of `*` is no expression but means present."""
+    def refused(self, where: str, path: str, *, star: bool = True) -> Iterator[FieldError]:
+        """What is wrong with it as the field that Istio calls `where`. With `star`, a regex of `*` means present."""
         if self.prefix == "":
             why = f"{json.dumps(where)}: prefix string match should not be empty"
             yield FieldError(f"{path}.prefix", why)
-        problem = regex_problem(self.regex, where) if self.regex not in (None, "*") else None
+        regex = None if star and self.regex == "*" else self.regex
+        problem = None if regex is None else regex_problem(regex, where)
         if problem:
             yield FieldError(f"{path}.regex", problem)
 

@@ -98,7 +98,8 @@ class ConsistentHash(Model):
             yield FieldError("", f"only one hash key may be set, not {', '.join(given)}")
         if self.ringHash is not None and self.maglev is not None:
             yield FieldError("", "only one of ringHash and maglev may be set")
-        problem = header_name_problem(self.httpHeaderName) if self.httpHeaderName is not None else None
+        name = self.httpHeaderName  # a pseudo header too
+        problem = header_name_problem(name.removeprefix(":")) if name is not None else None
         if problem:
             yield FieldError("httpHeaderName", problem)
         if self.httpQueryParameterName == "":

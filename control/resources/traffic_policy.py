@@ -19,12 +19,15 @@ from control.resources.istio_types import (
     PortNumber,
     UInt32,
     duplicates,
+    fits_seconds,
     fqdn_problem,
     is_ip,
 )
 from control.resources.kind import FieldError
 from control.resources.load_balancer import LoadBalancer
 from control.resources.model import Model
+
+_MAX_SNI = 255  # bytes; envoy's UpstreamTlsContext
 
 
 class TcpKeepalive(Model):
@@ -33,6 +36,12 @@ class TcpKeepalive(Model):
     probes: UInt32 | None = None
     time: Duration | None = None
     interval: Duration | None = None
+
+    def problems(self) -> Iterator[FieldError]:
+        for field in ("time", "interval"):
+            value = getattr(self, field)
+            if value is not None and not fits_seconds(value):
+                yield FieldError(field, "duration is too long, at most 4294967295s")
 
 
 class TCPSettings(Model):
@@ -157,6 +166,8 @@ class ClientTLSSettings(Model):
     def problems(self) -> Iterator[FieldError]:
         if self.mode in ("SIMPLE", "MUTUAL"):
             yield from self._originated()
+        if self.sni is not None and len(self.sni.encode(errors="surrogatepass")) > _MAX_SNI:
+            yield FieldError("sni", f"sni is too long, max length allowed is {_MAX_SNI}")
         if self.mode == "MUTUAL" and not self.credentialName:
             if not self.clientCertificate:
                 yield FieldError("clientCertificate", "client certificate required for mutual tls")

@@ -92,7 +92,8 @@ _LOST = object()  # stands for a value of the wrong shape
 class _Rest:
     """What of a document has the right shape, made into models again; `problems` of each are collected.
 
-    A model of which a field is lost is not judged: its fields are of a wrong shape, missing, or unknown (a misspelt one)."""
+    A model of which a field is lost is not judged: its fields are of a wrong shape, missing, or unknown (a misspelt one). One that
+    lost a field it cannot be without is lost to what it is in."""
 
     broken: set[Path]
     problems: list[FieldError] = field(default_factory=list)
@@ -117,13 +118,15 @@ class _Rest:
             return self.value(options[0], value, path)
         return _LOST if any(other[: len(path)] == path for other in self.broken) else value
 
-    def _model(self, model: type[Model], value: dict[str, Any], path: Path) -> Model:
+    def _model(self, model: type[Model], value: dict[str, Any], path: Path) -> Any:
         values = {
             name: self.value(info.annotation, value[name], (*path, name))
             for name, info in model.model_fields.items()
             if name in value
         }
         whole = {name: made for name, made in values.items() if made is not _LOST}
+        if any(info.is_required() and name not in whole for name, info in model.model_fields.items()):
+            return _LOST
         made = model.model_construct(None, **whole)
         missing = any((*path, name) in self.broken for name in (*value, *model.model_fields))
         if len(whole) == len(values) and not missing:
