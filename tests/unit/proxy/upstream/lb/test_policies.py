@@ -23,7 +23,6 @@ from proxy.upstream.lb.least_request import LeastRequest
 from proxy.upstream.lb.random import Random
 from proxy.upstream.lb.round_robin import RoundRobin
 
-
 SIMPLE = {"ROUND_ROBIN": RoundRobin, "LEAST_REQUEST": LeastRequest, "RANDOM": Random}
 
 
