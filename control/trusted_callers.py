@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from control.resources.model import Model
 
@@ -49,7 +49,7 @@ class NetworkEndpoints(Model):
 class Network(Model):
     """One network of the mesh."""
 
-    endpoints: list[NetworkEndpoints] = []
+    endpoints: list[NetworkEndpoints] = Field(default_factory=list)
 
 
 def trusted_ranges(networks: Mapping[str, Network]) -> Iterator[tuple[str, int]]:

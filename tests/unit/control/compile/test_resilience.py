@@ -178,28 +178,3 @@ def test_names_of_a_tls_server(
     typed = cluster["transport_socket"]["typed_config"]
     assert (names, typed.get("sni")) == (automatic, sni)
     assert ("validation_context" in typed["common_tls_context"]) == verified
-
-
-def _managers(compiled: Any, mesh: MeshConfig) -> list[Json]:
-    found = []
-    for listener in compiled("", mesh=mesh).listeners.values():
-        for chain in [*listener["filter_chains"], *filter(None, [listener.get("default_filter_chain")])]:
-            found += [
-                one["typed_config"] for one in chain["filters"] if "http_filters" in one["typed_config"]
-            ]
-    assert found
-    return found
-
-
-def test_nobody_steers_the_router_unless_switched_on(compiled: Any) -> None:
-    networks = {"net": Network(endpoints=[NetworkEndpoints(fromCidr="10.244.0.0/16")])}
-    for manager in _managers(compiled, MeshConfig(meshNetworks=networks)):
-        assert "internal_address_config" not in manager
-        assert not manager["use_remote_address"]
-    features = Features().with_environment(
-        {"PILOT_SIDECAR_USE_REMOTE_ADDRESS": "true", "ENABLE_HCM_INTERNAL_NETWORKS": "1"}
-    )
-    for manager in _managers(compiled, MeshConfig(meshNetworks=networks, features=features)):
-        ranges = manager["internal_address_config"]["cidr_ranges"]
-        assert ranges == [{"address_prefix": "10.244.0.0", "prefix_len": 16}]
-        assert manager["use_remote_address"] is manager["stat_prefix"].startswith("outbound")
