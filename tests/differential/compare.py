@@ -54,9 +54,9 @@ class Allowed:
 
 ALLOWED: list[Allowed] = [
     Allowed(
-        r"end|client\.\d+\.closed",
-        r"eof|reset|closed",
-        r"eof|reset|closed",
+        r"end|client\.\d+\.(closed|failure)",
+        r"(closed: )?(eof|reset|closed)",
+        r"(closed: )?(eof|reset|closed)",
         "bytes not yet read turn a close into a reset: chance, and differs between two runs of Envoy",
     ),
     Allowed(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from tests.differential.case.place import Placed
 from tests.differential.wire import STEP_S, Ended, Observed, Wire, read_message
 
 LONGEST_S = 3 * STEP_S
+FIRST_PORT, PORTS = 61000, 4000
+"""Client ports, above those the system gives by itself."""
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Visitor:
     answers: list[Observed] = field(default_factory=list)
     readings: list[Json] = field(default_factory=list)
     _kept: dict[str, Wire] = field(default_factory=dict)
+    _connections: int = 0
 
     @property
     def size(self) -> int:
@@ -112,13 +117,32 @@ class Visitor:
     async def _wire(self, request: Request) -> Wire:
         if wire := self._kept.get(request.connection):
             return wire
-        ip, port = self.around.port(self.placed, request.to)
-        source = self.placed.clients[request.source]
-        reader, writer = await asyncio.open_connection(ip, port, local_addr=(source, 0))
-        wire = Wire(reader, writer)
+        self._connections += 1
+        source = self.placed.clients[request.source], FIRST_PORT + self._connections % PORTS
+        sock = await _connected(source, self.around.port(self.placed, request.to))
+        wire = Wire(*await asyncio.open_connection(sock=sock))
         if request.connection:
             self._kept[request.connection] = wire
         return wire
+
+
+async def _connected(source: tuple[str, int], to: tuple[str, int]) -> socket.socket:
+    """A connection from this address and port, so that a hash over both falls the same way on both sides."""
+    loop = asyncio.get_running_loop()
+    for port in (source[1], 0):
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((source[0], port))
+            await loop.sock_connect(sock, to)
+        except OSError as error:
+            sock.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL) or not port:
+                raise
+        else:
+            return sock
+    raise AssertionError("the loop returns or raises")
 
 
 async def _write(wire: Wire, request: Request, host: str) -> None:

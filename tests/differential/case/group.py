@@ -55,6 +55,8 @@ class Group:
     ip: str
     changes: dict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
     """What has been pushed so far, by case."""
+    ports: dict[str, int] = field(default_factory=dict)
+    """Where the client sidecar's listeners are bound on loopback; the same for each side, one coming after the other."""
 
     @property
     def has_servers(self) -> bool:
@@ -72,8 +74,8 @@ class Group:
         found.append(pod_object("client", self.client.namespace, labels, self.ip, True, {}))
         return context_of(found, self.mesh)
 
-    def client_messages(self, context: PushContext, ports: dict[str, int]) -> list[Json]:
-        """The client sidecar's resources; `ports` maps listeners to loopback ports and is added to."""
+    def client_messages(self, context: PushContext) -> list[Json]:
+        """The client sidecar's resources."""
         workload = context.by_ip[self.ip]
         proxy = _proxy(self.ip, "client", self.client.namespace, workload.labels)
         kept = []
@@ -82,9 +84,9 @@ class Group:
                 name = message["name"]
                 if name in CAPTURE:
                     continue
-                if name not in ports:
-                    (ports[name],) = free_ports(1)
-                message |= {"address": _address("127.0.0.1", ports[name]), "bind_to_port": True}
+                if name not in self.ports:
+                    (self.ports[name],) = free_ports(1)
+                message |= {"address": _address("127.0.0.1", self.ports[name]), "bind_to_port": True}
             kept.append(message)
         return kept
 

@@ -129,7 +129,7 @@ class Request(Strict):
 def _as_request(value: object) -> object:
     if not isinstance(value, str):
         return value
-    method, _, path = value.partition(" ")
+    method, _, path = value.partition(" ") if not value.startswith("/") else ("GET", "", value)
     if not path.startswith(("/", "*", "http")):
         raise ValueError(f"{value!r} is not METHOD /path")
     return {"method": method, "path": path}
@@ -231,7 +231,7 @@ class Case(Strict):
     virtual_service: Json = {}
     destination: Json | None = None
     manifests: list[Json] | str = []
-    apps: dict[str, App] = {"a": App()}
+    apps: dict[str, Annotated[App, BeforeValidator(lambda app: {} if app is None else app)]] = {"a": App()}
     ports: list[Json] = [{"name": "http", "port": 8000}]
     port: Literal["own"] | None = None
     client: Client = Client()

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
@@ -23,6 +23,7 @@ from control.push.static import StaticXds
 from tests.differential.case.apps import RunningPod
 from tests.differential.case.client import Surroundings, Visitor
 from tests.differential.case.group import FIELDS, Group
+from tests.differential.case.load import BadCase
 from tests.differential.case.model import Change, Json
 from tests.differential.case.observe import SideStats, stats_of
 from tests.differential.case.place import Placed
@@ -32,6 +33,8 @@ LOG_QUIET_S = 1.3
 """Longer than a sidecar keeps log lines before it writes them: a second."""
 PACE_S = 0.0015
 """Cases begin this far apart, and further for each request, so that two cores keep up and times mean something."""
+GATHER_S = 0.05
+"""How long a push waits for others."""
 Spoil = Callable[[list[Json]], None]
 """Changes one side's resources, to prove that the comparison sees it."""
 
@@ -109,6 +112,37 @@ class Sidecar:
         return found
 
 
+class Pushes:
+    """Changes that cases make at about the same time go out together: each would else wait for all before it."""
+
+    def __init__(self, offer: Callable[[], None], accepted: Callable[[], Awaitable[None]]) -> None:
+        self._offer, self._accepted = offer, accepted
+        self._waiting: list[asyncio.Future[str]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def push(self) -> str:
+        """Goes on when the sidecars have what the group holds now; why they refused it, or nothing."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return await done
+
+    async def _run(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(GATHER_S)
+            batch, self._waiting = self._waiting, []
+            try:
+                self._offer()
+                await self._accepted()
+                answer = ""
+            except (Refused, BadCase) as error:
+                answer = str(error)
+            for done in batch:
+                if not done.cancelled():
+                    done.set_result(answer)
+
+
 class Side:
     """`start`, `run`, `stop`; the groups' cases begin anew with each side."""
 
@@ -125,11 +159,9 @@ class Side:
         self.name = name
         self._command, self._directory, self._children = command, directory, children
         self._xds, self._secrets, self._spoil = xds, secrets, spoil
-        self._ports: dict[str, dict[str, int]] = {}
         self._clients: dict[str, Sidecar] = {}
         self._servers: dict[str, Sidecar] = {}
         self._pods: dict[str, list[RunningPod]] = {}
-        self._pushing = asyncio.Lock()
         self.symbols: dict[int, str] = {}
 
     async def start(self, groups: list[Group]) -> dict[str, str]:
@@ -157,7 +189,7 @@ class Side:
         """Until the group's sidecars have everything and listen; raises Refused or ChildDied."""
         client = self._clients[group.name]
         await self._until(client)
-        for listener, port in self._ports[group.name].items():
+        for listener, port in group.ports.items():
             self.symbols[port] = f"listener {listener}"
             await self._accepts("127.0.0.1", port, client)
         if not group.has_servers:
@@ -173,8 +205,7 @@ class Side:
 
     def _offer(self, group: Group) -> None:
         context = group.context()
-        ports = self._ports.setdefault(group.name, {})
-        messages = group.client_messages(context, ports)
+        messages = group.client_messages(context)
         self._spoil(messages)
         self._xds.set(self._node(group, "client"), [*messages, *self._secrets])
         if group.has_servers:
@@ -243,22 +274,14 @@ class Side:
             if placed.case.at == "server":
                 return placed.pods[0].ip, placed.app_port
             number = service_port or placed.case.ports[0]["port"]
-            ports = self._ports[group.name]
             own = f"{placed.services[placed.name]}_{number}"
-            return "127.0.0.1", ports[own] if own in ports else ports[f"0.0.0.0_{number}"]
+            return "127.0.0.1", group.ports.get(own) or group.ports[f"0.0.0.0_{number}"]
+
+        pushes = Pushes(lambda: self._offer(group), lambda: self._accepted(group))
 
         async def change(placed: Placed, step: Change) -> str:
-            async with self._pushing:
-                group.changes[placed.name].append(step)
-                self._offer(group)
-                try:
-                    await self._until(self._clients[group.name])
-                    if group.has_servers:
-                        await self._until(self._servers[group.name])
-                except Refused as error:
-                    return str(error)
-            await self._warmed(self._clients[group.name])
-            return ""
+            group.changes[placed.name].append(step)
+            return await pushes.push()
 
         async def stats(placed: Placed, wanted: list[str]) -> Json:
             stats = await self._clients[group.name].stats()
@@ -266,8 +289,15 @@ class Side:
 
         return Surroundings(port, change, stats)
 
-    async def _warmed(self, sidecar: Sidecar) -> None:
-        """Until accepted clusters are in use: Envoy accepts them before it knows their endpoints."""
+    async def _accepted(self, group: Group) -> None:
+        """Until the group's sidecars go by what they were offered; raises Refused.
+
+        Envoy accepts clusters before it knows their endpoints: they are in use when none is warming.
+        """
+        sidecar = self._clients[group.name]
+        await self._until(sidecar)
+        if group.has_servers:
+            await self._until(self._servers[group.name])
         name = "cluster_manager.warming_clusters"
         await asyncio.sleep(0.25)
         while (await sidecar.get(f"/stats?filter=^{name}$")).strip() not in ("", f"{name}: 0"):
