@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from control.resources.http_headers import header_name_problem
 from control.resources.istio_types import (
@@ -31,20 +34,27 @@ _MIN_FILL_INTERVAL = Decimal("0.05")  # s, Envoy's
 _SMALLEST = 0.0001  # percent; a share is told in millionths
 
 
+def _fill_interval(text: str) -> str:
+    if parse_duration(text) < _MIN_FILL_INTERVAL:
+        raise ValueError("must be at least 50ms")
+    return text
+
+
+FillInterval = Annotated[Duration, AfterValidator(_fill_interval)]
+
+
 class TokenBucket(Model):
     """Full at first, with maxTokens; tokensPerFill (1 if unset) come in each fillInterval, evenly."""
 
     maxTokens: UInt32
     tokensPerFill: UInt32 | None = None
-    fillInterval: Duration
+    fillInterval: FillInterval
 
     def problems(self) -> Iterator[FieldError]:
         if self.maxTokens == 0:
             yield FieldError("maxTokens", "must be greater than 0")
         if self.tokensPerFill == 0:
             yield FieldError("tokensPerFill", "must be greater than 0")
-        if parse_duration(self.fillInterval) < _MIN_FILL_INTERVAL:
-            yield FieldError("fillInterval", "must be at least 50ms")
 
 
 class RequestMatch(Model):
