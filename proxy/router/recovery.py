@@ -14,6 +14,7 @@ from proxy.router.failure_reply import FailureReply
 from proxy.router.header_ops import HeaderOps, apply_to_local_reply
 from proxy.router.retry import RetryPolicy
 from proxy.router.retry_state import RetryState
+from proxy.router.route_stats import RouteStats
 from proxy.router.stream import DownstreamStream, Headers
 from proxy.router.timeouts import Timeouts
 from proxy.router.upstream_attempt import UpstreamAttempt
@@ -29,7 +30,7 @@ class Recovery:
     `policy` None: nothing is retried (any more). `retry` is there since an attempt called for another.
     """
 
-    __slots__ = ("_cluster", "_response_ops", "_sent", "_stream", "_timeouts", "retry")
+    __slots__ = ("_cluster", "_response_ops", "_route_stats", "_sent", "_stream", "_timeouts", "retry")
 
     def __init__(
         self,
@@ -37,11 +38,13 @@ class Recovery:
         cluster: Cluster,
         response_ops: tuple[HeaderOps, ...],
         timeouts: Timeouts,
+        route_stats: RouteStats | None,
     ) -> None:
         self._stream = stream
         self._cluster = cluster
         self._response_ops = response_ops
         self._timeouts = timeouts
+        self._route_stats = route_stats
         self._sent = False  # some attempt sent a byte of the request
         self.retry: RetryState | None = None
 
@@ -52,7 +55,7 @@ class Recovery:
                 self.retry.settle()
             return False
         if self.retry is None:
-            self.retry = RetryState(policy, self._cluster)
+            self.retry = RetryState(policy, self._cluster, self._route_stats)
         if self.retry.take():
             return True
         self._stream.info.response_flags |= self.retry.flag
@@ -114,6 +117,8 @@ class Recovery:
         """The request took too long altogether; None: between two attempts, which Envoy does not count."""
         if attempt is not None:
             self._cluster.stats.upstream_rq_timeout.value += 1
+            if self._route_stats is not None:
+                self._route_stats.upstream_rq_timeout.value += 1
             if not self._stream.response_started:
                 _count_timeout(attempt)
         self._time_out(failure_reply.ROUTE_TIMEOUT, attempting=attempt is not None)
@@ -125,6 +130,8 @@ class Recovery:
             apply_to_local_reply(self._response_ops, reply.flag, reply.details, headers, self._stream.info)
         if reply.counted:
             self._cluster.stats.count_response(reply.status)
+            if self._route_stats is not None:
+                self._route_stats.count_response(reply.status)
         self._stream.send_local_reply(reply.status, reply.body, reply.flag, reply.details, headers)
 
     def release(self) -> None:

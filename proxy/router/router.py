@@ -146,7 +146,9 @@ class _Forwarding:
     def _recover(self) -> Recovery:
         """A request whose first attempt is answered well has no recovery."""
         if self._recovery is None:
-            self._recovery = Recovery(self._stream, self._cluster, self._target.response_ops, self._timeouts)
+            self._recovery = Recovery(
+                self._stream, self._cluster, self._target.response_ops, self._timeouts, self._action.stats
+            )
         return self._recovery
 
     def _retries_after(self, failure: UpstreamReset | PerTryTimeout | StreamDurationReached) -> bool:
@@ -188,6 +190,8 @@ class _Forwarding:
             attempt.connection = connection  # type: ignore[assignment]  # pools of HTTP clusters hold HTTP connections
         else:
             await self._wait_for_connection(attempt)
+        if self._action.stats is not None:
+            self._action.stats.upstream_rq_total.value += 1
         self._send_request(attempt)
         response = attempt.response
         assert response is not None
@@ -349,6 +353,8 @@ class _Forwarding:
                 attempt.abandon()
             return True
         self._cluster.stats.count_response(response.status)
+        if self._action.stats is not None:
+            self._action.stats.count_response(response.status)
         if status >= 500:
             host.rq_error += 1
         else:
@@ -389,6 +395,8 @@ class _Forwarding:
             info.response_code_details = "upstream_reset_after_response_started{connection_termination}"
         attempt.end(reusable=response.reusable and response.status != 101 and stream.body.complete)
         self._cluster.stats.rq_time.record((self._world.now() - self._started) * 1000)
+        if self._action.stats is not None:
+            self._action.stats.record_time((self._world.now() - self._started) * 1000)
         if self._action.stats is not None:
             self._action.stats.record_time((self._world.now() - self._started) * 1000)
 
