@@ -40,7 +40,14 @@ def _fill_interval(text: str) -> str:
     return text
 
 
+def _error_status(status: int) -> int:
+    if not 400 <= status <= 599:
+        raise ValueError(f"HTTP status {status} is not in range 400..599")
+    return status
+
+
 FillInterval = Annotated[Duration, AfterValidator(_fill_interval)]
+ErrorStatus = Annotated[int, AfterValidator(_error_status)]
 
 
 class TokenBucket(Model):
@@ -129,7 +136,7 @@ class LocalRateLimitSpec(Model):
     routes: list[VirtualServiceRoutes] | None = None
     tokenBucket: TokenBucket
     limits: list[Limit] | None = None
-    status: UInt32 | None = None
+    status: ErrorStatus | None = None
     responseHeaders: dict[str, str] | None = None
     rateLimitHeaders: bool = False
     perConnection: bool = False
@@ -138,8 +145,6 @@ class LocalRateLimitSpec(Model):
 
     def problems(self) -> Iterator[FieldError]:
         yield from self._target_problems()
-        if self.status is not None and not 400 <= self.status <= 599:
-            yield FieldError("status", f"HTTP status {self.status} is not in range 400..599")
         for name in self.responseHeaders or {}:
             problem = header_name_problem(name)
             if problem:
