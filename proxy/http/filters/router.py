@@ -11,9 +11,9 @@ from functools import partial
 
 from proxy.http.stream import Stream
 from proxy.router.answered_here import note_destination
+from proxy.router.environment import RouterEnvironment
 from proxy.router.header_ops import HeaderOps
 from proxy.router.route import Route
-from proxy.router.environment import RouterEnvironment
 from proxy.router.router import route_request
 
 
