@@ -156,8 +156,8 @@ def fqdn_problem(name: str) -> str | None:
     return _too_long_or_empty(name) or _labels_problem(name)
 
 
-def _labels_problem(name: str) -> str | None:
-    shown, labels = json.dumps(name), name.removesuffix(".").split(".")
+def _labels_problem(name: str, whole: str = "") -> str | None:
+    shown, labels = json.dumps(whole or name), name.removesuffix(".").split(".")
     for label in labels:
         if not is_label(label):
             return f"domain name {shown} invalid (label {json.dumps(label)} invalid)"
@@ -170,13 +170,13 @@ def _labels_problem(name: str) -> str | None:
 
 def wildcard_domain_problem(name: str) -> str | None:
     """As `fqdn_problem`, for a name whose first label may be or begin with `*`; Istio's ValidateWildcardDomain."""
-    first, _, rest = name.partition(".")
+    first, dot, rest = name.partition(".")
     if not first.startswith("*"):
         return fqdn_problem(name)
     bare = first.removeprefix("*").removeprefix("-")
     if (first != "*" and not is_label(bare)) or len(first) > 63:
         return f"domain name {json.dumps(name)} invalid (label {json.dumps(first)} invalid)"
-    return _too_long_or_empty(name) or (_labels_problem(rest) if rest else None)
+    return _too_long_or_empty(name) or (_labels_problem(rest, name) if dot else None)
 
 
 def is_label(text: str) -> bool:
