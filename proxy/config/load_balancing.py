@@ -17,7 +17,10 @@ class LocalityWeightedLbConfig(Message):
 
 
 class CommonLbConfig(Message):
+    """`update_merge_window`: 1 s when absent, 0 disables."""
+
     healthy_panic_threshold: Percent | None = None
+    update_merge_window: Duration | None = None
     locality_weighted_lb_config: LocalityWeightedLbConfig | None = None
 
 

@@ -206,7 +206,7 @@ class TcpConnection:
     def _connect(self, cluster: Cluster, host: Host) -> None:
         self.info.upstream_metadata = host.upstream
         self.info.upstream_attempts = 1
-        upstream = OpaqueConnection(cluster, host, self._on_connected, self._on_failed)
+        upstream = OpaqueConnection(cluster, host, self._proxy.deadlines, self._on_connected, self._on_failed)
         try:
             upstream.open()
         except UpstreamReset:

@@ -27,6 +27,7 @@ from proxy.upstream.connector import Connector, ConnectSettings, Keepalive
 from proxy.upstream.host import Health, Host
 from proxy.upstream.lb import balancer
 from proxy.upstream.lb.interface import Draw
+from proxy.upstream.merged_updates import DEFAULT_WINDOW
 from proxy.upstream.outlier_detection import OutlierDetector, OutlierStats
 from proxy.upstream.pool import Wrap
 from proxy.upstream.transport import RAW, Transport
@@ -104,12 +105,14 @@ def _outlier_detector(wanted: config.Cluster, cluster: Cluster, parts: ClusterPa
     options = wanted.typed_extension_protocol_options
     errors = options.http.outlier_detection if options is not None and options.http is not None else None
     matcher = errors.error_matcher if errors is not None else None
+    window = wanted.common_lb_config.update_merge_window if wanted.common_lb_config is not None else None
     return OutlierDetector(
         settings,
         OutlierStats(parts.stats, wanted.alt_stat_name or wanted.name),
         deadlines=parts.deadlines,
         draw=parts.draw,
         changed=cluster.health_changed,
+        merge_window=DEFAULT_WINDOW if window is None else float(window),
         error_statuses=matcher.statuses if matcher is not None else None,
     )
 

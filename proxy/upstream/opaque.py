@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from proxy.deadlines import Deadline, Deadlines
 from proxy.upstream.connector import Connecting
 from proxy.upstream.failure import ResetReason, UpstreamReset
 from proxy.upstream.host import Host
@@ -29,15 +30,18 @@ class OpaqueConnection:
         self,
         cluster: Cluster,
         host: Host,
+        deadlines: Deadlines,
         on_connected: Callable[[socket.socket], None],
         on_failed: Callable[[UpstreamReset], None],
     ) -> None:
         self.cluster = cluster
         self.host = host
+        self._deadlines = deadlines
         self._on_connected = on_connected
         self._on_failed = on_failed
         self._connecting: Connecting | None = None
         self._active = False
+        self._lifetime: Deadline | None = None
 
     def open(self) -> None:
         """Begin to connect. Raises UpstreamReset where the queue is full."""
@@ -72,6 +76,8 @@ class OpaqueConnection:
         cluster.stats.upstream_rq_active.value += 1
         host.rq_total += 1
         host.rq_active += 1
+        if cluster.max_connection_duration:
+            self._lifetime = self._deadlines.after(cluster.max_connection_duration, self._too_old)
         if host.monitor is not None:
             host.monitor.on_tcp_connected()
         self._on_connected(sock)
@@ -93,6 +99,11 @@ class OpaqueConnection:
                 host.monitor.on_failure(failure.reason)
         self._on_failed(failure)
 
+    def _too_old(self) -> None:
+        """It would take no further request, and there is none to come: only counted."""
+        self._lifetime = None
+        self.cluster.stats.upstream_cx_max_duration_reached.value += 1
+
     def end(self, *, remote: bool) -> None:
         """The connection is over, or nobody wants it any more. Harmless after a failure and when repeated."""
         if self._connecting is not None:
@@ -102,6 +113,8 @@ class OpaqueConnection:
             self._gone(remote=False)
         elif self._active:
             self._active = False
+            if self._lifetime is not None:
+                self._deadlines.disarm(self._lifetime)
             self.cluster.breaker.requests.give_back()
             self.cluster.stats.upstream_rq_active.value -= 1
             self.host.rq_active -= 1

@@ -16,6 +16,7 @@ from proxy.deadlines import Deadline, Deadlines
 from proxy.observability.stats import Counter, StatsStore
 from proxy.upstream.host import Host
 from proxy.upstream.lb.interface import Draw
+from proxy.upstream.merged_updates import DEFAULT_WINDOW, MergedUpdates
 from proxy.upstream.outlier_monitor import (
     CONSECUTIVE_5XX,
     GATEWAY_FAILURE,
@@ -65,7 +66,7 @@ class OutlierStats:
 
 
 class OutlierDetector:
-    """`changed` is called after hosts became available or unavailable. `error_statuses`: see OutlierMonitor.
+    """`changed` is called after hosts became available or unavailable, as MergedUpdates says. `error_statuses`: see OutlierMonitor.
 
     `average` and `local_average` are the judgement of the last interval, for the admin page. Intervals begin with the first
     `set_hosts` and end with `stop`.
@@ -79,6 +80,7 @@ class OutlierDetector:
         deadlines: Deadlines,
         draw: Draw,
         changed: Callable[[], None],
+        merge_window: float = DEFAULT_WINDOW,
         error_statuses: frozenset[int] | None = None,
     ) -> None:
         self.config = config
@@ -86,7 +88,7 @@ class OutlierDetector:
         self._deadlines = deadlines
         self._now = deadlines.now
         self._draw = draw
-        self._changed = changed
+        self._updates = MergedUpdates(deadlines, merge_window, changed)
         self._errors = error_statuses
         self._enforcing = _enforcing(config)
         self._monitors: dict[Host, OutlierMonitor] = {}
@@ -97,28 +99,31 @@ class OutlierDetector:
     def set_hosts(self, hosts: Iterable[Host]) -> None:
         """The hosts of the cluster from now on; those that stay keep their record."""
         before, self._monitors = self._monitors, {}
+        changed: set[int] = set()  # priorities
         for host in hosts:
             monitor = before.pop(host, None)
             if monitor is None:
+                changed.add(host.priority)
                 monitor = OutlierMonitor(host, self.config, self._on_failures_in_a_row, self._errors)
                 host.monitor = monitor
             self._monitors[host] = monitor
         for gone in before:
+            changed.add(gone.priority)
             gone.monitor = None
             if gone.ejected:
                 self._count_ejected(-1)
         if self._next_sweep is None:
             self._next_sweep = self._deadlines.after(self.config.interval, self._end_interval)
+        else:
+            for priority in changed:
+                self._updates.applied(priority)
 
     def stop(self) -> None:
         """The cluster is gone: nobody is ejected any more, and nothing is counted."""
         self.set_hosts(())
+        self._updates.stop()
         if self._next_sweep is not None:
             self._deadlines.disarm(self._next_sweep)
-
-    def ejections(self, host: Host) -> int:
-        """The multiplier of a host's ejection time."""
-        return self._monitors[host].multiplier
 
     def _count_ejected(self, change: int) -> None:
         # The gauge may be shared with the cluster that this one replaces.
@@ -132,27 +137,25 @@ class OutlierDetector:
             return
         if kind == CONSECUTIVE_5XX:
             self._stats.deprecated[kind].value += 1
-        if self._detected(monitor, kind):
-            self._changed()
+        self._detected(monitor, kind)
         monitor.reset(kind)
 
-    def _detected(self, monitor: OutlierMonitor, kind: str) -> bool:
-        """Eject the host as far as limits and enforcement allow; tells whether it is ejected now."""
+    def _detected(self, monitor: OutlierMonitor, kind: str) -> None:
+        """Eject the host as far as limits and enforcement allow."""
         stats, config = self._stats, self.config
         stats.detected[kind].value += 1
         share = 100.0 * (self._ejected + 1) / len(self._monitors)
         if share > config.max_ejection_percent and not (config.always_eject_one_host and self._ejected == 0):
             stats.overflow.value += 1
-            return False
+            return
         if kind in stats.deprecated:
             stats.total.value += 1
         if self._draw() * 100 >= self._enforcing[kind]:
-            return False
+            return
         self._count_ejected(1)
         stats.enforced_total.value += 1
         stats.enforced[kind].value += 1
         self._eject(monitor)
-        return True
 
     def _eject(self, monitor: OutlierMonitor) -> None:
         config = self.config
@@ -163,6 +166,7 @@ class OutlierDetector:
         monitor.jitter = self._draw() * config.max_ejection_time_jitter
         if monitor.multiplier * base < config.longest_ejection + base:
             monitor.multiplier += 1
+        self._updates.changed(monitor.host.priority)
 
     # The end of an interval.
 
@@ -173,7 +177,6 @@ class OutlierDetector:
     def sweep(self) -> None:
         """Let back in whose time is up, and judge the interval that ends."""
         now = self._now()
-        changed = False
         for monitor in self._monitors.values():
             if not monitor.host.ejected:
                 monitor.multiplier = max(0, monitor.multiplier - 1)
@@ -181,20 +184,18 @@ class OutlierDetector:
                 monitor.host.ejected = False
                 monitor.reset()
                 self._count_ejected(-1)
-                changed = True
+                self._updates.changed(monitor.host.priority)
             monitor.roll()
-        judged = self._judge(local=False)
-        judged = self._judge(local=True) or judged
-        if changed or judged:
-            self._changed()
+        self._judge(local=False)
+        self._judge(local=True)
 
     def _due(self, monitor: OutlierMonitor, now: float) -> bool:
         config = self.config
         length = min(config.base_ejection_time * monitor.multiplier, config.longest_ejection)
         return now - monitor.ejected_at >= length + monitor.jitter
 
-    def _judge(self, *, local: bool) -> bool:
-        """Eject by success rate, then by failure percentage; tells whether anybody was."""
+    def _judge(self, *, local: bool) -> None:
+        """Eject by success rate, then by failure percentage."""
         config = self.config
         by_rate, by_percentage = [], []
         lowest = min(config.success_rate_request_volume, config.failure_percentage_request_volume)
@@ -211,10 +212,10 @@ class OutlierDetector:
                 by_rate.append((monitor, window.rate))
             if volume >= config.failure_percentage_request_volume:
                 by_percentage.append((monitor, window.rate))
-        found = self._judge_rates(by_rate, local=local)
-        return self._judge_percentages(by_percentage, local=local) or found
+        self._judge_rates(by_rate, local=local)
+        self._judge_percentages(by_percentage, local=local)
 
-    def _judge_rates(self, rates: list[tuple[OutlierMonitor, float]], *, local: bool) -> bool:
+    def _judge_rates(self, rates: list[tuple[OutlierMonitor, float]], *, local: bool) -> None:
         config = self.config
         limits: Threshold = NO_THRESHOLD
         if rates and len(rates) >= config.success_rate_minimum_hosts:
@@ -224,23 +225,19 @@ class OutlierDetector:
         else:
             self.average = limits
         kind = LOCAL_SUCCESS_RATE if local else SUCCESS_RATE
-        ejected = False
         for monitor, rate in rates:
             if limits is not NO_THRESHOLD and rate < limits.ejection:
                 self._stats.deprecated[SUCCESS_RATE].value += 1
-                ejected = self._detected(monitor, kind) or ejected
-        return ejected
+                self._detected(monitor, kind)
 
-    def _judge_percentages(self, rates: list[tuple[OutlierMonitor, float]], *, local: bool) -> bool:
+    def _judge_percentages(self, rates: list[tuple[OutlierMonitor, float]], *, local: bool) -> None:
         config = self.config
         if not rates or len(rates) < config.failure_percentage_minimum_hosts:
-            return False
+            return
         kind = LOCAL_FAILURE_PERCENTAGE if local else FAILURE_PERCENTAGE
-        ejected = False
         for monitor, rate in rates:
             if 100.0 - rate >= config.failure_percentage_threshold and not monitor.host.ejected:
-                ejected = self._detected(monitor, kind) or ejected
-        return ejected
+                self._detected(monitor, kind)
 
     def __repr__(self) -> str:
         return f"<OutlierDetector {self._ejected} of {len(self._monitors)} ejected>"

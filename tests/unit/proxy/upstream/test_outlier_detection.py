@@ -314,6 +314,33 @@ def test_rates_of_our_own_side() -> None:
     }
 
 
+def test_load_balancing_learns_of_changes_in_bundles() -> None:
+    world = World(4, consecutive_5xx=1)
+    world.respond(500, host=0)
+    assert world.changes == 1
+    world.loop.advance(0.4)
+    world.respond(500, host=1)
+    world.respond(500, host=2)
+    assert world.changes == 1
+    world.loop.advance(0.9)
+    assert world.changes == 1
+    world.loop.advance(0.2)
+    assert world.changes == 2
+    world.loop.advance(1.1)
+    world.respond(500, host=3)
+    assert world.changes == 3
+
+
+def test_hosts_that_come_end_the_wait() -> None:
+    world = World(3, consecutive_5xx=1)
+    world.respond(500, host=0)
+    world.respond(500, host=1)
+    world.hosts.append(Host(("10.0.0.3", 1), RAW))
+    world.detector.set_hosts(world.hosts)  # the cluster then looks at all of them itself
+    world.loop.advance(2.0)
+    assert world.changes == 1
+
+
 def test_hosts_come_and_go() -> None:
     world = World(3, consecutive_5xx=2)
     world.respond(500)
