@@ -1,4 +1,4 @@
-"""The life of a downstream HTTP/1.1 connection: requests one after another, each from its head to its log line.
+"""The requests of a downstream HTTP/1.1 connection, one after another, each from its head to its log line.
 
 `_serve` reads top to bottom: wait for a request, admit it (checks and header mutation), run the filters, let the terminal
 filter answer, log it, decide whether the connection stays. Pipelined requests wait in the decoder, so answers keep
@@ -10,74 +10,34 @@ Reference: Envoy source/common/http/conn_manager_impl.cc; reference §3.4, §8, 
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable
 
-from proxy import clock
-from proxy.deadlines import Deadline, Deadlines
+from proxy.deadlines import Deadlines
 from proxy.http import request_headers
 from proxy.http.admission import Admission
 from proxy.http.codec import CodecError, Request, h1_encode
-from proxy.http.filter_chain import RequestHook
 from proxy.http.filters.router import Terminal
 from proxy.http.local_reply import LocalReply
 from proxy.http.request_headers import ClientFacts
+from proxy.http.routing import answer_of_filter, filters_of_route, find_route, refuse_upgrade
+from proxy.http.server_connection import Disconnected, ServerConnection
 from proxy.http.settings import HcmSettings
 from proxy.http.stream import Stream
 from proxy.http.stream_timers import StreamTimeout, StreamTimers
-from proxy.net.connection import Connection
 from proxy.net.downstream import DownstreamFacts
-from proxy.net.flow import Flow, pause
+from proxy.net.flow import pause
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
-from proxy.router.header_ops import apply_to_local_reply
-from proxy.router.route import ForwardAction, Route
 from proxy.router.timeouts import StreamDuration
-
-log = logging.getLogger(__name__)
-
-
-class Disconnected(Exception):
-    """The client is gone."""
-
 
 _HEADERS_LATE = LocalReply(408, b"request header timeout", details="request_header_timeout")
 
 
-class HttpConnection:
-    """Serves one connection. `on_closed(connection)` is called once it is over."""
+class HttpConnection(ServerConnection):
+    """Serves the requests of one connection."""
 
-    __slots__ = (
-        "__weakref__",
-        "_admission",
-        "_close_deadline",
-        "_closing",
-        "_codec_error",
-        "_deadlines",
-        "_decoder",
-        "_headers_deadline",
-        "_idle_deadline",
-        "_idle_since",
-        "_in_mark",
-        "_linger",
-        "_on_closed",
-        "_out_mark",
-        "_stream",
-        "_terminal",
-        "_timers",
-        "_upgraded",
-        "client",
-        "connection",
-        "draining",
-        "facts",
-        "flow",
-        "now",
-        "original_destination",
-        "settings",
-        "wall",
-    )
+    __slots__ = ("_admission", "_in_mark", "_out_mark", "_terminal", "_timers", "client")
 
     def __init__(
         self,
@@ -89,32 +49,13 @@ class HttpConnection:
         terminal: Terminal,
         on_closed: Callable[[HttpConnection], None],
     ) -> None:
-        self.settings = settings
-        self.facts = facts
-        self.connection = Connection(loop, sock, self)
-        self.flow = Flow(self._on_flow_end)
-        self.now = deadlines.now
-        self.wall = clock.wall
-        self.original_destination = facts.original_destination
+        super().__init__(loop, deadlines, sock, facts, settings, on_closed)
         self.client = self._client_facts()
-        self.draining = False
         self._terminal = terminal
-        self._deadlines = deadlines
-        self._on_closed = on_closed
-        self._decoder = settings.codec.request_decoder(settings.max_headers_bytes, settings.max_headers_count)
-        self._codec_error: CodecError | None = None
-        self._stream: Stream | None = None
-        self._closing = False
-        self._linger = False  # we close, not the client: it gets time to read why
-        self._close_deadline: Deadline | None = None
-        self._idle_deadline: Deadline | None = None
-        self._idle_since = 0.0
         self._in_mark = self._out_mark = 0
         self._admission = Admission(settings, self.client, self.connection.write)
-        self._upgraded = False
         timers = StreamTimers(settings, deadlines, self.connection, self.flow)
         self._timers = timers if settings.times_streams else None
-        self._headers_deadline: Deadline | None = None
 
     def _client_facts(self) -> ClientFacts:
         facts = self.facts
@@ -123,22 +64,6 @@ class HttpConnection:
             details = self.settings.client_cert
             element = request_headers.xfcc_element(facts.local_uri_san, facts.peer, details)
         return ClientFacts(facts.remote_address.rpartition(":")[0].strip("[]").encode(), facts.tls, element)
-
-    def start(self) -> None:
-        """Begin to read and serve."""
-        stats = self.settings.stats
-        stats.downstream_cx_total.value += 1
-        stats.downstream_cx_active.value += 1
-        stats.downstream_cx_http1_total.value += 1
-        stats.downstream_cx_http1_active.value += 1
-        if self.facts.tls:
-            stats.downstream_cx_ssl_total.value += 1
-            stats.downstream_cx_ssl_active.value += 1
-        self._idle_since = self.now()
-        if self.settings.idle_timeout:
-            self._idle_deadline = self._deadlines.after(self.settings.idle_timeout, self._check_idle)
-        self.connection.start()
-        self.flow.start(self._serve())
 
     # The life of the connection.
 
@@ -169,9 +94,9 @@ class HttpConnection:
             if request.upgrade:
                 self._decide_upgrade(stream)
             if reply is None:
-                stream.route = self._find_route(stream)
+                stream.route = find_route(stream, self.settings)
                 if request.upgrade and stream.upgrade is None:
-                    reply = self._refuse_upgrade(stream, request)
+                    reply = refuse_upgrade(stream, request, self._terminal)
             if reply is None:
                 route = stream.route
                 if route is not None and route.stream_duration is not None:
@@ -180,12 +105,12 @@ class HttpConnection:
                         self._limit_duration(stream, allowed)
                 hooks = self.settings.chain.request_hooks
                 if route is not None and route.filter_config is not None:
-                    hooks = self._configure_filters(stream, route)
+                    hooks = filters_of_route(stream, route, self.settings)
                 # Filters in order, then the terminal one; the first local reply ends it.
                 for hook in hooks:
                     result = hook(stream)
                     if result is not None:
-                        reply = await self._answer_of(stream, result)
+                        reply = await answer_of_filter(stream, result, self._terminal)
                         if reply is not None:
                             break
                 else:
@@ -218,28 +143,6 @@ class HttpConnection:
             if self._timers is None:
                 self._timers = StreamTimers(self.settings, self._deadlines, self.connection, self.flow)
             self._timers.limit_duration(stream, seconds)
-
-    def _configure_filters(self, stream: Stream, route: Route) -> tuple[RequestHook, ...]:
-        """The route says something to filters. Its destination is drawn now: it may say more."""
-        said = route.filter_config
-        if isinstance(route.action, ForwardAction):
-            stream.target = route.action.pick(self.settings.draw())
-            said = stream.target.filter_config
-        if said is not None:
-            stream.filter_config = said
-        return self.settings.chain.route_request_hooks
-
-    async def _answer_of(
-        self, stream: Stream, result: LocalReply | Awaitable[LocalReply | None]
-    ) -> LocalReply | None:
-        """What a filter answers at last, with what the request's route says of answers."""
-        ops = () if stream.route is None else self._terminal.note(stream, stream.route)
-        reply = result if isinstance(result, LocalReply) else await result
-        if reply is None or reply.as_is or not ops:
-            return reply
-        headers: list[tuple[bytes, bytes]] = []
-        apply_to_local_reply(ops, reply.flags, reply.details, headers, stream.info)
-        return replace(reply, headers=(*headers, *reply.headers))
 
     def _is_last_open(self, request: Request) -> bool:
         """Whether what the client broke is this request's body."""
@@ -295,33 +198,6 @@ class HttpConnection:
             self._decoder.accept_upgrade()
             self._upgraded = True
 
-    def _refuse_upgrade(self, stream: Stream, request: Request) -> LocalReply | None:
-        """Ignore h2c, refuse others; Envoy has found the route by then, and logs it."""
-        route = stream.route
-        if request.fields[b"upgrade"].lower() == b"h2c":
-            return None
-        if route is None:
-            return LocalReply(404, flags=flags.NR, details="route_not_found", closes=True)
-        self._terminal.note(stream, route)
-        return LocalReply(403, details="upgrade_failed", closes=True)
-
-    def _find_route(self, stream: Stream) -> Route | None:
-        settings = self.settings
-        table = settings.routes.table
-        if table is None:
-            return None
-        route = table.route(
-            stream.headers,
-            authority=stream.authority,
-            path=stream.path,
-            method=stream.method,
-            scheme=stream.scheme,
-            draw=settings.draw(),
-        )
-        if settings.tracing_operation is not None:
-            _apply_decorator(stream, route, settings.tracing_operation)
-        return route
-
     # A request ends.
 
     def closes_after(self, stream: Stream) -> bool:
@@ -372,164 +248,6 @@ class HttpConnection:
         self.settings.stats.downstream_cx_protocol_error.value += 1
         stream.reply(_codec_reply(error))
         self._complete(stream)
-
-    # What the connection says.
-
-    def on_data(self, data: bytes) -> None:
-        if self._closing or self._codec_error is not None:
-            return  # answered already; what still comes is thrown away
-        decoder = self._decoder
-        try:
-            decoder.feed(data)
-        except CodecError as error:
-            stream = self._stream
-            if stream is not None and not stream.body.complete and decoder.requests[-1] is stream.body:
-                self.flow.throw(error)
-                return
-            self._codec_error = error
-        if self.settings.request_headers_timeout:
-            self._watch_headers()
-        self.flow.wake()
-        requests = decoder.requests
-        if requests and (len(requests) > 1 or requests[0].chunks):
-            stream = self._stream
-            if stream is None or not stream.reads_ahead or len(requests) > 1 or not stream.read_ahead():
-                self.connection.pause_reading()  # until the request at hand is done, or its body taken
-
-    def _watch_headers(self) -> None:
-        """A head that has begun must be complete in time."""
-        begun = not self._decoder.idle and not self._decoder.requests
-        if begun and self._headers_deadline is None:
-            timeout = self.settings.request_headers_timeout
-            self._headers_deadline = self._deadlines.after(timeout, self._headers_timed_out)
-        elif not begun and self._headers_deadline is not None:
-            self._deadlines.disarm(self._headers_deadline)
-            self._headers_deadline = None
-
-    def _headers_timed_out(self) -> None:
-        self._headers_deadline = None
-        if self._stream is None and not self._closing:
-            self.settings.stats.downstream_rq_timeout.value += 1
-            self._codec_error = CodecError(408, "request_header_timeout")
-            self.flow.wake()
-
-    def resume_upload(self) -> None:
-        """The body that had arrived was taken."""
-        connection = self.connection
-        if not connection.reading and not connection.closed and len(self._decoder.requests) <= 1:
-            connection.resume_reading()
-
-    def on_eof(self) -> None:
-        if self._closing:
-            self._close()
-        elif self.flow.done:
-            return
-        else:
-            self.flow.throw(Disconnected())
-
-    def on_error(self, error: OSError) -> None:
-        if self._closing:
-            self._close()
-        elif not self.flow.done:
-            self.flow.throw(Disconnected())
-
-    def on_drain(self) -> None:
-        if self._closing and self._close_deadline is None:
-            self._close()
-        else:
-            self.flow.wake()
-
-    def drain(self) -> None:
-        """Finish what runs, then close; an idle connection closes at once."""
-        self.draining = True
-        if self._stream is None and self._decoder.idle and not self.flow.done:
-            self.settings.stats.downstream_cx_drain_close.value += 1
-            self.flow.throw(Disconnected())
-
-    def _check_idle(self) -> None:
-        self._idle_deadline = None
-        due = self._idle_since + self.settings.idle_timeout
-        if self._stream is None and self.now() >= due:
-            self.settings.stats.downstream_cx_idle_timeout.value += 1
-            self.flow.throw(Disconnected())
-            return
-        again = due if self._stream is None else self.now() + self.settings.idle_timeout
-        self._idle_deadline = self._deadlines.arm(again, self._check_idle)
-
-    # The end of the connection.
-
-    def abort(self) -> None:
-        """Close, without the rest of a response; what was written is still sent."""
-        self._linger = True
-
-    def linger(self) -> None:
-        """Close after this response, and give the client time to read it."""
-        self._linger = True
-
-    def _on_flow_end(self, error: BaseException | None) -> None:
-        if error is not None and not isinstance(error, Disconnected):
-            log.error("a request failed unexpectedly", exc_info=error)
-        connection = self.connection
-        self._closing = True
-        if connection.closed or isinstance(error, Disconnected):
-            self._close()
-        elif self._linger or self._decoder.requests or not (self._decoder.idle or self._upgraded):
-            self._close_later()
-        elif connection.unsent:
-            pass  # on_drain closes
-        else:
-            self._close()
-
-    def _close_later(self) -> None:
-        """The client may still be sending: give it time to read the answer before the socket goes away."""
-        if not self.settings.delayed_close_timeout:
-            self._close()
-            return
-        self._close_deadline = self._deadlines.after(self.settings.delayed_close_timeout, self._close)
-        self.connection.resume_reading()
-
-    def _close(self) -> None:
-        connection = self.connection
-        for deadline in (self._close_deadline, self._idle_deadline, self._headers_deadline):
-            if deadline is not None:
-                self._deadlines.disarm(deadline)
-        self._close_deadline = self._idle_deadline = self._headers_deadline = None
-        connection.close()
-        on_closed, self._on_closed = self._on_closed, _ignore
-        if on_closed is _ignore:
-            return
-        stats = self.settings.stats
-        stats.downstream_cx_active.value -= 1
-        stats.downstream_cx_http1_active.value -= 1
-        stats.downstream_cx_destroy.value += 1
-        stats.downstream_cx_rx_bytes_total.value += connection.bytes_in
-        stats.downstream_cx_tx_bytes_total.value += connection.bytes_out
-        if self.facts.tls:
-            stats.downstream_cx_ssl_active.value -= 1
-        self.facts.on_closed()
-        on_closed(self)
-
-    def close(self) -> None:
-        """Break off whatever runs."""
-        if not self.flow.done:
-            self.flow.throw(Disconnected())
-        self._close()
-
-    def __repr__(self) -> str:
-        return f"<HttpConnection {self.facts.remote_address} {self._stream or 'idle'} {self.connection!r}>"
-
-
-def _ignore(connection: HttpConnection) -> None:
-    """The end was reported already."""
-
-
-def _apply_decorator(stream: Stream, route: Route | None, operation: str) -> None:
-    """`x-envoy-decorator-operation` names the span: set by the client side, consumed by the server side."""
-    name = b"x-envoy-decorator-operation"
-    if name in stream.body.fields:
-        stream.headers = [pair for pair in stream.headers if pair[0] != name]
-    if operation == "EGRESS" and route is not None and route.decorator_operation:
-        stream.headers.append((name, route.decorator_operation))
 
 
 def _codec_reply(error: CodecError) -> LocalReply:
