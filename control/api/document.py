@@ -31,7 +31,7 @@ def decode(info: RequestInfo, body: Any) -> Object:
     obj: Object = normalized(body)
     kind = obj.setdefault("kind", info.kind.kind)
     version = obj.setdefault("apiVersion", info.api_version)
-    served = {f"{info.kind.group}/{v}" if info.kind.group else v for v in info.kind.versions}
+    served = [f"{info.kind.group}/{v}" if info.kind.group else v for v in info.kind.versions]
     if version not in served or kind != info.kind.kind:
         raise errors.bad_request(
             f"the API version in the data ({version}, Kind={kind}) does not match the expected API version "
