@@ -28,6 +28,8 @@ from control.store.interface import Expired, NotFound, WatchEvent
 from control.store.sqlite import SqliteStore
 
 _DEFAULT_WATCH_SECONDS = 1800.0
+# Clients take a hundred headers, and so much of each.
+_MAX_WARNINGS, _MAX_WARNING = 50, 2000  # headers, characters
 
 
 class Resources:
@@ -295,7 +297,18 @@ async def _delete_options(request: web.Request) -> DeleteOptions:
 
 def _written(shown: Object, options: WriteOptions, code: int) -> web.Response:
     response = web.json_response(shown, status=code)
-    for warning in options.warnings:
-        quoted = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-        response.headers.add("Warning", f'299 - "{quoted}"')
+    for warning in _told(options.warnings):
+        response.headers.add("Warning", f'299 - "{_quoted(warning)}"')
     return response
+
+
+def _told(warnings: list[str]) -> list[str]:
+    if len(warnings) <= _MAX_WARNINGS:
+        return warnings
+    return [*warnings[:_MAX_WARNINGS], f"and {len(warnings) - _MAX_WARNINGS} more: see `glassmesh analyze`"]
+
+
+def _quoted(warning: str) -> str:
+    """As the text of a header: quoted, without what would end it."""
+    printable = "".join(char if char.isprintable() else " " for char in warning[:_MAX_WARNING])
+    return printable.replace("\\", "\\\\").replace('"', '\\"')

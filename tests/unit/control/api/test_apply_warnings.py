@@ -81,3 +81,10 @@ async def test_an_analyzer_that_fails_stops_nothing(
     assert (await web("POST", RULES, _rule("a")))[0] == 201
     assert web.warnings == []
     assert "analysis of VirtualService a failed" in caplog.text
+
+
+async def test_warnings_are_headers_whatever_they_hold(web: Any) -> None:
+    rules = [{"name": 'a\nb\0"é', "route": [{"destination": {"host": "web"}}]} for _ in range(60)]
+    assert (await web("POST", RULES, _rule("a", *rules)))[0] == 201
+    assert len(web.warnings) == 51
+    assert web.warnings[-1] == '299 - "and 9 more: see `glassmesh analyze`"'
