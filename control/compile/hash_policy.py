@@ -85,6 +85,6 @@ def _cookie(settings: HTTPCookie) -> Message:
         fields["path"] = settings.path
     if settings.attributes:
         fields["attributes"] = [
-            {"name": each.get("name", ""), "value": each.get("value", "")} for each in settings.attributes
+            {"name": each.name, "value": each.value or ""} for each in settings.attributes
         ]
     return fields

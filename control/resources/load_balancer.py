@@ -34,13 +34,24 @@ _TOPOLOGY = (
 )
 
 
+class CookieAttribute(Model):
+    """An attribute of the cookie that is set, as `SameSite`."""
+
+    name: str
+    value: str | None = None
+
+    def problems(self) -> Iterator[FieldError]:
+        if not self.name:
+            yield FieldError("name", "name required for HttpCookie attribute")
+
+
 class HTTPCookie(Model):
     """A cookie whose value is hashed."""
 
     name: str
     path: str | None = None
     ttl: AnyDuration | None = None
-    attributes: list[dict[str, str]] | None = None
+    attributes: list[CookieAttribute] | None = None
 
     def problems(self) -> Iterator[FieldError]:
         if not self.name:
