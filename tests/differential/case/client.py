@@ -9,8 +9,10 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+import aiohttp
+
 from tests.differential.case.apps import encoded, framing
-from tests.differential.case.model import Change, Json, ReadStats, Request, Together, Wait
+from tests.differential.case.model import Change, Json, ReadStats, Request, Step, Together, Wait
 from tests.differential.case.place import Placed
 from tests.differential.wire import STEP_S, Ended, Observed, Wire, read_message
 
@@ -55,20 +57,26 @@ class Visitor:
     async def run(self) -> None:
         try:
             for step in self.placed.case.requests:
-                if isinstance(step, Wait):
-                    await asyncio.sleep(step.wait)
-                elif isinstance(step, Change):
-                    if refusal := await self.around.change(self.placed, step):
-                        self.answers.append({"failure": refusal})
-                elif isinstance(step, ReadStats):
-                    self.readings.append(await self.around.stats(self.placed, step.stats))
-                elif isinstance(step, Together):
-                    await self._together(step.together, step.stagger)
-                else:
-                    await self._together([step], 0)
+                await self._step(step)
+        except* (OSError, aiohttp.ClientError) as failed:
+            # Such as an admin page that does not answer: this case has failed, the others go on.
+            self.answers.append({"failure": str(failed.exceptions)})
         finally:
             for wire in self._kept.values():
                 wire.writer.close()
+
+    async def _step(self, step: Step) -> None:
+        if isinstance(step, Wait):
+            await asyncio.sleep(step.wait)
+        elif isinstance(step, Change):
+            if refusal := await self.around.change(self.placed, step):
+                self.answers.append({"failure": refusal})
+        elif isinstance(step, ReadStats):
+            self.readings.append(await self.around.stats(self.placed, step.stats))
+        elif isinstance(step, Together):
+            await self._together(step.together, step.stagger)
+        else:
+            await self._together([step], 0)
 
     async def _together(self, requests: list[Request], stagger_s: float) -> None:
         async with asyncio.TaskGroup() as group:

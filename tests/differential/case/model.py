@@ -251,5 +251,5 @@ class Case(Strict):
 
     @property
     def live(self) -> bool:
-        """Whether the case changes its configuration while it runs."""
-        return any(isinstance(step, Change) for step in self.requests)
+        """Whether the case changes configuration or reads stats while it runs, which costs what all its sidecar holds costs."""
+        return any(isinstance(step, Change | ReadStats) for step in self.requests)

@@ -25,6 +25,8 @@ APP_PORT = 10801
 """Where pods listen if nobody else does there: hashes of addresses then fall the same way in every run."""
 
 
+HOLD_S = 50.0
+"""How long a poll is held: a thousand subscriptions asking anew in the midst of a run would disturb its times."""
 Command = Callable[[Path], list[str]]
 """The argv of an implementation, for a bootstrap file."""
 
@@ -61,7 +63,7 @@ async def _run(
     children: Children,
 ) -> list[dict[str, tuple[Json, Json]]]:
     """For each side, by case: what is compared, and which expectations were not met."""
-    xds = StaticXds(hold_seconds=20)
+    xds = StaticXds(HOLD_S)
     await xds.start()
     found = []
     placed = groups(cases, app_port)

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 
@@ -101,11 +102,12 @@ class Sidecar:
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             return await response.text()
 
-    async def stats(self) -> dict[str, int]:
-        """Counters and gauges that were ever written."""
+    async def stats(self, named: str = "") -> dict[str, int]:
+        """Counters and gauges that were ever written, and whose names have something that matches `named`."""
         found = {}
+        chosen = f"&filter={quote(named)}" if named else ""
         for kind in ("Counters", "Gauges"):
-            for line in (await self.get(f"/stats?usedonly&type={kind}")).splitlines():
+            for line in (await self.get(f"/stats?usedonly&type={kind}{chosen}")).splitlines():
                 name, _, value = line.rpartition(": ")
                 if value.isdigit():
                     found[name] = int(value)
@@ -284,7 +286,10 @@ class Side:
             return await pushes.push()
 
         async def stats(placed: Placed, wanted: list[str]) -> Json:
-            stats = await self._clients[group.name].stats()
+            own = (
+                "" if any(name.startswith(":") for name in wanted) else f"[|]({'|'.join(placed.services)})[.]"
+            )
+            stats = await self._clients[group.name].stats(own)
             return stats_of(placed, SideStats(stats.items()), wanted)
 
         return Surroundings(port, change, stats)
