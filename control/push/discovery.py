@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+import msgspec
 from aiohttp import web
 
 from control.compile.compiler import Resource
@@ -74,11 +75,11 @@ class Discovery:
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(request: web.Request) -> web.Response:
             try:
-                message = await request.json()
+                message = msgspec.json.decode(await request.read())
                 if not isinstance(message, dict):
                     raise web.HTTPBadRequest(text="want a DiscoveryRequest")
                 connection = await self._source.connect(message.get("node"), request)
-            except (BadNode, json.JSONDecodeError) as error:
+            except (BadNode, msgspec.DecodeError) as error:
                 raise web.HTTPBadRequest(text=str(error)) from error
             async with self._open(connection):
                 return await handler(connection, message)
