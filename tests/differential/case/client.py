@@ -45,14 +45,15 @@ class Visitor:
     _connections: int = 0
 
     @property
-    def size(self) -> int:
-        """How many requests the case sends."""
-        return sum(
+    def size(self) -> float:
+        """How many requests the case sends, those on kept connections counting half."""
+        count = sum(
             request.repeat
             for step in self.placed.case.requests
             for request in getattr(step, "together", [step])
             if isinstance(request, Request)
         )
+        return count / 2 if self.placed.case.observe.random else count
 
     async def run(self) -> None:
         try:
@@ -88,22 +89,24 @@ class Visitor:
     async def _repeated(self, request: Request) -> None:
         left = request.repeat
 
-        async def one_after_another() -> None:
+        async def one_after_another(worker: int) -> None:
             nonlocal left
+            # Where only shares count, a connection serves many requests: it costs more than they do.
+            kept = f"worker {id(request)} {worker}" if self.placed.case.observe.random else ""
             while left:
                 left -= 1
-                await self._send(request)
+                await self._send(request, request.connection or kept)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(request.at_once, request.repeat)):
-                group.create_task(one_after_another())
+            for worker in range(min(request.at_once, request.repeat)):
+                group.create_task(one_after_another(worker))
 
-    async def _send(self, request: Request) -> None:
+    async def _send(self, request: Request, connection: str) -> None:
         answer: Observed = {}
         self.answers.append(answer)
         began = time.monotonic()
         try:
-            wire = await self._wire(request)
+            wire = await self._wire(request, connection)
         except OSError as error:
             answer |= {"failure": f"connect: {type(error).__name__}"}
             return
@@ -118,19 +121,19 @@ class Visitor:
             answer["failure"] = "abandoned" if request.abandon else "no answer"
         finally:
             answer["took"] = time.monotonic() - began
-            if not request.connection or "failure" in answer or ["connection", "close"] in answer["headers"]:
+            if not connection or "failure" in answer or ["connection", "close"] in answer["headers"]:
                 wire.writer.close()
-                self._kept.pop(request.connection, None)
+                self._kept.pop(connection, None)
 
-    async def _wire(self, request: Request) -> Wire:
-        if wire := self._kept.get(request.connection):
+    async def _wire(self, request: Request, connection: str) -> Wire:
+        if wire := self._kept.get(connection):
             return wire
         self._connections += 1
         source = self.placed.clients[request.source], FIRST_PORT + self._connections % PORTS
         sock = await _connected(source, self.around.port(self.placed, request.to))
         wire = Wire(*await asyncio.open_connection(sock=sock))
-        if request.connection:
-            self._kept[request.connection] = wire
+        if connection:
+            self._kept[connection] = wire
         return wire
 
 

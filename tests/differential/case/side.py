@@ -32,7 +32,7 @@ from tests.differential.case.place import Placed
 READY_S = 30.0
 LOG_QUIET_S = 1.3
 """Longer than a sidecar keeps log lines before it writes them: a second."""
-PACE_S = 0.0015
+PACE_S = 0.0012
 """Cases begin this far apart, and further for each request, so that two cores keep up and times mean something."""
 GATHER_S = 0.05
 """How long a push waits for others."""
