@@ -5,7 +5,8 @@ Reference: istio's pilot/pkg/networking/core/tls.go (buildSidecarOutboundTLSFilt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
 from control.compile import names
@@ -29,7 +30,8 @@ def tcp_chains(context: PushContext, proxy: Proxy, service: Service, port: Port)
     found = best_virtual_service(configs, service.hostname)
     chains: list[Message] = []
     if found is not None:
-        chains = [*_tls_rules(context, proxy, found[0], port), *_tcp_rules(context, proxy, found[0], port)]
+        rules = (*_tls_rules(context, proxy, found[0], port), *_tcp_rules(context, proxy, found[0], port))
+        chains = list(_first_wins(rules))
     if not chains or "filter_chain_match" in chains[-1]:
         own = names.outbound_cluster(port.number, "", service.hostname)
         chains.append(_chain(context, proxy, {"cluster": own}, own, {}))
@@ -72,6 +74,31 @@ def _times(context: PushContext, proxy: Proxy, target: Message) -> Message:
     tcp = effective_policy(rule.spec, None, int(cluster.port)).tcp
     times = {"idle_timeout": tcp.idleTimeout, "max_downstream_connection_duration": tcp.maxConnectionDuration}
     return {name: duration(value) for name, value in times.items() if value}
+
+
+def _first_wins(chains: Iterable[Message]) -> Iterator[Message]:
+    """The chains with only what no earlier one takes: Envoy refuses a listener of which two chains match the same."""
+    taken: set[tuple[str, str]] = set()
+    for chain in chains:
+        match: Message = chain.get("filter_chain_match", {})
+        free: dict[tuple[str, ...], list[str]] = {}  # names, by the prefixes that are free for them
+        for name in match.get("server_names", [""]):
+            prefixes = {json.dumps(prefix): None for prefix in match.get("prefix_ranges", [None])}
+            left = tuple(prefix for prefix in prefixes if (name, prefix) not in taken)
+            taken.update((name, prefix) for prefix in left)
+            if left:
+                free.setdefault(left, []).append(name)
+        for prefixes_left, names_left in free.items():
+            yield {**chain, **_criteria(match, names_left, prefixes_left)}
+
+
+def _criteria(match: Message, names_left: list[str], prefixes_left: tuple[str, ...]) -> Message:
+    fields: Message = {}
+    if "server_names" in match:
+        fields["server_names"] = names_left
+    if "prefix_ranges" in match:
+        fields["prefix_ranges"] = [json.loads(prefix) for prefix in prefixes_left]
+    return {"filter_chain_match": {**match, **fields}} if match else {}
 
 
 def _tls_rules(
