@@ -20,14 +20,15 @@ from cryptography import x509
 from cli.client import ApiFailure, Client
 from cli.columns import print_table
 from cli.kubeconfig import kubeconfig_option, load
-from cli.proxy_tables import HEADINGS, Object, Rows, resources, table
+from cli.proxy_tables import HEADINGS, Object, Rows, failed_outlier_check, resources, table
 from cli.workloads import named, pod_of
 
 _KINDS = ("listeners", "routes", "clusters", "endpoints")
 _FETCH = (
     "import sys,urllib.request;"
-    "sys.stdout.write(urllib.request.urlopen('http://127.0.0.1:15000/config_dump?include_eds').read().decode())"
+    "sys.stdout.write(urllib.request.urlopen('http://127.0.0.1:15000'+sys.argv[1]).read().decode())"
 )
+_DUMP, _CLUSTERS = "/config_dump?include_eds", "/clusters?format=json"
 
 
 def _aliases(word: str) -> str:
@@ -59,15 +60,18 @@ def command(
     pod = _pod(client, pod, where)
     asked = [*_KINDS, "secrets"] if kind == "all" else [kind]
     state = kubeconfig.parent
-    dump = _live(pod, where, state) if live or kind == "secrets" else _sent(client, pod, where)
+    dump = _live(pod, where, state, _DUMP) if live or kind == "secrets" else _sent(client, pod, where)
     if output == "json":
         shown: Any = dump if kind == "all" else resources(dump, kind)
         click.echo(json.dumps(shown, indent=2))
         return
+    failed = (
+        failed_outlier_check(_live(pod, where, state, _CLUSTERS)) if live and "endpoints" in asked else None
+    )
     for index, one in enumerate(asked):
-        source = _live(pod, where, state) if one == "secrets" and not live else dump
+        source = _live(pod, where, state, _DUMP) if one == "secrets" and not live else dump
         found = resources(source, one)
-        rows = _secret_rows(found) if one == "secrets" else table(one, found)
+        rows = _secret_rows(found) if one == "secrets" else table(one, found, failed)
         if index:
             click.echo()
         print_table(HEADINGS[one], rows)
@@ -89,10 +93,10 @@ def _sent(client: Client, pod: str, namespace: str) -> Object:
         raise click.ClickException(str(error)) from error
 
 
-def _live(pod: str, namespace: str, state: Path) -> Object:
-    """The admin's own config dump, asked from inside the pod."""
+def _live(pod: str, namespace: str, state: Path, page: str) -> Object:
+    """A page of the proxy's admin, asked from inside the pod."""
     run = [sys.executable, "-c", "from cli.main import main; main()", "exec", "--root", "--state", str(state)]
-    command_line = [*run, f"{namespace}/{pod}", "--", sys.executable, "-c", _FETCH]
+    command_line = [*run, f"{namespace}/{pod}", "--", sys.executable, "-c", _FETCH, page]
     done = subprocess.run(command_line, capture_output=True, check=False)
     if done.returncode:
         why = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"

@@ -16,7 +16,7 @@ HEADINGS = {
     "listeners": ["ADDRESSES", "PORT", "MATCH", "DESTINATION"],
     "routes": ["NAME", "VHOST NAME", "DOMAINS", "MATCH", "VIRTUAL SERVICE"],
     "clusters": ["SERVICE FQDN", "PORT", "SUBSET", "DIRECTION", "TYPE", "DESTINATION RULE"],
-    "endpoints": ["NAME", "STATUS", "LOCALITY", "CLUSTER"],
+    "endpoints": ["NAME", "STATUS", "OUTLIER CHECK", "LOCALITY", "CLUSTER"],
     "secrets": [
         "RESOURCE NAME",
         "TYPE",
@@ -68,9 +68,27 @@ def resources(dump: Object, kind: str) -> list[Object]:
     return list(section(dump, "SecretsConfigDump").get("dynamic_active_secrets") or ())
 
 
-def table(kind: str, found: list[Object]) -> Rows:
-    makers = {"listeners": _listener, "routes": _routes, "clusters": _cluster, "endpoints": _endpoints}
+def table(kind: str, found: list[Object], failed: set[tuple[str, str]] | None = None) -> Rows:
+    """Of endpoints only the proxy itself knows which have `failed` its outlier detection; None where it was not asked."""
+    if kind == "endpoints":
+        return sorted(row for one in found for row in _endpoints(one, failed))
+    makers = {"listeners": _listener, "routes": _routes, "clusters": _cluster}
     return sorted(row for one in found for row in makers[kind](one))
+
+
+def failed_outlier_check(page: Object) -> set[tuple[str, str]]:
+    """(cluster, address) of the ejected hosts on Envoy's page `/clusters?format=json`."""
+    return {
+        (cluster["name"], _address(host.get("address") or {}))
+        for cluster in page.get("cluster_statuses") or ()
+        for host in cluster.get("host_statuses") or ()
+        if (host.get("health_status") or {}).get("failed_outlier_check")
+    }
+
+
+def _address(address: Object) -> str:
+    socket = address.get("socket_address") or {}
+    return f"{socket.get('address')}:{socket.get('port_value')}"
 
 
 def _config(message: Object) -> str:
@@ -87,14 +105,15 @@ def _cluster(cluster: Object) -> Iterator[list[str]]:
     yield [host, port or "-", subset or "-", direction, cluster.get("type", "STATIC"), _config(cluster)]
 
 
-def _endpoints(assignment: Object) -> Iterator[list[str]]:
+def _endpoints(assignment: Object, failed: set[tuple[str, str]] | None) -> Iterator[list[str]]:
+    cluster = assignment["cluster_name"]
     for group in assignment.get("endpoints") or ():
         locality = group.get("locality") or {}
         place = "/".join(filter(None, (locality.get(part) for part in ("region", "zone", "sub_zone"))))
         for entry in group.get("lb_endpoints") or ():
-            address = entry["endpoint"]["address"].get("socket_address") or {}
-            name = f"{address.get('address')}:{address.get('port_value')}"
-            yield [name, entry.get("health_status", "HEALTHY"), place, assignment["cluster_name"]]
+            name = _address(entry["endpoint"]["address"])
+            check = "-" if failed is None else "FAILED" if (cluster, name) in failed else "OK"
+            yield [name, entry.get("health_status", "HEALTHY"), check, place, cluster]
 
 
 def _listener(listener: Object) -> Iterator[list[str]]:

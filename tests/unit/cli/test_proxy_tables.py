@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.proxy_tables import age, resources, status_headings, status_rows, table
+from cli.proxy_tables import age, failed_outlier_check, resources, status_headings, status_rows, table
 from control.compile.compiler import compile_proxy
 from control.push.connection import Connection
 from control.push.debug import config_dump
@@ -73,7 +73,25 @@ def test_routes(dump: Any) -> None:
 
 def test_endpoints(dump: Any) -> None:
     rows = table("endpoints", resources(dump, "endpoints"))
-    assert ["10.244.0.1:8080", "HEALTHY", "", f"outbound|80|v1|{HOST}"] in rows
+    assert ["10.244.0.1:8080", "HEALTHY", "-", "", f"outbound|80|v1|{HOST}"] in rows
+
+
+def test_endpoints_of_the_proxy_itself_tell_which_are_ejected(dump: Any) -> None:
+    def host(address: str, **health: bool) -> Any:
+        place = {"socket_address": {"address": address, "port_value": 8080}}
+        return {"address": place, "health_status": {"eds_health_status": "HEALTHY", **health}}
+
+    statuses = [
+        {"name": f"outbound|80|v1|{HOST}", "host_statuses": [host("10.244.0.1", failed_outlier_check=True)]},
+        {"name": f"outbound|80||{HOST}", "host_statuses": [host("10.244.0.1"), host("10.244.0.9")]},
+        {"name": "empty"},
+    ]
+    failed = failed_outlier_check({"cluster_statuses": statuses})
+    rows = table("endpoints", resources(dump, "endpoints"), failed)
+    assert {row[4]: row[2] for row in rows} == {
+        f"outbound|80|v1|{HOST}": "FAILED",
+        f"outbound|80||{HOST}": "OK",
+    }
 
 
 def test_status() -> None:
