@@ -31,7 +31,7 @@ def tcp_chains(context: PushContext, proxy: Proxy, service: Service, port: Port)
     chains: list[Message] = []
     if found is not None:
         rules = (*_tls_rules(context, proxy, found[0], port), *_tcp_rules(context, proxy, found[0], port))
-        chains = list(_first_wins(rules))
+        chains = list(first_wins(rules))
     if not chains or "filter_chain_match" in chains[-1]:
         own = names.outbound_cluster(port.number, "", service.hostname)
         chains.append(_chain(context, proxy, {"cluster": own}, own, {}))
@@ -76,7 +76,7 @@ def _times(context: PushContext, proxy: Proxy, target: Message) -> Message:
     return {name: duration(value) for name, value in times.items() if value}
 
 
-def _first_wins(chains: Iterable[Message]) -> Iterator[Message]:
+def first_wins(chains: Iterable[Message]) -> Iterator[Message]:
     """The chains with only what no earlier one takes: Envoy refuses a listener of which two chains match the same."""
     taken: set[tuple[str, str]] = set()
     for chain in chains:

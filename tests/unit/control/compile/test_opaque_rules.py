@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from control.compile.tcp_route import _first_wins
+from control.compile.tcp_route import first_wins
 
 A, B = ({"address_prefix": prefix, "prefix_len": 8} for prefix in ("10.0.0.0", "11.0.0.0"))
 
@@ -50,4 +50,4 @@ def _chain(name: str, **match: Any) -> dict[str, Any]:
     ],
 )
 def test_the_first_of_equal_matches_wins(chains: list[Any], left: list[Any]) -> None:
-    assert list(_first_wins(chains)) == left
+    assert list(first_wins(chains)) == left
