@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from proxy.config.hash_policy import HashPolicy as Config
+from proxy.config.values import decode_hook
 from proxy.observability.stream_info import StreamInfo
 from proxy.router.hash_policy import HashPolicy, cookie_value, hash_policy, source_ip_key
 from proxy.upstream.lb.hashing import xxhash64
@@ -36,7 +37,9 @@ def request(*lines: str, path: str = "/") -> Any:
 
 
 def policy(*configs: dict[str, Any]) -> HashPolicy:
-    made = hash_policy(msgspec.json.decode(msgspec.json.encode(configs), type=list[Config]))
+    made = hash_policy(
+        msgspec.json.decode(msgspec.json.encode(configs), type=list[Config], dec_hook=decode_hook)
+    )
     assert made is not None
     return made
 
