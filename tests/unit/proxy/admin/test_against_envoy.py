@@ -66,6 +66,7 @@ def resources(ca: MeshCa) -> dict[str, list[dict[str, Any]]]:
     reviews = {
         "name": NAME, "type": "EDS", "eds_cluster_config": {"eds_config": REST, "service_name": NAME},
         "connect_timeout": "10s", "circuit_breakers": {"thresholds": [limits]},
+        "outlier_detection": {"enforcing_success_rate": 0},
         "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
     }  # fmt: skip
     passthrough = {
