@@ -79,6 +79,57 @@ _PARAMETERS_AND_LENGTH = frozenset(
     ]
 )
 
+# Those our own sidecar has. With any other it refuses its configuration.
+SIDECAR_OPERATORS = frozenset(
+    [
+        "BYTES_RECEIVED",
+        "BYTES_SENT",
+        "CONNECTION_TERMINATION_DETAILS",
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
+        "DOWNSTREAM_LOCAL_ADDRESS",
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+        "DOWNSTREAM_LOCAL_PORT",
+        "DOWNSTREAM_LOCAL_URI_SAN",
+        "DOWNSTREAM_PEER_URI_SAN",
+        "DOWNSTREAM_REMOTE_ADDRESS",
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+        "DOWNSTREAM_REMOTE_PORT",
+        "DOWNSTREAM_WIRE_BYTES_RECEIVED",
+        "DOWNSTREAM_WIRE_BYTES_SENT",
+        "DURATION",
+        "GRPC_STATUS",
+        "GRPC_STATUS_NUMBER",
+        "HOSTNAME",
+        "PROTOCOL",
+        "REQ",
+        "REQUESTED_SERVER_NAME",
+        "RESP",
+        "RESPONSE_CODE",
+        "RESPONSE_CODE_DETAILS",
+        "RESPONSE_FLAGS",
+        "RESPONSE_FLAGS_LONG",
+        "ROUTE_NAME",
+        "START_TIME",
+        "UPSTREAM_CLUSTER",
+        "UPSTREAM_CLUSTER_RAW",
+        "UPSTREAM_HOST",
+        "UPSTREAM_LOCAL_ADDRESS",
+        "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+        "UPSTREAM_PEER_URI_SAN",
+        "UPSTREAM_REMOTE_ADDRESS",
+        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+        "UPSTREAM_REQUEST_ATTEMPT_COUNT",
+        "UPSTREAM_TRANSPORT_FAILURE_REASON",
+    ]
+)
+OPERATORS = _PLAIN | _EITHER | _WITH_LENGTH | _PARAMETERS | _PARAMETERS_AND_LENGTH
+
+
+def not_in_sidecar(value: str) -> list[str]:
+    """The operators of a valid value that our sidecar does not have."""
+    used = [found.group(1) for found in _COMMAND.finditer(value.replace("%%", ""))]
+    return [name for name in used if name not in SIDECAR_OPERATORS]
+
 
 def header_value_problem(value: str) -> str | None:
     """Why Istio or Envoy refuses a value; in the words of whoever does."""
@@ -110,6 +161,6 @@ def _command_problem(name: str, parameters: str | None, length: str | None) -> s
         return f"{name} does not take any parameters"
     if name in _PLAIN | _EITHER | _PARAMETERS and length is not None:
         return f"{name} does not allow length to be specified."
-    if name in _PLAIN | _EITHER | _WITH_LENGTH | _PARAMETERS | _PARAMETERS_AND_LENGTH:
+    if name in OPERATORS:
         return None
     return f"Not supported field in StreamInfo: {name}"

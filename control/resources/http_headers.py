@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from control.resources.header_format import header_value_problem
+from control.resources.header_format import header_value_problem, not_in_sidecar
 from control.resources.kind import FieldError
 from control.resources.model import Model
 
@@ -65,6 +65,13 @@ class HeaderOperations(Model):
             problem = _operation_problem(name, False)
             if problem:
                 yield FieldError(f"remove[{index}]", problem)
+
+    def doubts(self) -> Iterator[FieldError]:
+        for field, values in (("set", self.set or {}), ("add", self.add or {})):
+            for name, value in values.items():
+                for operator in not_in_sidecar(value):
+                    why = f"%{operator}% is not implemented in Glassmesh's sidecar, which refuses its configuration with it"
+                    yield FieldError(f"{field}.{name}", why)
 
 
 class Headers(Model):
