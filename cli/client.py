@@ -101,7 +101,7 @@ class Client:
             connection.close()
             raise self._silent(exc) from exc
         for warning in answer.headers.get_all("Warning") or ():
-            click.secho(f"Warning: {_unquoted(warning)}", err=True, fg="yellow")
+            click.secho(f"Warning: {_about(body)}{_unquoted(warning)}", err=True, fg="yellow")
         return connection, answer
 
     def _silent(self, exc: Exception) -> click.ClickException:
@@ -193,6 +193,12 @@ def _resource(group: str, version: str, entry: Object) -> Resource:
         categories=tuple(entry.get("categories") or ()),
         singular=entry["singularResource"],
     )
+
+
+def _about(body: Any) -> str:
+    """`DestinationRule reviews: ` for a request that carries an object: of several applied, which one is warned of."""
+    name = (body.get("metadata") or {}).get("name") if isinstance(body, dict) else None
+    return f"{body['kind']} {name}: " if name and "kind" in body else ""
 
 
 def _unquoted(warning: str) -> str:
