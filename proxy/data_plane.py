@@ -94,6 +94,8 @@ class Services:
     local_uri_san: Callable[[], str | None] = lambda: None
     drain_time: float = 600.0
     http1_codec: str = "httptools"
+    locality: tuple[str, str, str] | None = None
+    """Where this proxy runs, if its bootstrap says so."""
 
 
 class DataPlane:
@@ -132,6 +134,7 @@ class DataPlane:
                 upstream_tls=lambda config: upstream_context(config, services.secrets),
                 draw=draw,
                 deadlines=self.deadlines,
+                locality=services.locality,
             ),
             self._set_clusters,
             self._resolve,

@@ -139,6 +139,7 @@ class Sidecar:
             local_uri_san=lambda: self._secrets.own_uri_san,
             drain_time=self._drain_time,
             http1_codec=self._http1_codec,
+            locality=_locality(self._bootstrap.node.get("locality")),
         )
 
     # Pages.
@@ -375,3 +376,10 @@ def _inclusion(bootstrap: Bootstrap) -> Inclusion | None:
         (*SIDECAR_SUFFIXES, *matcher.get("inclusionSuffixes", ())),
         found,
     )
+
+
+def _locality(told: object) -> tuple[str, str, str] | None:
+    """`node.locality` of the bootstrap."""
+    if not isinstance(told, dict) or not told:
+        return None
+    return (str(told.get("region", "")), str(told.get("zone", "")), str(told.get("sub_zone", "")))

@@ -47,6 +47,7 @@ class Cluster:
         connector: Connector,
         wrap: Wrap,
         balancer: Balancer | None,
+        own_locality: tuple[str, str, str] | None = None,
         connect_settings: ConnectSettings,
         idle_timeout: float = 3600.0,
         max_requests_per_connection: int = 0,
@@ -71,6 +72,7 @@ class Cluster:
         self.outlier: OutlierDetector | None = None  # set by the builder where the cluster has detection
         self._wrap = wrap
         self._balancer = balancer
+        self._own_locality = own_locality
         self.hashes = balancer is not None and balancer.hashes
         self.overprovisioning = OVERPROVISIONING_FACTOR
 
@@ -125,7 +127,7 @@ class Cluster:
 
     def health_changed(self) -> None:
         """Some host became available, or is not any more: choose among those that are."""
-        sets = host_sets(self.hosts, self.overprovisioning)
+        sets = host_sets(self.hosts, self.overprovisioning, self._own_locality)
         stats = self.stats
         stats.membership_total.value = len(self.hosts)
         stats.membership_healthy.value = sum(len(one.healthy) for one in sets)

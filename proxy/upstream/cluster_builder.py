@@ -55,6 +55,8 @@ class ClusterParts:
     upstream_tls: Callable[[UpstreamTlsContext], TlsContext]
     draw: Draw
     deadlines: Deadlines
+    locality: tuple[str, str, str] | None = None
+    """The proxy's own."""
 
 
 def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, TransportChoice]:
@@ -86,6 +88,7 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
     if names is not None and (names.auto_sni or names.auto_san_validation):
         arguments["automatic_names"] = AutomaticNames(sni=names.auto_sni, validate=names.auto_san_validation)
     http1 = _http1_options(wanted)
+    arguments["own_locality"] = parts.locality
     arguments["enable_trailers"] = http1 is not None and http1.enable_trailers
     cluster: Cluster
     if wanted.type != "ORIGINAL_DST":

@@ -40,20 +40,26 @@ class HostSet:
         return min(100, self.overprovisioning * len(hosts) // len(self.hosts)) if self.hosts else 0
 
 
-def host_sets(hosts: Iterable[Host], overprovisioning: int = OVERPROVISIONING_FACTOR) -> tuple[HostSet, ...]:
-    """One set per priority from 0 to the lowest that has hosts; at least one."""
+Place = tuple[str, str, str]
+"""Region, zone, sub-zone."""
+
+
+def host_sets(
+    hosts: Iterable[Host], overprovisioning: int = OVERPROVISIONING_FACTOR, here: Place | None = None
+) -> tuple[HostSet, ...]:
+    """One set per priority from 0 to the lowest that has hosts; at least one. `here` is where the proxy runs."""
     by_priority: dict[int, list[Host]] = {0: []}
     for host in hosts:
         by_priority.setdefault(host.priority, []).append(host)
     return tuple(
-        _host_set(priority, by_priority.get(priority, []), overprovisioning)
+        _host_set(priority, by_priority.get(priority, []), overprovisioning, here)
         for priority in range(max(by_priority) + 1)
     )
 
 
-def _host_set(priority: int, members: Sequence[Host], overprovisioning: int) -> HostSet:
+def _host_set(priority: int, members: Sequence[Host], overprovisioning: int, here: Place | None) -> HostSet:
     hosts, healthy, degraded = _by_health(members)
-    return HostSet(priority, hosts, healthy, degraded, tuple(_localities(members)), overprovisioning)
+    return HostSet(priority, hosts, healthy, degraded, tuple(_localities(members, here)), overprovisioning)
 
 
 def _by_health(members: Sequence[Host]) -> tuple[tuple[Host, ...], tuple[Host, ...], tuple[Host, ...]]:
@@ -65,10 +71,10 @@ def _by_health(members: Sequence[Host]) -> tuple[tuple[Host, ...], tuple[Host, .
     )
 
 
-def _localities(members: Sequence[Host]) -> Iterator[LocalityHosts]:
-    """In the order of their names, as Envoy keeps them."""
-    found: dict[tuple[str, str, str], list[Host]] = {}
+def _localities(members: Sequence[Host], here: Place | None) -> Iterator[LocalityHosts]:
+    """The proxy's own first, then in the order of their names: what a hash table is made of depends on it."""
+    found: dict[Place, list[Host]] = {}
     for host in members:
         found.setdefault(host.locality, []).append(host)
-    for _, hosts in sorted(found.items()):
+    for _, hosts in sorted(found.items(), key=lambda item: (item[0] != here, item[0])):
         yield LocalityHosts(hosts[0].locality_weight, *_by_health(hosts))

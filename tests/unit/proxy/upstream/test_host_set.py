@@ -36,3 +36,5 @@ def test_localities_are_in_the_order_of_their_names() -> None:
         (2, [0, 1], [0]),
     ]
     assert numbers(one.hosts) == [0, 1, 5]
+    (seen_from_b,) = host_sets(hosts, here=("r", "b", ""))
+    assert [place.weight for place in seen_from_b.localities] == [2, 7]
