@@ -94,6 +94,7 @@ class OutlierDetector:
         self._monitors: dict[Host, OutlierMonitor] = {}
         self._ejected = 0
         self._next_sweep: Deadline | None = None
+        self._sweep_at = 0.0
         self.average = self.local_average = NO_THRESHOLD
 
     def set_hosts(self, hosts: Iterable[Host]) -> None:
@@ -113,7 +114,8 @@ class OutlierDetector:
             if gone.ejected:
                 self._count_ejected(-1)
         if self._next_sweep is None:
-            self._next_sweep = self._deadlines.after(self.config.interval, self._end_interval)
+            self._sweep_at = self._now() + self.config.interval
+            self._next_sweep = self._deadlines.arm(self._sweep_at, self._end_interval)
         else:
             for priority in changed:
                 self._updates.applied(priority)
@@ -171,7 +173,9 @@ class OutlierDetector:
     # The end of an interval.
 
     def _end_interval(self) -> None:
-        self._next_sweep = self._deadlines.after(self.config.interval, self._end_interval)
+        # From when it was due, so that the timer's lateness does not add up.
+        self._sweep_at = max(self._sweep_at, self._now() - self.config.interval) + self.config.interval
+        self._next_sweep = self._deadlines.arm(self._sweep_at, self._end_interval)
         self.sweep()
 
     def sweep(self) -> None:
