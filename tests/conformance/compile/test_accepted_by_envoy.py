@@ -123,6 +123,53 @@ kind: DestinationRule
 metadata: {name: ratings-tls}
 spec: {host: ratings, trafficPolicy: {tls: {mode: SIMPLE}}}
 """
+FILTERS = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: ratings-filters}
+spec:
+  hosts: [ratings]
+  http:
+  - name: delayed
+    match: [{headers: {end-user: {exact: jason}}}]
+    fault:
+      delay: {fixedDelay: 7s, percentage: {value: 0.0001}}
+      abort: {grpcStatus: UNAVAILABLE, percentage: {value: 33.3333}}
+    route: [{destination: {host: ratings}}]
+  - name: marked
+    fault: {delay: {fixedDelay: 1ms, percent: 3}, abort: {httpStatus: 599}}
+    corsPolicy:
+      allowOrigins: [{exact: 'http://a'}, {prefix: 'http://b'}, {regex: 'http://[a-z]+'}]
+      allowMethods: ['*']
+      allowHeaders: [x-a, x-b]
+      exposeHeaders: [x-c]
+      maxAge: 24h
+      allowCredentials: true
+      unmatchedPreflights: IGNORE
+    route: [{destination: {host: ratings}, weight: 1}, {destination: {host: details}, weight: 2}]
+---
+apiVersion: glassmesh.io/v1alpha1
+kind: LocalRateLimit
+metadata: {name: routes}
+spec:
+  routes: [{virtualService: ratings-filters, names: [marked]}]
+  tokenBucket: {maxTokens: 100, tokensPerFill: 10, fillInterval: 1.5s}
+  status: 420
+  responseHeaders: {x-limited: '%ROUTE_NAME%'}
+  rateLimitHeaders: true
+  perConnection: true
+  enabledPercentage: {value: 50}
+  enforcedPercentage: {value: 0.0001}
+  limits:
+  - {match: {path: {exact: '/a.b'}, method: {regex: 'GET|PUT'}, headers: {x-u: {}, x-v: {prefix: a}}}, tokenBucket: {maxTokens: 1, fillInterval: 50ms}}
+  - {match: {path: {regex: '/[0-9]+'}}, each: {header: X-User}, tokenBucket: {maxTokens: 1, fillInterval: 1m}}
+  - {each: {clientAddress: true}, tokenBucket: {maxTokens: 1, fillInterval: 1m}}
+---
+apiVersion: glassmesh.io/v1alpha1
+kind: LocalRateLimit
+metadata: {name: everybody, namespace: istio-system}
+spec: {tokenBucket: {maxTokens: 1000, fillInterval: 1s}}
+"""
 
 
 def _peers(mode: str) -> str:
@@ -144,6 +191,7 @@ MESHES: dict[str, tuple[list[str], MeshConfig]] = {
     "rules": ([OTHER_PORTS, RULES], MeshConfig(accessLogEncoding="JSON")),
     "policies": ([POLICIES], MeshConfig(accessLogFile="")),
     "permissive": ([OTHER_PORTS, _peers("PERMISSIVE")], MeshConfig(protocolDetectionTimeout="100ms")),
+    "filters": ([FILTERS], MeshConfig()),
     "strict": ([OTHER_PORTS, _peers("STRICT")], MeshConfig()),
     "disable": ([OTHER_PORTS, _peers("DISABLE")], MeshConfig()),
     "registry only": (
