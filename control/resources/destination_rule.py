@@ -59,23 +59,20 @@ class DestinationRuleSpec(Model):
     def problems(self) -> Iterator[FieldError]:
         for name in duplicates([subset.name for subset in self.subsets or []]):
             yield FieldError("subsets", f"duplicate subset names: {name}")
-        if self.workloadSelector is not None and self.exportTo and self.exportTo != ["."]:
-            # Istio takes the namespace's own name for `.` too; the spec does not know it.
-            yield from self._selective_export(self.exportTo)
-
-    def _selective_export(self, export_to: list[str]) -> Iterator[FieldError]:
-        if "*" in export_to:
-            why = "destination rule with workload selector cannot have exportTo beyond current namespace"
-            yield FieldError("exportTo", why)
-        elif len(export_to) > 1:
-            why = "destination rule with workload selector cannot have multiple entries in exportTo"
-            yield FieldError("exportTo", why)
 
 
 class DestinationRule(IstioObject):
     """Defines policies that apply to traffic intended for a service after routing has occurred."""
 
     spec: DestinationRuleSpec
+
+    def problems(self) -> Iterator[FieldError]:
+        yield from super().problems()
+        own = (".", self.metadata.get("namespace"))
+        export_to = self.spec.exportTo or [] if self.spec.workloadSelector else []
+        if any(place not in own for place in export_to):
+            why = "destination rule with workload selector cannot have exportTo beyond current namespace"
+            yield FieldError("spec.exportTo", why)
 
 
 def _host(obj: Object) -> str:

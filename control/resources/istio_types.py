@@ -306,6 +306,12 @@ class IstioObject(TopLevel):
 
     status: Annotated[dict[str, Any] | None, WithJsonSchema({"type": "object"})] = None
 
+    def problems(self) -> Iterator[FieldError]:
+        """`.` in `exportTo` is the object's own namespace, so both are one."""
+        export_to: list[str] = getattr(getattr(self, "spec", None), "exportTo", None) or []
+        if "." in export_to and self.metadata.get("namespace") in export_to:
+            yield FieldError("spec.exportTo", "duplicate entries in exportTo: . and current namespace")
+
 
 @runtime_checkable
 class PartlyActedOn(Protocol):

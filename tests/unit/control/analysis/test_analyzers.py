@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -247,6 +249,13 @@ def test_every_type_of_message_is_shown_by_a_case() -> None:
     shown = {code.partition(" ")[0] for _, expected in CASES.values() for code in expected}
     assert {each.code for each in TYPES} == shown
     assert len({analyzer.name for analyzer in ANALYZERS}) == len(ANALYZERS)
+
+
+def test_every_code_is_documented_and_none_else() -> None:
+    text = (Path(__file__).parents[4] / "docs/analyze.md").read_text()
+    codes = set(re.findall(r"(?:IST|GM)\d{4}", text))
+    assert codes == {each.code for each in TYPES}
+    assert all(each.name.split("Level")[0][:28] in text for each in TYPES)
 
 
 WORDS = [

@@ -44,8 +44,12 @@ WHOLE = [
         "spec.exportTo: destination rule with workload selector cannot have exportTo beyond current namespace",
     ),
     (
-        "host: a, workloadSelector: {matchLabels: {a: b}}, exportTo: [., b]",
-        "spec.exportTo: destination rule with workload selector cannot have multiple entries in exportTo",
+        "host: a, workloadSelector: {matchLabels: {a: b}}, exportTo: [b]",
+        "spec.exportTo: destination rule with workload selector cannot have exportTo beyond current namespace",
+    ),
+    (
+        "host: a, exportTo: [., default]",
+        "spec.exportTo: duplicate entries in exportTo: . and current namespace",
     ),
 ]  # fmt: skip
 
@@ -158,6 +162,7 @@ def test_traffic_policy(policy: str, error: str) -> None:
 VALID = [
     "{host: '*.a'}",
     "{host: a, workloadSelector: {matchLabels: {a: b}}, exportTo: [.]}",
+    "{host: a, workloadSelector: {matchLabels: {a: b}}, exportTo: [default]}",
     "{host: a, subsets: [{name: v1}, {name: v-2, labels: {}}]}",
     "{host: a, trafficPolicy: {outlierDetection: {}}}",
     "{host: a, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 0s}, http: {idleTimeout: 0s}}}}",
