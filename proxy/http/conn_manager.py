@@ -204,9 +204,14 @@ class HttpConnection(ServerConnection):
         """Whether the response must say `connection: close`."""
         body = stream.body
         if not body.complete:
-            self.settings.stats.downstream_rq_response_before_rq_complete.value += 1
+            self.count_early_response()
             return True
         return self._linger or self.draining or not body.keep_alive or stream.upgrade is not None
+
+    def count_early_response(self) -> None:
+        """An answer before the whole request was taken, which Envoy ends with a reset of the stream."""
+        self.settings.stats.downstream_rq_response_before_rq_complete.value += 1
+        self.settings.stats.downstream_rq_rx_reset.value += 1
 
     def _complete(self, stream: Stream) -> None:
         self._stream = None

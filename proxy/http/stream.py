@@ -167,7 +167,7 @@ class Stream:
             headers = [pair for pair in headers if pair[0] != b"content-length"]
         if b"date" not in fields:
             headers.append((b"date", http_date.value(self._connection.wall())))
-        if overwrite or b"server" not in fields:
+        if settings.server_name and (overwrite or b"server" not in fields):
             headers.append((b"server", settings.server_name))
         self._begin(status, headers, b"content-length" in fields, end and not chunks, chunks, end, trailers)
 
@@ -196,15 +196,19 @@ class Stream:
         """Answer here, in the shape the request's content type asks for."""
         info = self.info
         # As in Envoy a body that nobody took ends the connection, and so does every bad request.
-        if reply.status == 400 or (self.body.chunks and not self._ahead):
+        unread = self.body.chunks and not self._ahead
+        if reply.status == 400 or unread:
             self._connection.linger()
+        if unread and self.body.complete:
+            self._connection.count_early_response()
         info.response_flags |= reply.flags
         info.response_code_details = reply.details
         grpc = local_reply.is_grpc(self.body.fields.get(b"content-type"))
         status, headers, body, info.grpc_status = local_reply.render(reply, grpc=grpc)
         if not (reply.headers and any(name == b"date" for name, _ in headers)):
             headers.append((b"date", http_date.value(self._connection.wall())))
-        headers.append((b"server", self._settings.server_name))
+        if self._settings.server_name:
+            headers.append((b"server", self._settings.server_name))
         chunks = [body] if body and self.method != b"HEAD" else []
         self._begin(status, headers, bool(body), not chunks, chunks, True, None)
 
