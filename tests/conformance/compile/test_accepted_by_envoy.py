@@ -108,6 +108,16 @@ spec:
     connectionPool:
       tcp: {maxConnections: 10, connectTimeout: 1s, maxConnectionDuration: 1m, tcpKeepalive: {time: 7200s, interval: 75s}}
       http: {http1MaxPendingRequests: 1, http2MaxRequests: 2, maxRequestsPerConnection: 3, maxRetries: 4, idleTimeout: 5s}
+    outlierDetection:
+      consecutive5xxErrors: 3
+      consecutiveGatewayErrors: 2
+      splitExternalLocalOriginErrors: true
+      consecutiveLocalOriginFailures: 4
+      outlierDetectionHttpErrorCodes: [429, 500]
+      interval: 1s
+      baseEjectionTime: 3m
+      maxEjectionPercent: 50
+      minHealthPercent: 30
     tls: {mode: ISTIO_MUTUAL}
     portLevelSettings: [{port: {number: 7002}, loadBalancer: {simple: ROUND_ROBIN}, tls: {mode: DISABLE}}]
   subsets:
