@@ -124,6 +124,7 @@ def build(
     loggers = parts.access_loggers(wanted.access_log)
     if any(isinstance(one.typed_config, config.TypedStruct) for one in enabled):
         loggers.append(parts.istio_stats("destination" if inbound else "source"))
+    passes_server = wanted.server_header_transformation == "PASS_THROUGH"
     common, details = wanted.common_http_protocol_options, wanted.set_current_client_cert_details
     return HcmSettings(
         stat_prefix=wanted.stat_prefix,
@@ -140,7 +141,7 @@ def build(
             escaped=_escaped_slashes(wanted.path_with_escaped_slashes_action),
         ),
         loggers=tuple(loggers),
-        server_name=wanted.server_name.encode(),
+        server_name=b"" if passes_server else wanted.server_name.encode(),
         overwrites_server=wanted.server_header_transformation == "OVERWRITE",
         normalize_path=wanted.normalize_path,
         merge_slashes=wanted.merge_slashes,

@@ -60,7 +60,7 @@ class HcmSettings:
     suspect_path: re.Pattern[bytes] = re.compile(rb"#")
     """Found in a path that must be looked at closer."""
     loggers: tuple[Callable[[StreamInfo], None], ...] = ()
-    server_name: bytes = b"envoy"
+    server_name: bytes = b"envoy"  # empty: `server` is the upstream's affair
     overwrites_server: bool = True  # else `server` is only added where the upstream sent none
     normalize_path: bool = False
     merge_slashes: bool = False
