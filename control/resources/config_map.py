@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import model_validator
@@ -40,9 +41,8 @@ class ConfigMap(TopLevel):
     binaryData: StringMap | None = None
     immutable: bool | None = None
 
-    @model_validator(mode="after")
-    def _base64(self) -> Any:
-        return self.found(*_not_base64("binaryData", self.binaryData))
+    def problems(self) -> Iterator[FieldError]:
+        yield from _not_base64("binaryData", self.binaryData)
 
 
 class Secret(TopLevel):
@@ -61,7 +61,10 @@ class Secret(TopLevel):
             }
             self.data = {**(self.data or {}), **encoded}
             self.stringData = None
-        return self.found(*_not_base64("data", self.data))
+        return self
+
+    def problems(self) -> Iterator[FieldError]:
+        yield from _not_base64("data", self.data)
 
 
 def _size(obj: Object) -> int:

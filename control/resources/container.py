@@ -5,6 +5,7 @@ Reference: k8s.io/api/core/v1/types.go, pkg/apis/core/v1/defaults.go, pkg/apis/c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import model_validator
@@ -33,10 +34,10 @@ class ContainerPort(Model):
     hostPort: Annotated[int | None, INERT] = None
     hostIP: Annotated[str | None, INERT] = None
 
-    @model_validator(mode="after")
-    def _name(self) -> ContainerPort:
+    def problems(self) -> Iterator[FieldError]:
         problem = port_name(self.name) if self.name else None
-        return self.found(invalid("name", self.name, problem) if problem else None)
+        if problem:
+            yield invalid("name", self.name, problem)
 
 
 class KeyRef(Model):
@@ -78,13 +79,12 @@ class EnvVar(Model):
     value: str | None = None
     valueFrom: EnvVarSource | None = None
 
-    @model_validator(mode="after")
-    def _one_source(self) -> EnvVar:
+    def problems(self) -> Iterator[FieldError]:
         if self.value and self.valueFrom is not None:
-            return self.found(
-                FieldError("valueFrom", 'Invalid value: "": may not be specified when `value` is not empty')
-            )
-        return self.found(required("name") if not self.name else None)
+            why = 'Invalid value: "": may not be specified when `value` is not empty'
+            yield FieldError("valueFrom", why)
+        if not self.name:
+            yield required("name")
 
 
 class NameRef(Model):
@@ -148,20 +148,16 @@ class Handler(Model):
     grpc: GRPCAction | None = None
     sleep: AnyObject | None = None
 
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Handler:
+    def problems(self) -> Iterator[FieldError]:
         chosen = [
             name
             for name in ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
             if getattr(self, name) is not None
         ]
         if not chosen:
-            return self.found(
-                FieldError("", "Required value: must specify a handler type", "FieldValueRequired")
-            )
-        return self.found(
-            *(FieldError(n, "Forbidden: may not specify more than 1 handler type") for n in chosen[1:])
-        )
+            yield FieldError("", "Required value: must specify a handler type", "FieldValueRequired")
+        for name in chosen[1:]:
+            yield FieldError(name, "Forbidden: may not specify more than 1 handler type")
 
 
 class Probe(Handler):
@@ -256,23 +252,26 @@ class Container(Model):
     tty: Annotated[bool | None, INERT] = None
 
     @model_validator(mode="after")
-    def _consistent(self) -> Container:
+    def _defaults(self) -> Container:
         if self.image and self.imagePullPolicy is None:
             self.imagePullPolicy = "Always" if _is_latest(self.image) else "IfNotPresent"
-        errors = [] if self.image else [required("image")]
+        return self
+
+    def problems(self) -> Iterator[FieldError]:
+        if not self.image:
+            yield required("image")
         names: set[str] = set()
         for index, port in enumerate(self.ports or []):
             if port.name and port.name in names:
-                errors.append(duplicate(f"ports[{index}].name", port.name))
+                yield duplicate(f"ports[{index}].name", port.name)
             names.add(port.name or "")
         mounts: set[str] = set()
         for index, mount in enumerate(self.volumeMounts or []):
             if mount.mountPath in mounts:
-                errors.append(invalid(f"volumeMounts[{index}].mountPath", mount.mountPath, "must be unique"))
+                yield invalid(f"volumeMounts[{index}].mountPath", mount.mountPath, "must be unique")
             mounts.add(mount.mountPath)
         for name in ("livenessProbe", "readinessProbe", "startupProbe"):
-            errors += _probe_errors(name, getattr(self, name))
-        return self.found(*errors)
+            yield from _probe_errors(name, getattr(self, name))
 
 
 def _is_latest(image: str) -> bool:

@@ -5,7 +5,8 @@ Reference: k8s.io/api/apps/v1/types.go, pkg/apis/apps/v1/defaults.go, pkg/apis/a
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -43,12 +44,14 @@ class DeploymentStrategy(Model):
 
     @model_validator(mode="after")
     def _defaults(self) -> DeploymentStrategy:
-        if self.type == "Recreate" and self.rollingUpdate is not None:
-            why = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
-            return self.found(FieldError("rollingUpdate", why, "FieldValueForbidden"))
         if self.type == "RollingUpdate" and self.rollingUpdate is None:
             self.rollingUpdate = RollingUpdate()
         return self
+
+    def problems(self) -> Iterator[FieldError]:
+        if self.type == "Recreate" and self.rollingUpdate is not None:
+            why = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
+            yield FieldError("rollingUpdate", why, "FieldValueForbidden")
 
 
 class ReplicaSetSpec(Model):
@@ -59,21 +62,16 @@ class ReplicaSetSpec(Model):
     template: PodTemplateSpec
     minReadySeconds: NotNegative | None = None
 
-    @model_validator(mode="after")
-    def _selects_its_pods(self) -> Any:
+    def problems(self) -> Iterator[FieldError]:
         labels = self.template.metadata.labels or {}
-        errors = []
         if not self.selector.matchLabels and not self.selector.matchExpressions:
-            errors.append(invalid("selector", {}, "empty selector is invalid for deployment"))
+            yield invalid("selector", {}, "empty selector is invalid for deployment")
         elif not matches_label_selector(self.selector.model_dump(exclude_none=True), labels):
-            errors.append(
-                invalid("template.metadata.labels", labels, "`selector` does not match template `labels`")
-            )
+            yield invalid("template.metadata.labels", labels, "`selector` does not match template `labels`")
         if self.template.spec.restartPolicy != "Always":
             value = self.template.spec.restartPolicy
             why = f'Unsupported value: "{value}": supported values: "Always"'
-            errors.append(FieldError("template.spec.restartPolicy", why, "FieldValueNotSupported"))
-        return self.found(*errors)
+            yield FieldError("template.spec.restartPolicy", why, "FieldValueNotSupported")
 
 
 class DeploymentSpec(ReplicaSetSpec):

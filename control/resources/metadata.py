@@ -5,9 +5,10 @@ Reference: k8s.io/apimachinery/pkg/api/validation/objectmeta.go.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import WithJsonSchema, model_validator
+from pydantic import WithJsonSchema
 
 from control.resources.kind import FieldError, Object, Verdict
 from control.resources.model import AnyObject, MergeKey, Model, StringMap, invalid, required, schema
@@ -57,22 +58,18 @@ class ObjectMeta(Model):
     selfLink: str | None = None
     managedFields: list[AnyObject] | None = None
 
-    @model_validator(mode="after")
-    def _formats(self) -> ObjectMeta:
-        errors = check_labels(self.labels)
+    def problems(self) -> Iterator[FieldError]:
+        yield from check_labels(self.labels)
         for key in self.annotations or {}:
             problem = qualified_name(key.lower())
             if problem:
-                errors.append(invalid("annotations", key, problem))
+                yield invalid("annotations", key, problem)
         if sum(len(k) + len(v) for k, v in (self.annotations or {}).items()) > _ANNOTATIONS_LIMIT:
-            errors.append(
-                FieldError("annotations", f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes")
-            )
+            yield FieldError("annotations", f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes")
         for index, finalizer in enumerate(self.finalizers or []):
             problem = qualified_name(finalizer)
             if problem:
-                errors.append(invalid(f"finalizers[{index}]", finalizer, problem))
-        return self.found(*errors)
+                yield invalid(f"finalizers[{index}]", finalizer, problem)
 
 
 class _Wrapped(Model):

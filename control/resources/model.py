@@ -56,13 +56,9 @@ class Model(BaseModel):
 
     @model_validator(mode="after")
     def _judged(self) -> Self:
-        return self.found(*self.problems())
-
-    def found(self, *errors: FieldError | None) -> Self:
-        """End of an `after` validator: raise what was found, or return the model itself."""
-        real = [error for error in errors if error is not None]
-        if real:
-            raise Problems(real)
+        found = list(self.problems())
+        if found:
+            raise Problems(found)
         return self
 
 

@@ -5,6 +5,7 @@ Reference: k8s.io/api/core/v1/types.go, pkg/apis/core/v1/defaults.go, pkg/apis/c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import model_validator
@@ -229,20 +230,23 @@ class PodSpec(Model):
     resources: Annotated[AnyObject | None, INERT] = None
 
     @model_validator(mode="after")
-    def _consistent(self) -> PodSpec:
+    def _one_account(self) -> PodSpec:
         # The two names are one field with two spellings; the older is kept for old clients.
         self.serviceAccountName = self.serviceAccountName or self.serviceAccount
         self.serviceAccount = self.serviceAccountName
-        errors = [] if self.containers else [required("containers")]
+        return self
+
+    def problems(self) -> Iterator[FieldError]:
+        if not self.containers:
+            yield required("containers")
         volumes = {volume.name for volume in self.volumes or []}
         names: set[str] = set()
         for field, containers in (("initContainers", self.initContainers), ("containers", self.containers)):
             for index, container in enumerate(containers or []):
                 if container.name in names:
-                    errors.append(duplicate(f"{field}[{index}].name", container.name))
+                    yield duplicate(f"{field}[{index}].name", container.name)
                 names.add(container.name)
-                errors += _missing_volumes(f"{field}[{index}]", container, volumes)
-        return self.found(*errors)
+                yield from _missing_volumes(f"{field}[{index}]", container, volumes)
 
 
 def _missing_volumes(path: str, container: Container, volumes: set[str]) -> list[FieldError]:

@@ -6,6 +6,7 @@ columns from pkg/printers/internalversion/printers.go (printService).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
@@ -43,12 +44,16 @@ class ServicePort(Model):
     nodePort: Annotated[int | None, INERT] = None
 
     @model_validator(mode="after")
-    def _target(self) -> ServicePort:
+    def _defaults(self) -> ServicePort:
         if self.targetPort in (None, 0):
             self.targetPort = self.port
-        target = self.targetPort
-        problem = port_number(target) if isinstance(target, int) else port_name(str(target))
-        return self.found(invalid("targetPort", target, problem) if problem else None)
+        return self
+
+    def problems(self) -> Iterator[FieldError]:
+        target = self.targetPort or None  # none is the port itself
+        problem = port_number(target) if isinstance(target, int) else port_name(target) if target else None
+        if problem:
+            yield invalid("targetPort", target, problem)
 
 
 class ServiceSpec(Model):
@@ -76,15 +81,19 @@ class ServiceSpec(Model):
     publishNotReadyAddresses: bool | None = None
 
     @model_validator(mode="after")
-    def _consistent(self) -> ServiceSpec:
+    def _defaults(self) -> ServiceSpec:
         if self.type != "ExternalName":
             self.internalTrafficPolicy = self.internalTrafficPolicy or "Cluster"
             self.ipFamilies = self.ipFamilies or ["IPv4"]
             self.ipFamilyPolicy = self.ipFamilyPolicy or "SingleStack"
         if self.type in ("NodePort", "LoadBalancer"):
             self.externalTrafficPolicy = self.externalTrafficPolicy or "Cluster"
-        selector_errors = check_labels(self.selector, "selector")
-        return self.found(*self._port_errors(), *self._address_errors(), *selector_errors)
+        return self
+
+    def problems(self) -> Iterator[FieldError]:
+        yield from self._port_errors()
+        yield from self._address_errors()
+        yield from check_labels(self.selector, "selector")
 
     def _address_errors(self) -> list[FieldError]:
         if self.type == "ExternalName":
@@ -131,11 +140,11 @@ class Service(TopLevel):
     spec: ServiceSpec
     status: AnyObject = Field(default={"loadBalancer": {}})
 
-    @model_validator(mode="after")
-    def _name(self) -> Service:
+    def problems(self) -> Iterator[FieldError]:
         name = self.metadata.get("name")
         problem = dns1035_label(name) if isinstance(name, str) else None
-        return self.found(invalid("metadata.name", name, problem) if problem else None)
+        if problem:
+            yield invalid("metadata.name", name, problem)
 
 
 def _keep_cluster_ip(old: Object, new: Object) -> Verdict:
