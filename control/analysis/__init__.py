@@ -12,8 +12,10 @@ from control.analysis import (
     istio_annotations,
     mesh_hosts,
     mutual_tls,
+    rate_limits,
     rules,
     schema,
+    selectors,
     service_ports,
 )
 from control.analysis.analyzer import Analyzer
@@ -32,7 +34,8 @@ ANALYZERS: tuple[Analyzer, ...] = (
     destination_rules.SUBSETS,
     destination_rules.CERTIFICATES,
     mutual_tls.CONFLICTS,
-    mutual_tls.SELECTORS,
+    selectors.ANALYZER,
+    rate_limits.ANALYZER,
     gateways.PORTS,
     gateways.CREDENTIALS,
     gateways.CONFLICTS,

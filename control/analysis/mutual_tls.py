@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from control.analysis.analyzer import Analyzer
-from control.analysis.message import MTLS_POLICY_CONFLICT, NO_MATCHING_WORKLOADS, Message
-from control.analysis.snapshot import Snapshot, full_name, namespace_of, spec, written
-from control.resources import deployment, destination_rule, peer_authentication, pod, service
+from control.analysis.message import MTLS_POLICY_CONFLICT, Message
+from control.analysis.snapshot import Snapshot, full_name, namespace_of, spec
+from control.resources import destination_rule, peer_authentication, service
 from control.resources.kind import Object
 
 
@@ -57,29 +57,10 @@ def _check(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
         )
 
 
-def _selects(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
-    if obj["kind"] == destination_rule.KIND.kind:
-        path, labels = (
-            "spec.workloadSelector",
-            (spec(obj).get("workloadSelector") or {}).get("matchLabels") or {},
-        )
-    else:
-        path, labels = "spec.selector", _selector(obj)
-    if labels and not snapshot.workloads(labels, namespace_of(obj)):
-        yield NO_MATCHING_WORKLOADS.about(obj, path, written(labels))
-
-
 CONFLICTS = Analyzer(
     "authn.MTLSConflictAnalyzer",
     "Checks that destination rules and peer authentications agree on mutual TLS",
     (destination_rule.KIND,),
     (service.KIND, peer_authentication.KIND),
     _check,
-)
-SELECTORS = Analyzer(
-    "workload.SelectorAnalyzer",
-    "Checks that the workload selectors of policies select something",
-    (peer_authentication.KIND, destination_rule.KIND),
-    (pod.KIND, deployment.KIND),
-    _selects,
 )

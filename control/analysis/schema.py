@@ -8,9 +8,12 @@ from control.analysis.analyzer import Analyzer
 from control.analysis.message import SCHEMA_VALIDATION_ERROR, SCHEMA_WARNING, Message
 from control.analysis.regexes import invalid_regexes
 from control.analysis.snapshot import Snapshot
+from control.resources import local_rate_limit
 from control.resources.istio_kinds import ISTIO_KINDS
 from control.resources.kind import Kind, Object
 from control.resources.metadata import validate_metadata
+
+_KINDS = (*ISTIO_KINDS, local_rate_limit.KIND)
 
 
 def schema_errors(kind: Kind, obj: Object) -> Iterator[Message]:
@@ -21,7 +24,7 @@ def schema_errors(kind: Kind, obj: Object) -> Iterator[Message]:
 
 
 def _warnings(obj: Object, _snapshot: Snapshot) -> Iterator[Message]:
-    kind = next(kind for kind in ISTIO_KINDS if kind.kind == obj["kind"])
+    kind = next(kind for kind in _KINDS if kind.kind == obj["kind"])
     for warning in kind.validate(obj).warnings:
         path, _, _ = warning.partition(": ")
         path = path if path.startswith("spec") else warning.partition(" ")[0]
@@ -31,7 +34,7 @@ def _warnings(obj: Object, _snapshot: Snapshot) -> Iterator[Message]:
 WARNINGS = Analyzer(
     "schema.ValidationAnalyzer",
     "Checks objects as the API does when they are applied",
-    ISTIO_KINDS,
+    _KINDS,
     (),
     _warnings,
     at_apply=False,  # validation has already told the client

@@ -37,6 +37,7 @@ DEFAULTS = {
     "Secret": "v1",
     "Deployment": "apps/v1",
     "PeerAuthentication": "security.istio.io/v1",
+    "LocalRateLimit": "glassmesh.io/v1alpha1",
 }
 
 
@@ -184,6 +185,12 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "selector of nobody": (
         _vs("a", "selector: {matchLabels: {app: gone}}, mtls: {mode: STRICT}", "PeerAuthentication"),
         ["IST0127 a spec.selector"],
+    ),
+    "rate limits": (
+        _vs("a", f"hosts: [web], http: [{{name: one, {TO}}}]")
+        + _vs("l", "tokenBucket: {maxTokens: 1, fillInterval: 1s}, routes: [{virtualService: a, names: [one, two]}, {virtualService: gone}]", "LocalRateLimit")
+        + _vs("m", "tokenBucket: {maxTokens: 1, fillInterval: 1s}, selector: {matchLabels: {app: gone}}", "LocalRateLimit"),
+        ["IST0101 l spec.routes[0].names[1]", "IST0101 l spec.routes[1].virtualService", "IST0127 m spec.selector"],
     ),
     "gateway of nobody": (
         _vs("a", "selector: {app: gone}, servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]", "Gateway"),
