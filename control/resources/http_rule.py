@@ -11,7 +11,7 @@ import binascii
 import json
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Literal
 
 from control.resources.destination import Destination, weight_problems
 from control.resources.http_filter import (
@@ -23,7 +23,6 @@ from control.resources.http_filter import (
 )
 from control.resources.http_headers import Headers, authority_problems, header_name_problem, line_problem
 from control.resources.istio_types import (
-    NOT_YET,
     DisablingDuration,
     Duration,
     Int32,
@@ -281,7 +280,7 @@ class HTTPRoute(Model):
     mirrorPercentage: PercentModel | None = None
     corsPolicy: CorsPolicy | None = None
     headers: Headers | None = None
-    websocketUpgrade: Annotated[bool | None, NOT_YET] = None
+    websocketUpgrade: bool | None = None
 
     def problems(self) -> Iterator[FieldError]:
         yield from weight_problems([entry.weight for entry in self.route or []])
@@ -299,6 +298,9 @@ class HTTPRoute(Model):
                 yield FieldError(
                     field, 'using deprecated setting "mirrorPercent", use "mirrorPercentage" instead'
                 )
+        if self.websocketUpgrade is not None:
+            why = 'using deprecated setting "websocketUpgrade", websocket connections are always upgraded'
+            yield FieldError("websocketUpgrade", why)
         if self.fault is not None and (self.retries is not None or self.timeout is not None):
             names = " and ".join(name for name in ("timeout", "retries") if getattr(self, name) is not None)
             yield FieldError(

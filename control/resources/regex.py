@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 
-import re2
+from proxy.config.regex import MAX_PROGRAM_SIZE, parse_regex
 
 MAX_LENGTH = 1024  # bytes; istio's validateStringMatchRegexp
-_MAX_PROGRAM = 32768  # re2.max_program_size.error_level of an Envoy in Istio's mesh
 
 # RE2's words to Go's; what is quoted follows.
 _GO_WORDS = {
@@ -32,18 +31,17 @@ def regex_problem(text: str, where: str) -> str | None:
         return f"{field}: regex string match should not be empty"
     if len(text.encode()) > MAX_LENGTH:
         return f"{field}: regex is too large, max length allowed is {MAX_LENGTH}"
-    options = re2.Options()
-    options.log_errors = False
     try:
-        size = re2.compile(text, options).programsize
-    except re2.error as exc:
-        why = exc.args[0].decode(errors="replace") if isinstance(exc.args[0], bytes) else str(exc)
+        size = parse_regex(text).programsize
+    except ValueError as exc:
         return (
-            f"{field}: error parsing regexp: {_as_go(why)}; Istio uses RE2 style regex-based match "
+            f"{field}: error parsing regexp: {_as_go(str(exc))}; Istio uses RE2 style regex-based match "
             "(https://github.com/google/re2/wiki/Syntax)"
         )
-    if size > _MAX_PROGRAM:
-        return f"{field}: regex program size of {size} is greater than the max of {_MAX_PROGRAM} Envoy takes"
+    if size > MAX_PROGRAM_SIZE:
+        return (
+            f"{field}: regex program size of {size} is greater than the max of {MAX_PROGRAM_SIZE} Envoy takes"
+        )
     return None
 
 

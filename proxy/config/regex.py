@@ -16,22 +16,27 @@ _COMMON_PREFIX = 64  # bytes of a pattern's literal beginning worth knowing
 
 
 def compile_regex(pattern: str) -> Any:
-    """A compiled pattern over bytes, with the interface of `re`. Raises ValueError in Envoy's words.
+    """A compiled pattern over bytes, with the interface of `re`. Raises ValueError in Envoy's words."""
+    compiled = parse_regex(pattern)
+    if compiled.programsize > MAX_PROGRAM_SIZE:
+        raise ValueError(
+            f"regex '{pattern}' RE2 program size of {compiled.programsize} > max program size of {MAX_PROGRAM_SIZE}"
+        )
+    return compiled
+
+
+def parse_regex(pattern: str) -> Any:
+    """As `compile_regex`, of whatever size; `programsize` tells it. Raises ValueError in RE2's words.
 
     RE2 is imported when a pattern comes: most configurations have none, and it takes 2.5 MB.
     """
     import re2
 
     try:
-        compiled = re2.compile(pattern.encode(), _options(re2))
+        return re2.compile(pattern.encode(), _options(re2))
     except re2.error as error:
         why = error.args[0] if error.args else error
         raise ValueError(why.decode(errors="replace") if isinstance(why, bytes) else str(why)) from None
-    if compiled.programsize > MAX_PROGRAM_SIZE:
-        raise ValueError(
-            f"regex '{pattern}' RE2 program size of {compiled.programsize} > max program size of {MAX_PROGRAM_SIZE}"
-        )
-    return compiled
 
 
 def literal_prefix(pattern: str) -> bytes:
