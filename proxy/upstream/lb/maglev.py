@@ -19,6 +19,8 @@ class Maglev:
     __slots__ = ("_hosts", "_table")
 
     def __init__(self, shares: Shares, size: int) -> None:
+        # In an order that is not the configuration's: whoever builds the table gets the same one.
+        shares = sorted(shares, key=lambda share: hash_key(share[0]))
         self._hosts = [host for host, _ in shares]
         most = max(share for _, share in shares)
         keys = [hash_key(host) for host in self._hosts]

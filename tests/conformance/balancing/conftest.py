@@ -87,7 +87,7 @@ def bootstrap(listener: int, admin: int, clusters: list[Json], routes: list[Json
 
     return {
         "admin": {"address": address(admin)},
-        "node": {"id": "lb", "cluster": "lb"},
+        "node": {"id": "lb", "cluster": "lb", "locality": {"region": "r", "zone": "d"}},
         "static_resources": {
             "listeners": [{"name": "in", "address": address(listener), "filter_chains": [chain]}],
             "clusters": clusters,

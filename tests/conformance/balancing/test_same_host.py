@@ -4,12 +4,13 @@ weights, localities, priorities and health."""
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.conformance.balancing.clusters import Json, cluster
+from tests.conformance.balancing.clusters import BY_LOCALITY, PANIC_OFF, Json, cluster, common
 from tests.conformance.balancing.conftest import Answer, Pair, Upstreams
 from tests.conformance.balancing.hashing_routes import EXCHANGES, ROUTES
 from tests.conformance.balancing.shapes import SHAPES
@@ -62,7 +63,7 @@ def seen(answer: Answer, ports: list[int]) -> Any:
 async def test_the_same_key_picks_the_same_host(both: Callable[[list[Json], list[Json]], Pair]) -> None:
     async with Upstreams(10) as upstreams:
         ports = upstreams.ports
-        clusters = table(ports)
+        clusters = table(ports) + small_tables(ports)
         sidecars = await asyncio.to_thread(both, clusters, [route(one["name"]) for one in clusters])
         asked = [(one["name"], f"{one['name']}-{key}") for one in clusters for key in range(KEYS)]
         requests = [f"GET /{name}/ HTTP/1.1\r\nhost: a\r\nx-key: {key}" for name, key in asked]
@@ -76,6 +77,30 @@ async def test_the_same_key_picks_the_same_host(both: Callable[[list[Json], list
     }
     assert not different, f"{len(different)} of {len(asked)} differ: {list(different.items())[:20]}"
     assert set(range(6)) <= set(ours)  # the table is worth something: many hosts were picked
+
+
+def small_tables(ports: list[int]) -> list[Json]:
+    """Hosts in no order, with so few entries that each rounding and collision shows; the proxy is in one of the places."""
+    chance = random.Random(3)
+    found = []
+    for number in range(24):
+        h = chance.sample(range(len(ports)), 6)
+        zones = [
+            {"hosts": h[3:5], "zone": "a", "weight": 10, "weights": [2, 3]},
+            {"hosts": h[5:], "zone": "b", "weight": 27},
+            {"hosts": h[:3], "zone": "d", "weight": 63, "weights": [3, 5, 7]},
+        ]
+        flat = [{"hosts": h, "weights": [chance.randint(1, 9) for _ in h]}]
+        groups = zones if number % 4 < 2 else flat
+        policy, options = (
+            ("MAGLEV", {"maglev_lb_config": {"table_size": "101"}})
+            if number % 2
+            else ("RING_HASH", {"ring_hash_lb_config": {"minimum_ring_size": "31"}})
+        )
+        found.append(
+            cluster(f"small-{number}", policy, ports, groups, **options, **common(PANIC_OFF, BY_LOCALITY))
+        )
+    return found
 
 
 async def test_the_same_request_has_the_same_key(both: Callable[[list[Json], list[Json]], Pair]) -> None:
