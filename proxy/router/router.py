@@ -17,6 +17,7 @@ from proxy.router import failure_reply, mirror
 from proxy.router.answered_here import answer_directly, answer_without_cluster
 from proxy.router.environment import RouterEnvironment
 from proxy.router.header_ops import apply_to_response
+from proxy.router.host_selection import HostSelection
 from proxy.router.outcome import outcome
 from proxy.router.recovery import Recovery
 from proxy.router.request_feed import BufferExceeded, RequestFeed
@@ -29,8 +30,6 @@ from proxy.router.timeouts import NO_TIMEOUTS
 from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.failure import UpstreamReset
-from proxy.upstream.host import Host
-from proxy.upstream.lb.retry_priority import PreviousPriorities
 
 
 def route_request(
@@ -65,19 +64,17 @@ class _Forwarding:
         "_action",
         "_attempt",
         "_cluster",
-        "_cookies",
         "_feed",
         "_policy",
-        "_priorities",
         "_received",
         "_received_at",
         "_recovery",
+        "_selection",
         "_started",
         "_stream",
         "_target",
         "_timeouts",
         "_timers",
-        "_tried",
         "_world",
     )
 
@@ -97,15 +94,10 @@ class _Forwarding:
         self._policy = action.retry  # None: nothing is retried (any more)
         self._timeouts = action.timeouts
         self._attempt: UpstreamAttempt | None = None
-        self._tried: list[Host] = []
-        policy = self._policy
-        self._priorities = (
-            PreviousPriorities(policy.priorities_every) if policy and policy.priorities_every else None
-        )
         self._recovery: Recovery | None = None  # since an attempt failed, or called for another
         self._timers: RequestTimers | None = None
         self._feed: RequestFeed | None = None  # of a request with a body
-        self._cookies: list[bytes] | None = None  # that a hash policy made, for the client to keep
+        self._selection: HostSelection | None = None  # of a hashed request, or one that is retried
         self._received = False  # the whole request
         self._received_at = 0.0
         self._started = 0.0
@@ -116,6 +108,8 @@ class _Forwarding:
         self._timeouts, self._policy = prepare(stream, self._action, self._target)
         if self._timeouts is not NO_TIMEOUTS:
             self._timers = RequestTimers(self._timeouts, world.deadlines, stream.flow)
+        if self._action.hash_policy is not None and self._cluster.hashes:
+            self._selection = self._select()
         if stream.body.chunks or not stream.body.complete:
             keeps = self._policy is not None and self._policy.num_retries > 0
             self._feed = RequestFeed(stream, self._on_received, self._on_too_long, keeps=keeps)
@@ -151,6 +145,9 @@ class _Forwarding:
             )
         return self._recovery
 
+    def _select(self) -> HostSelection:
+        return HostSelection(self._stream, self._cluster, self._action.hash_policy, self._policy)
+
     def _retries_after(self, failure: UpstreamReset | PerTryTimeout | StreamDurationReached) -> bool:
         """Whether another attempt follows; if not, the client was told."""
         attempt, policy, recovery = self._attempt, self._policy, self._recover()
@@ -170,7 +167,7 @@ class _Forwarding:
         """
         stream, pause = self._stream, self._world.pause
         stream.info.upstream_attempts += 1
-        host = self._pick_host()
+        host = self._cluster.pick(stream) if self._selection is None else self._selection.pick()
         if host is None:
             self._cluster.stats.upstream_cx_none_healthy.value += 1
             self._recover().reply(failure_reply.NO_HEALTHY_UPSTREAM)
@@ -209,26 +206,6 @@ class _Forwarding:
             return False
         await self._pass_response(attempt)
         return True
-
-    def _pick_host(self) -> Host | None:
-        policy = self._policy
-        if self._cluster.hashes and self._action.hash_policy is not None:
-            self._cookies = self._cookies or []
-            self._stream.hash_key = self._action.hash_policy.key(self._stream, self._cookies)
-        host = self._cluster.pick(self._stream, 0, self._priorities)
-        if policy is None or not policy.avoid_previous_hosts:
-            if host is not None and self._priorities is not None:
-                self._priorities.attempted(host)
-            return host
-        for turned_down in range(policy.host_selection_attempts if self._tried else 0):
-            if host is None or host not in self._tried:
-                break
-            host = self._cluster.pick(self._stream, turned_down + 1, self._priorities)
-        if host is not None:
-            self._tried.append(host)
-            if self._priorities is not None:
-                self._priorities.attempted(host)
-        return host
 
     def _start_mirrors(self) -> None:
         """With the first attempt, as soon as there is a host for it. Upgraded protocols are not copied."""
@@ -303,12 +280,15 @@ class _Forwarding:
         assert self._recovery is not None
         retry = self._recovery.retry
         assert retry is not None
+        assert attempt is not None
+        self._selection = self._selection or self._select()
+        self._selection.attempted(attempt.host)
         self._attempt = None
         if self._timers is not None:
             self._timers.on_attempt_over()
         if feed is not None:
             feed.rewind()
-        response = attempt.response if attempt is not None else None
+        response = attempt.response
         if response is not None and retry.policy.retries_at_once(response.status):
             retry.begin(backed_off=False)
             return
@@ -373,8 +353,8 @@ class _Forwarding:
             if b"x-envoy-upstream-service-time" in response.fields:
                 headers = [pair for pair in headers if pair[0] != b"x-envoy-upstream-service-time"]
             headers.append((b"x-envoy-upstream-service-time", b"%d" % took))
-        if self._cookies:
-            headers += [(b"set-cookie", cookie) for cookie in self._cookies]
+        if self._selection is not None:
+            headers += [(b"set-cookie", cookie) for cookie in self._selection.cookies]
         if action.attempt_count_in_response:
             headers.append((b"x-envoy-attempt-count", b"%d" % info.upstream_attempts))
         fields = response.fields
