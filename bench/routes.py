@@ -1,7 +1,7 @@
 """What finding a route costs, by how many there are: `python -m bench.routes`.
 
-One column per number of virtual hosts, or of routes in one virtual host, of which the request matches the last. Nothing but
-the sidecar's own matcher runs: no socket, no parser. The last rows are tables where every route has to be tried.
+One column per number of virtual hosts, or of routes in one virtual host that do not match, before one that takes everything. Nothing but
+the sidecar's own matcher runs: no socket, no parser. In the last rows every route could match, so every one has to be tried.
 """
 
 from __future__ import annotations
