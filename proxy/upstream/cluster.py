@@ -8,7 +8,7 @@ Reference: Envoy source/common/upstream/upstream_impl.cc; reference §3.5, §6.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import Protocol
 
 from proxy.observability.workload import Upstream
 from proxy.upstream.automatic_names import AutomaticNames
@@ -86,8 +86,9 @@ class Cluster:
         balancer = self._balancer
         if balancer is None:
             return None
-        if balancer.direct is not None and attempted is None:
-            return cast(Host, balancer.direct.pick(balancer.draw))
+        direct = balancer.direct
+        if direct is not None and attempted is None:
+            return direct.pick(balancer.draw)  # type: ignore[return-value]  # policies choose among hosts
         return balancer.pick(context.hash_key, attempt, attempted)
 
     def pool(self, host: Host, alpn: tuple[str, ...] | None, authority: bytes) -> ConnectionPool:
