@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from cli import route
+from cli.kubeconfig import Access
 from cli.main import main
+from control.compile.compiler import compile_proxy
+from control.push.connection import Connection
+from control.push.debug import config_dump, sync_status
+from control.push.manifests import context_of, read
+from control.push.proxy import Proxy
+from control.push.snapshot import snapshot
 
 MANIFESTS = Path(__file__).parents[3] / "demo_apps" / "manifests" / "bookinfo.yaml"
 
@@ -56,3 +65,56 @@ def test_mistakes_are_named(arguments: tuple[str, ...], why: str) -> None:
     done = run(*arguments)
     assert done.exit_code != 0
     assert why in done.output
+
+
+RULE = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews, namespace: default}
+spec:
+  hosts: [reviews]
+  http:
+  - {match: [{sourceLabels: {app: other}}], route: [{destination: {host: reviews}}]}
+  - {match: [{uri: {prefix: /v1}}], redirect: {uri: /v2}}
+  - {route: [{destination: {host: ratings}}]}
+"""
+
+
+class FakeClient:
+    """The debug pages and the pod of one connected proxy."""
+
+    def __init__(self, _: Access) -> None:
+        objects = read(MANIFESTS.read_text() + "---\n" + RULE)
+        context = context_of(objects)
+        client = context.by_name["default", "productpage-v1"]
+        proxy = Proxy("x", "sidecar", client.ip, client.name, "default", client.labels, "x", False, {})
+        connection = Connection(proxy, snapshot(compile_proxy(context, proxy)), 0.0, 0.0)
+        services = [{"hostname": one.hostname, "address": one.address or "None"} for one in context.services]
+        self._pages: dict[str, Any] = {
+            "/debug/syncz": [sync_status(connection)],
+            "/debug/config_dump": config_dump(connection),
+            "/debug/registryz": services,
+            "/debug/configz": [one for one in objects if one["kind"] == "VirtualService"],
+            "/api/v1/namespaces/default/pods/productpage-v1": {"metadata": {"labels": dict(client.labels)}},
+        }
+
+    def get(self, path: str, _: dict[str, str] | None = None) -> Any:
+        return self._pages[path]
+
+
+def test_a_running_mesh_is_asked_for_what_the_proxy_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route, "load", lambda _: Access("https://x", "", "", "default"))
+    monkeypatch.setattr(route, "Client", FakeClient)
+    done = CliRunner().invoke(main, ["route", "--from", "productpage", "GET", "reviews:9080/", "-o", "json"])
+    found = json.loads(done.output)
+    assert (found["virtual_service"], found["rule"], found["address"]) == (
+        "default/reviews",
+        "http[2]",
+        "10.96.0.3",
+    )
+    assert [one["why"] for one in found["passed_over"]] == [
+        "is for clients with labels app=other",
+        "path starts with /v1",
+    ]
+    missing = CliRunner().invoke(main, ["route", "--from", "productpgae", "GET", "reviews:9080/"])
+    assert "no connected proxy is default/productpgae; did you mean productpage-v1.default" in missing.output
