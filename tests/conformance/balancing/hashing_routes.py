@@ -65,6 +65,21 @@ OVERWRITE: Json = {
     ]
 }
 
+OTHER_PRIORITIES: Json = {
+    "retry_policy": {
+        "retry_on": "5xx",
+        "num_retries": 3,
+        "retry_back_off": {"base_interval": "0.001s"},
+        "retry_priority": {
+            "name": "envoy.retry_priorities.previous_priorities",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                "update_frequency": 1,
+            },
+        },
+    }
+}
+
 ROUTES = [
     route("/header", "ring", [header("x-k")]),
     route("/authority", "ring", [header(":authority")]),
@@ -85,6 +100,8 @@ ROUTES = [
     route("/retry-ring", "ring", [header("x-k")], **RETRY),
     route("/retry-maglev", "maglev", [header("x-k")], **RETRY),
     route("/retry-made", "ring", [header("x-k"), MADE], **RETRY),
+    route("/far-retry-ring", "far-ring", [header("x-k")], **OTHER_PRIORITIES),
+    route("/far-retry-maglev", "far-maglev", [header("x-k")], **OTHER_PRIORITIES),
     route(
         "/retry-plain",
         "ring",
@@ -161,7 +178,14 @@ EXCHANGES = [
     Exchange("/or-made"),
     *(
         Exchange(path, (f"x-k: {key}", "x-fail: yes"))
-        for path in ("/retry-ring", "/retry-maglev", "/retry-plain", "/retry-made")
+        for path in (
+            "/retry-ring",
+            "/retry-maglev",
+            "/retry-plain",
+            "/retry-made",
+            "/far-retry-ring",
+            "/far-retry-maglev",
+        )
         for key in range(8)
     ),
 ]

@@ -109,6 +109,15 @@ async def test_the_same_request_has_the_same_key(both: Callable[[list[Json], lis
         ports = upstreams.ports
         hosts = [{"hosts": list(range(10))}]
         clusters = [cluster("ring", "RING_HASH", ports, hosts), cluster("maglev", "MAGLEV", ports, hosts)]
+        near_and_far = [
+            {"hosts": [0, 1, 2]},
+            {"hosts": [3, 4], "priority": 1},
+            {"hosts": [5, 6], "priority": 2},
+        ]
+        clusters += [
+            cluster("far-ring", "RING_HASH", ports, near_and_far),
+            cluster("far-maglev", "MAGLEV", ports, near_and_far),
+        ]
         sidecars = await asyncio.to_thread(both, clusters, ROUTES)
         heads = [exchange.head for exchange in EXCHANGES]
         for source in ("127.0.0.1", "127.0.0.9"):
