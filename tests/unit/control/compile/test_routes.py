@@ -379,6 +379,30 @@ def test_a_gateway(compiled: Any) -> None:
     assert (manager["use_remote_address"], manager["forward_client_cert_details"]) == (True, "SANITIZE_SET")
 
 
+def test_rules_of_several_virtual_services_follow_each_other_at_a_gateway(compiled: Any) -> None:
+    """The oldest first, but what takes everything goes last; one without a rule for the gateway adds nothing."""
+    extra = "  gateways: [gw]\n"
+    rules = [
+        f"[{{name: first, match: [{{uri: {{prefix: /1}}}}], {TO}}}, {{name: all, {TO}}}]",
+        f"[{{name: second, match: [{{uri: {{prefix: /2}}}}], {TO}}}]",
+        f"[{{name: never, match: [{{port: 9999}}], {TO}}}]",
+    ]
+    texts = [
+        _rule(http, extra).replace("name: web}", f"name: web-{n}}}", 1).replace("[web]", "[a.example.com]")
+        for n, http in enumerate(rules)
+    ]
+    found = compiled("---".join([GATEWAY, *texts]), "gateway", kind="router")
+    (host,) = found.routes["http.80"]["virtual_hosts"]
+    assert [route["name"] for route in host["routes"]] == ["first", "second", "all"]
+
+
+def test_redirects_at_a_tls_server_leave_out_the_port_of_https(compiled: Any) -> None:
+    rule = _rule("[{redirect: {uri: /x, port: 443}}]", "  gateways: [gw]\n").replace("[web]", "[a.org]")
+    found = compiled(HTTPS + "---" + rule, "gateway", kind="router")
+    (host,) = found.routes["https.443.a.gw.default"]["virtual_hosts"]
+    assert host["routes"][0]["redirect"] == {"path_redirect": "/x"}
+
+
 def test_a_gateway_without_rules_answers_404(compiled: Any) -> None:
     found = compiled(GATEWAY, "gateway", kind="router")
     assert found.routes["http.80"]["virtual_hosts"] == [{"name": "blackhole:80", "domains": ["*"]}]
