@@ -65,8 +65,14 @@ class Upstreams:
         await asyncio.sleep(0)
 
 
-def bootstrap(listener: int, admin: int, clusters: list[Json], routes: list[Json]) -> Json:
-    """One HTTP listener with these routes in front of these clusters."""
+def bootstrap(listener: int, tcp: int, admin: int, clusters: list[Json], routes: list[Json]) -> Json:
+    """One HTTP listener with these routes in front of these clusters, and an opaque one in front of the first, by source."""
+    proxy = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        "stat_prefix": "tcp",
+        "cluster": clusters[0]["name"],
+        "hash_policy": [{"source_ip": {}}],
+    }
     hcm = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "in",
@@ -82,6 +88,8 @@ def bootstrap(listener: int, admin: int, clusters: list[Json], routes: list[Json
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": hcm}]}
 
+    opaque = {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": proxy}]}
+
     def address(port: int) -> Json:
         return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
@@ -89,7 +97,10 @@ def bootstrap(listener: int, admin: int, clusters: list[Json], routes: list[Json
         "admin": {"address": address(admin)},
         "node": {"id": "lb", "cluster": "lb", "locality": {"region": "r", "zone": "d"}},
         "static_resources": {
-            "listeners": [{"name": "in", "address": address(listener), "filter_chains": [chain]}],
+            "listeners": [
+                {"name": "in", "address": address(listener), "filter_chains": [chain]},
+                {"name": "tcp", "address": address(tcp), "filter_chains": [opaque]},
+            ],
             "clusters": clusters,
         },
     }
@@ -102,9 +113,9 @@ class Sidecar:
         self, name: str, command: list[str], directory: Path, clusters: list[Json], routes: list[Json]
     ):
         self.name = name
-        self.port, self.admin = free_ports(2)
+        self.port, self.tcp_port, self.admin = free_ports(3)
         file = directory / f"{name}-{self.port}.json"
-        file.write_text(json.dumps(bootstrap(self.port, self.admin, clusters, routes)))
+        file.write_text(json.dumps(bootstrap(self.port, self.tcp_port, self.admin, clusters, routes)))
         self._log = directory / f"{name}-{self.port}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -133,9 +144,12 @@ class Sidecar:
         found = dict(line.split(": ", 1) for line in lines if ": " in line)
         return {name.removeprefix(prefix): int(value) for name, value in found.items() if value.isdigit()}
 
-    async def ask(self, requests: list[str], source: str = "127.0.0.1") -> list[Answer]:
+    async def ask(
+        self, requests: list[str], source: str = "127.0.0.1", *, opaque: bool = False
+    ) -> list[Answer]:
         """Each request is its head, without the empty line."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(source, 0))
+        port = self.tcp_port if opaque else self.port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
         answers = []
         for request in requests:
             writer.write(request.encode() + b"\r\n\r\n")

@@ -131,6 +131,22 @@ async def test_the_same_request_has_the_same_key(both: Callable[[list[Json], lis
                     assert seen(theirs, ports) == seen(mine, ports), exchange
 
 
+@pytest.mark.parametrize("policy", ["RING_HASH", "MAGLEV"])
+async def test_an_opaque_connection_goes_by_its_source(
+    both: Callable[[list[Json], list[Json]], Pair], policy: str
+) -> None:
+    async with Upstreams(10) as upstreams:
+        clusters = [cluster("tcp", policy, upstreams.ports, [{"hosts": list(range(10))}])]
+        sidecars = await asyncio.to_thread(both, clusters, [])
+        request = "GET / HTTP/1.1\r\nhost: a"
+        envoys, ours = [
+            [(await sidecar.ask([request], f"127.0.0.{at}", opaque=True))[0][2] for at in range(1, 30)]
+            for sidecar in sidecars
+        ]
+    assert envoys == ours
+    assert len(set(ours)) > 4
+
+
 def _unvalued(cookie: str) -> str:
     """The value is made of the connection's addresses, which differ."""
     name, _, rest = cookie.partition("=")
