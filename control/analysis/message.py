@@ -211,6 +211,12 @@ UNUSED_DELEGATE = _type(
     _W,
     "No VirtualService delegates to this one, and it has no hosts of its own: its rules are not used.",
 )
+DELEGATE_RULE_DROPPED = _type(
+    "GM0104",
+    "DelegateRuleDropped",
+    _W,
+    'Rule {} of the delegate "{}" is dropped: a match of it does not lie inside any match of rule {}.',
+)
 
 TYPES: tuple[MessageType, ...] = tuple(
     value for value in globals().values() if isinstance(value, MessageType)

@@ -37,21 +37,22 @@ def _of_protocol(obj: Object, protocol: str, rules: list[Match]) -> Iterator[Mes
         path = f"spec.{protocol}[{index}]"
         matches: list[Match] = rule.get("match") or []
         if matchless:
-            yield UNREACHABLE_RULE.about(obj, path, _named(rule, index), _ONLY_LAST)
+            yield UNREACHABLE_RULE.about(obj, path, named(rule, index), _ONLY_LAST)
             continue
         by = [next((i for i, earlier in taken if match_covers(earlier, m)), None) for m in matches or [{}]]
         if None not in by:
-            yield UNREACHABLE_RULE.about(obj, path, _named(rule, index), _USED_UP)
+            yield UNREACHABLE_RULE.about(obj, path, named(rule, index), _USED_UP)
             continue
         for number, (match, earlier) in enumerate(zip(matches, by, strict=False)):
             if earlier is not None:
-                names = _named(rule, index), _named(match, number), _named(rules[earlier], earlier)
+                names = named(rule, index), named(match, number), named(rules[earlier], earlier)
                 yield INEFFECTIVE_MATCH.about(obj, f"{path}.match[{number}]", *names)
         taken += [(index, match) for match in matches]
         matchless = not matches and not rule.get("delegate")  # what a delegate does not match goes on
 
 
-def _named(thing: Match, index: int) -> str:
+def named(thing: Match, index: int) -> str:
+    """A rule or a match as Istio's messages name it: by its name, else by its number."""
     return json.dumps(thing["name"]) if thing.get("name") else f"#{index}"
 
 

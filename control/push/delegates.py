@@ -64,6 +64,12 @@ def _narrowed(root: HTTPRoute, delegate: VirtualServiceConfig, domain: str) -> I
         yield rule.model_copy(update={**inherited, "name": name, "match": matches or None})
 
 
+def is_dropped(root: HTTPRoute, rule: HTTPRoute, namespace: str) -> bool:
+    """Whether a rule of a delegate of `namespace` finds no place in the root's rule that delegates to it."""
+    matches = [_with_full_gateways(match, namespace) for match in rule.match or ()]
+    return _intersect(root.match, matches) is None
+
+
 def _qualified(rule: HTTPRoute, namespace: str, domain: str) -> HTTPRoute:
     """The rule with every short name written out, so that it means the same in the root's namespace."""
 

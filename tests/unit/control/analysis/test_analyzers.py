@@ -146,6 +146,11 @@ CASES: dict[str, tuple[str, list[str]]] = {
         + _vs("d", f"http: [{{{TO}}}]") + _vs("e", f"http: [{{{TO}}}]") + _vs("other", f"hosts: [x.org], http: [{{{TO}}}]"),
         ["GM0102 root spec.http[2].delegate", "IST0101 root spec.http[1].delegate", "GM0103 e spec.hosts"],
     ),
+    "delegate's rule outside of the root's": (
+        _vs("root", "hosts: [web], http: [{name: shop, match: [{uri: {prefix: /a}}], delegate: {name: d}}]")
+        + _vs("d", f"http: [{{match: [{{uri: {{prefix: /a/b}}}}], {TO}}}, {{match: [{{uri: {{prefix: /b}}}}], {TO}}}, {{match: [{{headers: {{x: {{}}}}}}], {TO}}}]"),
+        ["GM0104 root spec.http[0].delegate"],
+    ),
     "delegate kept to another namespace": (
         _vs("root", "hosts: [web], http: [{delegate: {name: d, namespace: other}}]")
         + _vs("d", "exportTo: [.], http: [{route: [{destination: {host: web.default}}]}]", more=", namespace: other"),
@@ -296,6 +301,11 @@ WORDS = [
     (
         CASES["host not in gateway"][0],
         "Warning [IST0132] (VirtualService default/a) one or more host [x.org] defined in VirtualService default/a not found in Gateway gw.",
+    ),
+    (
+        CASES["delegate's rule outside of the root's"][0],
+        'Warning [GM0104] (VirtualService default/root) Rule #1 of the delegate "default/d" is dropped: a match of it does not lie inside '
+        'any match of rule "shop".',
     ),
     (CASES["pods"][0], "Warning [IST0103] (Pod a/p) The pod a/p is missing the Istio proxy. This can often be resolved by restarting or redeploying the workload."),
 ]  # fmt: skip
