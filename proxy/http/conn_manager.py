@@ -206,7 +206,10 @@ class HttpConnection(ServerConnection):
         if not body.complete:
             self.count_early_response()
             return True
-        return self._linger or self.draining or not body.keep_alive or stream.upgrade is not None
+        if self.draining:
+            self.settings.stats.downstream_cx_drain_close.value += 1
+            return True
+        return self._linger or not body.keep_alive or stream.upgrade is not None
 
     def count_early_response(self) -> None:
         """An answer before the whole request was taken, which Envoy ends with a reset of the stream."""

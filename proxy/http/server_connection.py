@@ -174,11 +174,8 @@ class ServerConnection:
             self.flow.wake()
 
     def drain(self) -> None:
-        """Finish what runs, then close; an idle connection closes at once."""
+        """The next answer ends the connection and says so. An idle one stays until then, as in Envoy: its client may just be asking."""
         self.draining = True
-        if self._stream is None and self._decoder.idle and not self.flow.done:
-            self.settings.stats.downstream_cx_drain_close.value += 1
-            self.flow.throw(Disconnected())
 
     def _check_idle(self) -> None:
         self._idle_deadline = None

@@ -104,7 +104,7 @@ class ListenerManager:
         self._deadlines.after(self._drain_time, chain.network_filter.close)
 
     def drain(self, *, inbound_only: bool = False) -> None:
-        """Graceful drain: go on accepting, but every answer tells the client to close, and idle ones are closed."""
+        """Graceful drain: go on accepting, but every answer tells the client to close."""
         self.draining = True
         for runtime in self.listeners.values():
             if not inbound_only or runtime.config.traffic_direction == "INBOUND":

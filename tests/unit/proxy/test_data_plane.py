@@ -132,9 +132,17 @@ def test_a_changed_filter_chain_drains_with_connection_close() -> None:
     mesh.plane.apply(
         snapshot(clusters=[A], listeners=[rds_listener(server_name="x")], routes=[table("a")], previous=first)
     )
-    assert idle.closed
     mesh.upstream.receive(OK)
     assert b"connection: close" in busy.take()
+    assert not idle.closed, "its client may just be asking"
+    idle.receive(GET)
+    mesh.run()
+    mesh.upstream.receive(OK)
+    answer = idle.take()
+    assert b"connection: close" in answer
+    assert b"server: envoy" in answer
+    assert idle.closed
+    assert mesh.stat("http.t.downstream_cx_drain_close") == 2
     fresh = mesh.client()
     fresh.receive(GET)
     mesh.run()
