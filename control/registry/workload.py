@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 from control.registry.locality import HOSTNAME, NOWHERE, Locality, Node, label_locality
 from control.resources.kind import Object
+from control.resources.metadata import LOAD_BALANCING_WEIGHT, MAX_WEIGHT
 
 TLS_MODE = "security.istio.io/tlsMode"
-# Annotation of a pod. Istio takes weights from WorkloadEntry alone; where all workloads are pods, the pod says it.
-WEIGHT = "glassmesh.io/load-balancing-weight"
 CANONICAL_NAME = "service.istio.io/canonical-name"
 CANONICAL_REVISION = "service.istio.io/canonical-revision"
 _TEMPLATE_HASH = "pod-template-hash"
@@ -105,9 +104,9 @@ def workload_from(pod: Object) -> Workload | None:
 
 
 def _weight(meta: Object) -> int:
-    """The share of traffic beside other workloads; 1 where nothing, or no number from 1 to 2^32 - 1, is said."""
-    text = (meta.get("annotations") or {}).get(WEIGHT, "")
-    return min(int(text), 2**32 - 1) if text.isdecimal() and int(text) else 1
+    """The share of traffic beside other workloads; 1 where none is said, or one the API would have refused."""
+    text = (meta.get("annotations") or {}).get(LOAD_BALANCING_WEIGHT, "")
+    return min(int(text), MAX_WEIGHT) if text.isdecimal() and int(text) else 1
 
 
 def place(workloads: Iterable[Workload], nodes: Iterable[Node]) -> list[Workload]:

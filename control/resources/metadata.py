@@ -16,6 +16,9 @@ from control.resources.names import dns1123_label, dns1123_subdomain, label_valu
 from control.resources.validation import validator
 
 _ANNOTATIONS_LIMIT = 256 * 1024  # bytes, keys and values together
+# Ours: a pod's share of traffic beside the other pods of a service. Istio takes weights from WorkloadEntry alone.
+LOAD_BALANCING_WEIGHT = "glassmesh.io/load-balancing-weight"
+MAX_WEIGHT = 2**32 - 1
 
 
 def check_labels(labels: StringMap | None, path: str = "labels") -> list[FieldError]:
@@ -64,6 +67,10 @@ class ObjectMeta(Model):
             problem = qualified_name(key.lower())
             if problem:
                 yield invalid("annotations", key, problem)
+        weight = (self.annotations or {}).get(LOAD_BALANCING_WEIGHT)
+        if weight is not None and not (weight.isdecimal() and 1 <= int(weight) <= MAX_WEIGHT):
+            problem = f"must be a number from 1 to {MAX_WEIGHT}"
+            yield invalid(f"annotations[{LOAD_BALANCING_WEIGHT}]", weight, problem)
         if sum(len(k) + len(v) for k, v in (self.annotations or {}).items()) > _ANNOTATIONS_LIMIT:
             yield FieldError("annotations", f"Too long: may not be more than {_ANNOTATIONS_LIMIT} bytes")
         for index, finalizer in enumerate(self.finalizers or []):

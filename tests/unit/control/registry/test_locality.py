@@ -10,6 +10,7 @@ from control.push.proxy import parse_node
 from control.registry.locality import NOWHERE, Locality, node_from, parse_locality
 from control.registry.service import service_from
 from control.registry.workload import Workload, place, workload_from
+from control.resources.metadata import validate_metadata
 
 
 def pod(labels: dict[str, str] | None = None, annotations: dict[str, str] | None = None) -> Workload:
@@ -119,3 +120,14 @@ def test_traffic_distribution(spec: dict[str, str], annotations: dict[str, str],
     )
     assert made is not None
     assert made.traffic_distribution == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"), [("3", False), ("0", True), ("x", True), ("4294967296", True), ("-1", True)]
+)
+def test_a_weight_that_is_none_is_refused(text: str, refused: bool) -> None:
+    meta = {"name": "a", "namespace": "b", "annotations": {"glassmesh.io/load-balancing-weight": text}}
+    errors = validate_metadata({"kind": "Pod", "metadata": meta}).errors
+    assert [error.path for error in errors] == (
+        ["metadata.annotations[glassmesh.io/load-balancing-weight]"] if refused else []
+    )
