@@ -110,10 +110,9 @@ class RouteTable(Generic[T]):
         if virtual_host.tls_only and scheme != b"https":
             return self._to_https
         request = Request(headers, authority, path, method, scheme, draw)
-        routes = virtual_host.routes
-        if virtual_host.index is not None:
-            routes = [routes[number] for number in virtual_host.index.candidates(request)]
-        for needed, route in routes:
+        routes, index = virtual_host.routes, virtual_host.index
+        for number in range(len(routes)) if index is None else index.candidates(request):
+            needed, route = routes[number]
             if all(condition.matches(request) for condition in needed):
                 return route
         return None

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
 from typing import Any
 
 from proxy.config.header_matcher import HeaderMatcher
@@ -69,8 +70,8 @@ class RouteIndex:
         self._prefixes = _Prefixes(prefixes)
         self._folded_prefixes = _Prefixes(folded_prefixes)
 
-    def candidates(self, request: Request) -> Sequence[int]:
-        """Numbers of the routes that may match, ascending."""
+    def candidates(self, request: Request) -> Iterable[int]:
+        """Numbers of the routes that may match, ascending; one may come twice. Found as far as they are asked for."""
         path = bare_path(request)
         parts = [self._always] if self._always else []
         if (found := self._paths.get(path)) is not None:
@@ -88,7 +89,7 @@ class RouteIndex:
             _collect(self._queries, query_pairs(request), parts)
         if len(parts) <= 1:
             return parts[0] if parts else ()
-        return sorted(set().union(*parts))
+        return merge(*parts)
 
 
 def _collect(
