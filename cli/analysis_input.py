@@ -18,6 +18,7 @@ from cli.client import Client
 from cli.manifest import BadManifest
 from control.analysis.message import Message
 from control.analysis.run import KINDS
+from control.api.document import normalized
 from control.resources import KINDS as SERVED
 from control.resources.kind import Kind, Object
 
@@ -92,7 +93,8 @@ def _documents(name: str, text: str) -> Iterator[tuple[Any, yaml.Node]]:
             node = loader.get_node()
             assert node is not None  # check_node says so
             # As the API gets it: JSON has texts for keys, and no dates.
-            yield json.loads(json.dumps(loader.construct_document(node), default=str)), node
+            document = json.loads(json.dumps(loader.construct_document(node), default=str))
+            yield normalized(document), node
     except (yaml.YAMLError, ValueError, TypeError) as exc:
         raise BadManifest(f"{name}: error parsing YAML: {exc}") from exc
     finally:

@@ -182,6 +182,8 @@ STRANGE: list[Any] = [
     "a",
     "%",
     "\0",
+    "\n",
+    "\ud800",
     True,
     [],
     [None],

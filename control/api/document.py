@@ -5,6 +5,7 @@ Pure. Reference: k8s.io/apiserver/pkg/endpoints/handlers/{create,update,patch}.g
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from control.api import errors
@@ -15,12 +16,19 @@ from control.resources.kind import FieldError, Object
 SERVER_SET = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def normalized(value: Any) -> Any:
-    """Null means "not set" in every Kubernetes document, and a whole number is an integer however it is written."""
+    """Null means "not set" in every Kubernetes document, and a whole number is an integer however it is written.
+
+    Half of a surrogate pair is no text; it is replaced, as Go does, so that everything stored can be written out again."""
     if isinstance(value, dict):
-        return {key: normalized(item) for key, item in value.items() if item is not None}
+        return {normalized(key): normalized(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
         return [normalized(item) for item in value]
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -211,6 +211,9 @@ class RegexRewrite(Model):
         problem = regex_problem(self.match, "uriRegexRewrite.match")
         if problem:
             yield FieldError("match", problem)
+        problem = line_problem(self.rewrite)
+        if problem:
+            yield FieldError("rewrite", problem)
 
 
 class HTTPRewrite(Model):

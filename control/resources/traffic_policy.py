@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from control.resources.destination import PortSelector
+from control.resources.http_headers import line_problem
 from control.resources.istio_types import (
     NOT_YET,
     DisablingDuration,
@@ -168,6 +169,9 @@ class ClientTLSSettings(Model):
             yield from self._originated()
         if self.sni is not None and len(self.sni.encode(errors="surrogatepass")) > _MAX_SNI:
             yield FieldError("sni", f"sni is too long, max length allowed is {_MAX_SNI}")
+        problem = line_problem(self.sni)
+        if problem:
+            yield FieldError("sni", problem)
         if self.mode == "MUTUAL" and not self.credentialName:
             if not self.clientCertificate:
                 yield FieldError("clientCertificate", "client certificate required for mutual tls")

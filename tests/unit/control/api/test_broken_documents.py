@@ -64,3 +64,9 @@ async def test_the_server_answers_with_a_verdict(api: Any, kind: Kind) -> None:
                 name = answer["metadata"]["name"]
                 assert (await api("DELETE", f"{path}/{name}"))[0] == 200
     assert seen == {201, 400, 422}
+
+
+async def test_half_a_surrogate_pair_is_replaced(api: Any) -> None:
+    body = b'{"metadata": {"name": "a"}, "data": {"k": "\\ud800x"}}'
+    status, stored = await api("POST", "/api/v1/namespaces/default/configmaps", body)
+    assert (status, stored["data"]) == (201, {"k": "\ufffdx"})

@@ -139,6 +139,7 @@ POLICY = [
     ("tls: {mode: SIMPLE, insecureSkipVerify: true, subjectAltNames: [b]}",
      "tls.subjectAltNames: cannot specify SubjectAltNames when InsecureSkipVerify is set true"),
     (f"tls: {{mode: SIMPLE, sni: {'a' * 256}}}", "tls.sni: sni is too long, max length allowed is 255"),
+    ('tls: {mode: SIMPLE, sni: "a\\0"}', 'tls.sni: "a\\u0000" contains a line break or NUL'),
     ("portLevelSettings: [{tls: {mode: DISABLE}}]", "portLevelSettings[0].port: Required value"),
     ("portLevelSettings: [{port: {number: 80}}]", "portLevelSettings[0]: port traffic policy must have at least one field"),
     ("portLevelSettings: [{port: {number: 0}, tls: {}}]", "portLevelSettings[0].port.number: port number 0 must be in the range 1..65535"),

@@ -274,6 +274,7 @@ ROUTED = [
         "rewrite: {uriRegexRewrite: {match: (, rewrite: b}}",
         f'rewrite.uriRegexRewrite.match: "uriRegexRewrite.match": error parsing regexp: missing closing ): `(`{RE2}',
     ),
+    ('rewrite: {uriRegexRewrite: {match: a, rewrite: "b\\n"}}', 'rewrite.uriRegexRewrite.rewrite: "b\\n" contains a line break or NUL'),
     ('rewrite: {authority: "a\\0"}', 'rewrite.authority: "a\\u0000" contains a line break or NUL'),
     (
         "rewrite: {authority: x}, headers: {request: {set: {Host: b}}}",
