@@ -1,7 +1,9 @@
 """Many deadlines, one timer: arming and disarming cost a dictionary operation, and nothing ticks when none is armed.
 
 Deadlines of the same few milliseconds share a bucket; one timer waits for the earliest bucket. A deadline never
-fires early, and at most RESOLUTION late. Knows no event loop: it is told how to call itself back.
+fires early, and at most RESOLUTION or one part in FINENESS of its delay late. Knows no event loop: it is told how to call itself back.
+Invariant: however many deadlines are armed and disarmed, the buckets that stay until their time are few, because the farther
+away the wider they are. (A bucket for each 5 ms of the hour that idle connections may last would be 200 MB.)
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 RESOLUTION = 0.005  # seconds; Envoy's own timers have 1 ms, its timeouts are not finer in practice
+FINENESS = 256  # 10 ms for a delay of 3 s, 10 s for an hour
+_FINENESS_BITS = FINENESS.bit_length()
 
 
 class Timer(Protocol):
@@ -43,7 +47,17 @@ class Deadlines:
 
     def arm(self, when: float, action: Callable[[], None]) -> Deadline:
         """Call `action` once `now() >= when`, unless disarmed before."""
+        return self._put(when, when - self.now(), action)
+
+    def after(self, delay: float, action: Callable[[], None]) -> Deadline:
+        """`arm`, relative to now; seconds."""
+        return self._put(self.now() + delay, delay, action)
+
+    def _put(self, when: float, delay: float, action: Callable[[], None]) -> Deadline:
         number = int(when / RESOLUTION) + 1
+        too_fine = int(delay / RESOLUTION).bit_length() - _FINENESS_BITS
+        if too_fine > 0:
+            number = ((number >> too_fine) + 1) << too_fine
         bucket = self._buckets.get(number)
         if bucket is None:
             bucket = self._buckets[number] = {}
@@ -53,10 +67,6 @@ class Deadlines:
         deadline = Deadline(action, bucket)
         bucket[deadline] = None
         return deadline
-
-    def after(self, delay: float, action: Callable[[], None]) -> Deadline:
-        """`arm`, relative to now; seconds."""
-        return self.arm(self.now() + delay, action)
 
     @staticmethod
     def disarm(deadline: Deadline) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.deadlines import RESOLUTION, Deadlines
+from proxy.deadlines import FINENESS, RESOLUTION, Deadlines
 from tests.unit.proxy.in_memory import FakeLoop
 
 
@@ -46,9 +46,21 @@ def test_an_action_may_arm_and_disarm() -> None:
     assert fired == ["second"]
 
 
+def test_deadlines_taken_back_leave_few_buckets_behind() -> None:
+    """An hour of connections that may idle for an hour, each closed at once."""
+    loop = FakeLoop()
+    deadlines = Deadlines(loop.call_later, loop.time)
+    for _ in range(36_000):
+        deadlines.disarm(deadlines.after(3600, lambda: None))
+        loop.advance(0.1)
+    assert len(deadlines._buckets) <= 2 * FINENESS
+    assert len(deadlines._order) == len(deadlines._buckets)
+
+
 @settings(deadline=None)
 @given(
-    st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=30), st.lists(st.floats(0, 1), max_size=30)
+    st.lists(st.tuples(st.floats(0, 5) | st.floats(0, 5000), st.booleans()), max_size=30),
+    st.lists(st.floats(0, 1) | st.floats(0, 500), max_size=30),
 )
 def test_every_armed_deadline_fires_in_time(arms: list[tuple[float, bool]], steps: list[float]) -> None:
     loop = FakeLoop()
@@ -58,9 +70,10 @@ def test_every_armed_deadline_fires_in_time(arms: list[tuple[float, bool]], step
         deadline = deadlines.after(delay, lambda number=number: fired.setdefault(number, loop.now - start))
         if not keep:
             deadlines.disarm(deadline)
-    for step in [*steps, 6.0]:
+    for step in [*steps, 6.0, 5100.0]:
         loop.advance(step)
     assert set(fired) == {number for number, (_, keep) in enumerate(arms) if keep}
     for number, when in fired.items():
-        assert arms[number][0] - 1e-6 <= when <= arms[number][0] + 2 * RESOLUTION + 1e-6
+        delay = arms[number][0]
+        assert delay - 1e-6 <= when <= delay + 2 * RESOLUTION + 2 * delay / FINENESS + 1e-6
     assert loop.timers == []
