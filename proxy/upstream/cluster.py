@@ -74,7 +74,7 @@ class Cluster:
         self._balancer = balancer
         self._own_locality = own_locality
         self.hashes = balancer is not None and balancer.hashes
-        self.overprovisioning = OVERPROVISIONING_FACTOR
+        self.overprovisioning = self._balanced_with = OVERPROVISIONING_FACTOR
 
     def pick(
         self, context: PickContext, attempt: int = 0, attempted: PreviousPriorities | None = None
@@ -109,26 +109,29 @@ class Cluster:
         before = {(host.address, host.transport.name): host for host in self.hosts}
         hosts: list[Host] = []
         changed: set[int] = set()  # priorities
+        altered = not self.hosts
         for host in wanted:
             kept = before.pop((host.address, host.transport.name), None)
             if kept is None:
                 hosts.append(host)
                 changed.add(host.priority)
             else:
-                kept.update_from(host)
+                altered |= kept.update_from(host)
                 hosts.append(kept)
         self.hosts = tuple(hosts)
         changed.update(host.priority for host in before.values())
         self.stats.membership_change.value += len(changed)
         if self.outlier is not None:
             self.outlier.set_hosts(self.hosts)
-        self.health_changed()
+        if altered or changed or self.overprovisioning != self._balanced_with:
+            self.health_changed()  # not for a look-up that found the same: tables are kept
         for gone in before.values():
             gone.drain()
 
     def health_changed(self) -> None:
         """Some host became available, or is not any more: choose among those that are."""
         sets = host_sets(self.hosts, self.overprovisioning, self._own_locality)
+        self._balanced_with = self.overprovisioning
         stats = self.stats
         stats.membership_total.value = len(self.hosts)
         stats.membership_healthy.value = sum(len(one.healthy) for one in sets)

@@ -121,8 +121,9 @@ class Host:
         """Whether load balancing may choose it."""
         return self.healthy and not self.ejected
 
-    def update_from(self, other: Host) -> None:
-        """Take over what may change while the address stays."""
+    def update_from(self, other: Host) -> bool:
+        """Take over what may change while the address stays. Whether it matters to load balancing."""
+        before = (self.weight, self.health, self.metadata, self.locality, self.locality_weight, self.priority)
         self.weight = other.weight
         self.health = other.health
         self.metadata = other.metadata
@@ -131,6 +132,14 @@ class Host:
         self.priority = other.priority
         self.upstream = other.upstream
         self.transport = other.transport
+        return before != (
+            self.weight,
+            self.health,
+            self.metadata,
+            self.locality,
+            self.locality_weight,
+            self.priority,
+        )
 
     def at(self, address: Address) -> Host:
         """The same endpoint, at an address its name resolved to."""
