@@ -39,7 +39,7 @@ class Reached:
 
 def reach(configuration: Configuration, asked: Asked, address: str | None, *, gateway: bool) -> Reached:
     """`address` is what the host's name leads to, None when the mesh does not know. Raises NoListener."""
-    name, why = (_bound if gateway else _captured)(configuration, asked.port, address)
+    name, why = _bound(configuration, asked) if gateway else _captured(configuration, asked.port, address)
     listener: config.Listener = typed(LISTENER, configuration.listeners[name])
     connection, saw = _inspected(listener, asked, address)
     chains = [(chain.filter_chain_match, chain.name, chain) for chain in listener.filter_chains]
@@ -70,16 +70,23 @@ def _captured(configuration: Configuration, port: int, address: str | None) -> t
     return names.VIRTUAL_OUTBOUND, f"no service has port {port} at {address or 'an address outside the mesh'}"
 
 
-def _bound(configuration: Configuration, port: int, _: str | None) -> tuple[str, str]:
-    """A connection to a gateway: to the listener on its port."""
-    ports = {}
+def _bound(configuration: Configuration, asked: Asked) -> tuple[str, str]:
+    """A connection to a gateway: to the listener on its port, or on the one a Service in front of it turns the port into."""
+    ports: dict[int, str] = {}
+    of_scheme: dict[int, str] = {}
     for name, listener in configuration.listeners.items():
         number = listener["address"]["socket_address"]["port_value"]
-        if number == port:
-            return name, f"listens on port {port}"
         ports[number] = name
-    known = ", ".join(str(number) for number in sorted(ports)) or "none"
-    raise NoListener(f"the gateway does not listen on port {port}; its ports: {known}")
+        tls = any("transport_socket" in chain for chain in listener.get("filter_chains") or ())
+        if tls is (asked.scheme == "https"):
+            of_scheme[number] = name
+    if asked.port in ports:
+        return ports[asked.port], f"listens on port {asked.port}"
+    if len(of_scheme) == 1:
+        ((number, name),) = of_scheme.items()
+        return name, f"listens on port {number}, the only one for {asked.scheme}"
+    known = ", ".join(map(str, sorted(ports))) or "none"
+    raise NoListener(f"the gateway does not listen on port {asked.port}; its ports: {known}")
 
 
 def _inspected(listener: config.Listener, asked: Asked, address: str | None) -> tuple[Connection, str]:
