@@ -51,6 +51,11 @@ def _fault_share(percentage: PercentModel | None) -> Iterator[FieldError]:
         yield FieldError("percentage.value", why)
 
 
+def _never(percentage: PercentModel | None) -> bool:
+    """Whether a share was left out, which is none. One of 0 is meant."""
+    return percentage is None or percentage.value is None
+
+
 class FaultDelay(Model):
     """Delays requests."""
 
@@ -71,6 +76,8 @@ class FaultDelay(Model):
     def doubts(self) -> Iterator[FieldError]:
         if self.percent:
             yield FieldError("percent", 'using deprecated setting "percent", use "percentage" instead')
+        elif _never(self.percentage):
+            yield FieldError("", "no percentage is set: no request is delayed")
 
 
 class FaultAbort(Model):
@@ -100,6 +107,10 @@ class FaultAbort(Model):
             )
         if self.http2Error is not None:
             yield FieldError("http2Error", "HTTP/2 abort fault injection not supported yet")
+
+    def doubts(self) -> Iterator[FieldError]:
+        if _never(self.percentage):
+            yield FieldError("", "no percentage is set: no request is aborted")
 
 
 class HTTPFaultInjection(Model):

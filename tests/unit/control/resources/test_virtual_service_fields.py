@@ -377,10 +377,13 @@ def test_valid(spec: str) -> None:
 DOUBTS: list[tuple[str, list[str]]] = [
     ("mirror: {host: b}, mirrorPercent: 5", ['spec.http[0].mirrorPercent: using deprecated setting "mirrorPercent", use "mirrorPercentage" instead']),
     (
-        "fault: {abort: {httpStatus: 500}}, timeout: 1s, retries: {attempts: 1}",
+        "fault: {abort: {httpStatus: 500, percentage: {value: 1}}}, timeout: 1s, retries: {attempts: 1}",
         ["spec.http[0].fault: timeout and retries of the rule will not be enabled for faults injected on the client side"],
     ),
     ("fault: {delay: {fixedDelay: 1s, percent: 1}}", ['spec.http[0].fault.delay.percent: using deprecated setting "percent", use "percentage" instead']),
+    ("fault: {abort: {httpStatus: 500}}", ["spec.http[0].fault.abort: no percentage is set: no request is aborted"]),
+    ("fault: {delay: {fixedDelay: 1s}}", ["spec.http[0].fault.delay: no percentage is set: no request is delayed"]),
+    ("fault: {delay: {fixedDelay: 1s, percentage: {value: 0}}}", []),
     ("timeout: 1s", []),
 ]  # fmt: skip
 
