@@ -28,7 +28,7 @@ def _lines(found: Explanation, workload: str) -> Iterator[str]:
     if found.listener:
         yield _step("listener", found.listener, found.listener_why)
     if found.filter_chain:
-        yield _step("filter chain", found.filter_chain, f"saw {found.saw}")
+        yield _step("filter chain", found.filter_chain, f"saw {found.saw}" if found.saw else "")
     if found.route_table:
         yield _step("route table", found.route_table)
     if found.virtual_host:

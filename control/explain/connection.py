@@ -107,9 +107,7 @@ def _inspected(listener: config.Listener, asked: Asked, address: str | None) -> 
         transport_protocol=transport,
         application_protocols=protocols,
     )
-    saw = (
-        f"TLS for {server_name}" if transport == "tls" else ", ".join(protocols) or "bytes nobody looks into"
-    )
+    saw = f"TLS for {server_name}" if transport == "tls" else ", ".join(protocols)
     return connection, saw
 
 
