@@ -41,6 +41,7 @@ CORE = (
     "proxy/upstream/cluster_stats.py",
     "proxy/upstream/failure.py",
     "proxy/upstream/host.py",
+    "proxy/upstream/host_set.py",
     "proxy/upstream/merged_updates.py",
     "proxy/upstream/opaque.py",
     "proxy/upstream/outlier_detection.py",
