@@ -16,7 +16,7 @@ from control.compile.filters import TLS_INSPECTOR, http_connection_manager
 from control.compile.http_route import virtual_service_routes
 from control.compile.protobuf import CONFIG_SOURCE, LISTENER, Message, socket_address
 from control.compile.proxy_headers import proxy_headers
-from control.compile.rate_limit import for_routes
+from control.compile.rate_limit import for_port, for_routes
 from control.compile.route_match import CATCH_ALL, Audience, is_catch_all
 from control.compile.route_table import route_configuration
 from control.push.config import GatewayConfig, VirtualServiceConfig
@@ -83,9 +83,8 @@ def _manager(context: PushContext, proxy: Proxy, address: str, port: int, table:
     route = {"rds": {"config_source": CONFIG_SOURCE, "route_config_name": table}}
     prefix = f"outbound_{address}_{port}"
     headers = proxy_headers(context.mesh, proxy)
-    return http_connection_manager(
-        context.mesh, "gateway", proxy.vanilla, prefix, route, headers, for_routes(context)
-    )
+    limit = for_port(context, proxy.namespace, proxy.labels, port) or for_routes(context)
+    return http_connection_manager(context.mesh, "gateway", proxy.vanilla, prefix, route, headers, limit)
 
 
 def _tls_chains(context: PushContext, proxy: Proxy, address: str, bound: list[Bound]) -> Iterator[Message]:

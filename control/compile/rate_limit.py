@@ -33,7 +33,7 @@ def for_routes(context: PushContext) -> Message | None:
 def for_port(
     context: PushContext, namespace: str, labels: Mapping[str, str], port: int | None
 ) -> Message | None:
-    """The filter for the chain of a server's port, if it has a limit; None: ports that no service has."""
+    """The filter for the chain of a server's or gateway's port, if it has a limit; None: ports that no service has."""
     config = context.rate_limits.of_port(namespace, labels, port)
     return None if config is None else extension(LOCAL_RATE_LIMIT, _TYPE, **_limit(config))
 

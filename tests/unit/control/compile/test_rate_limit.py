@@ -200,3 +200,33 @@ def test_of_several_the_narrowest_then_the_oldest(
         8080: None if port is None else port + 1,
         None: None if others is None else others + 1,
     }
+
+
+GATEWAY = """
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: gw}
+spec:
+  selector: {istio: ingressgateway}
+  servers: [{port: {number: 80, name: http, protocol: HTTP}, hosts: ['*']}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "bucket"),
+    [
+        ("selector: {matchLabels: {istio: ingressgateway}}", 5),
+        ("ports: [80]", 5),
+        ("ports: [8080]", None),
+        ("routes: [{virtualService: web}]", 0),
+    ],
+)
+def test_a_gateway_has_its_own_limit_or_those_of_its_routes(
+    compiled: Any, spec: str, bucket: int | None
+) -> None:
+    listener = compiled(ROUTED + GATEWAY + _limit(spec), "gateway", kind="router").listeners["0.0.0.0_80"]
+    typed = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    limits = [one["typed_config"] for one in typed["http_filters"] if one["name"] == LIMIT]
+    found = limits[0].get("token_bucket", {}).get("max_tokens", 0) if limits else None
+    assert found == bucket
