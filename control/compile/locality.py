@@ -95,7 +95,7 @@ def by_locality(endpoints: Iterable[Endpoint]) -> list[Group]:
 
 def _group(locality: Locality, endpoints: Sequence[Endpoint], priority: int = 0) -> Group:
     weight = sum(endpoint.workload.weight for endpoint in endpoints)
-    return Group(locality, tuple(endpoints), min(weight, 2**32 - 1), priority)
+    return Group(locality, tuple(endpoints), weight, priority)
 
 
 def prefer(groups: list[Group], preference: Preference) -> list[Group]:

@@ -18,7 +18,7 @@ from control.resources.validation import validator
 _ANNOTATIONS_LIMIT = 256 * 1024  # bytes, keys and values together
 # Ours: a pod's share of traffic beside the other pods of a service. Istio takes weights from WorkloadEntry alone.
 LOAD_BALANCING_WEIGHT = "glassmesh.io/load-balancing-weight"
-MAX_WEIGHT = 2**32 - 1
+MAX_WEIGHT = 65535  # so that those of a locality add up to less than 2^32, or Envoy refuses them
 
 
 def check_labels(labels: StringMap | None, path: str = "labels") -> list[FieldError]:
