@@ -24,6 +24,8 @@ from proxy.upstream.transport import TlsOptions, Transport
 OnConnected = Callable[[socket.socket], None]
 OnFailed = Callable[[UpstreamReset], None]
 
+_TCP_ESTABLISHED = 1  # enum in netinet/tcp.h
+
 
 class SocketConnector:
     """See `Connector`."""
@@ -84,15 +86,23 @@ class SocketConnecting:
             self._fail_soon(_local_failure(failure))
             return
         self._deadline = self._deadlines.after(settings.timeout, self._timed_out)
-        if error in (0, errno.EINPROGRESS):
-            self._loop.add_writer(sock.fileno(), self._tcp_connected)
-        else:
+        if error not in (0, errno.EINPROGRESS):
             self._fail_soon(_connect_error(error))
+        elif _is_connected(sock):
+            # On one machine the kernel has finished by now: a request that waits need not wait for a turn of epoll.
+            self._loop.call_soon(self._tcp_connected)
+        else:
+            self._loop.add_writer(sock.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        assert self._sock is not None
+        self._loop.remove_writer(self._sock.fileno())
+        self._tcp_connected()
 
     def _tcp_connected(self) -> None:
         sock = self._sock
-        assert sock is not None
-        self._loop.remove_writer(sock.fileno())
+        if sock is None:
+            return  # cancelled meanwhile
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             self._fail(_connect_error(error))
@@ -174,6 +184,10 @@ class SocketConnecting:
                 self._loop.remove_reader(sock.fileno())
                 self._loop.remove_writer(sock.fileno())
             sock.close()
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_ESTABLISHED
 
 
 def _keep_alive(sock: socket.socket, probes: Keepalive) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +13,8 @@ import pytest
 import trustme
 
 from proxy.data_plane import DataPlane, Services
-from proxy.net.connect import _keep_alive
 from proxy.observability import response_flags as flags
 from proxy.tls.sans import dns_name_matches
-from proxy.upstream.connector import Keepalive
 from tests.unit.proxy.in_memory import address, connection_manager, snapshot, static_cluster
 
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
@@ -211,20 +208,3 @@ async def test_what_is_verified(
 )
 def test_names_of_a_certificate(pattern: str, name: str, matches: bool) -> None:
     assert dns_name_matches(pattern, name) is matches
-
-
-def test_keepalive_probes_are_set_on_the_socket() -> None:
-
-    with socket.socket() as sock:
-        _keep_alive(sock, Keepalive(3, 60, 7))
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        values = [
-            sock.getsockopt(socket.IPPROTO_TCP, option)
-            for option in (socket.TCP_KEEPCNT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
-        ]
-        assert values == [3, 60, 7]
-    with socket.socket() as sock:
-        usual = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
-        _keep_alive(sock, Keepalive())
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == usual
