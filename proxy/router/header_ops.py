@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from proxy.config.values import HeaderValueOption
 from proxy.observability.access_log_format import FormatError, compile_text
 from proxy.observability.stream_info import StreamInfo
+from proxy.router.inline_headers import JOINED, JOINED_IN_ANSWERS
 
 Headers = list[tuple[bytes, bytes]]
 Value = bytes | Callable[[StreamInfo], bytes]
@@ -25,12 +26,16 @@ OVERWRITE_IF_EXISTS = "OVERWRITE_IF_EXISTS"
 
 @dataclass(frozen=True, slots=True)
 class HeaderAddition:
-    """`action` is HeaderAppendAction's name; `keep_empty` adds the header even if its value came out empty."""
+    """`action` is HeaderAppendAction's name; `keep_empty` adds the header even if its value came out empty.
+
+    `joined`: what is appended goes behind a comma, into the value that is there.
+    """
 
     name: bytes
     value: Value
     action: str = APPEND
     keep_empty: bool = False
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +56,19 @@ class HeaderOps:
             _add(headers, addition, info)
 
 
-def header_ops(add: Sequence[HeaderValueOption], remove: Sequence[str] = ()) -> HeaderOps:
+def header_ops(
+    add: Sequence[HeaderValueOption], remove: Sequence[str] = (), *, of_response: bool = False
+) -> HeaderOps:
     """The operations of one level on one side. Raises ValueError for a name that is not theirs to change, and for a value that is
     no format string.
     """
+    joined = JOINED_IN_ANSWERS if of_response else JOINED
     if any(map(_is_internal, remove)):
         raise ValueError(": :-prefixed or host headers may not be removed")
     if any(_is_internal(one.header.key) for one in add):
         raise ValueError(": :-prefixed or host headers may not be modified")
     return HeaderOps(
-        frozenset(name.lower().encode() for name in remove), tuple(_addition(one) for one in add)
+        frozenset(name.lower().encode() for name in remove), tuple(_addition(one, joined) for one in add)
     )
 
 
@@ -68,12 +76,14 @@ def _is_internal(name: str) -> bool:
     return name.startswith(":") or name.lower() == "host"
 
 
-def _addition(option: HeaderValueOption) -> HeaderAddition:
+def _addition(option: HeaderValueOption, joined: frozenset[bytes]) -> HeaderAddition:
+    name = option.header.key.lower().encode()
     return HeaderAddition(
-        option.header.key.lower().encode(),
+        name,
         _value(option.header.value),
         option.append_action,
         option.keep_empty_value,
+        option.append_action == APPEND and name in joined,
     )
 
 
@@ -120,4 +130,8 @@ def _add(headers: Headers, addition: HeaderAddition, info: StreamInfo) -> None:
         return
     if present and action in (OVERWRITE, OVERWRITE_IF_EXISTS):
         headers[:] = [pair for pair in headers if pair[0] != name]
+    if present and addition.joined:
+        at = next(at for at, pair in enumerate(headers) if pair[0] == name)
+        headers[at] = (name, headers[at][1] + b"," + value)
+        return
     headers.append((name, value))

@@ -29,6 +29,9 @@ def finalize(stream: DownstreamStream, action: ForwardAction, target: ClusterTar
         _set_host(stream, target.host_rewrite)  # without a header that tells of it, as in Envoy
         for ops in target.request_ops[own:]:
             ops.apply(headers, info)
+    if target.request_ops and stream.body_framed:
+        # The operations may have changed how the body is announced.
+        stream.body_chunked = not any(name == b"content-length" for name, _ in headers)
     if action.host_rewrite is not None:
         _rewrite_host(stream, action.host_rewrite, append_forwarded_host=action.append_forwarded_host)
     if action.rewrite_path is not None:

@@ -79,7 +79,9 @@ def _ops(level: object) -> Ops:
     add_request, remove_request, add_response, remove_response = (
         getattr(level, name) for name in _HEADER_LEVEL
     )
-    return header_ops(add_request, remove_request), header_ops(add_response, remove_response)
+    return header_ops(add_request, remove_request), header_ops(
+        add_response, remove_response, of_response=True
+    )
 
 
 def _merged(levels: Iterable[Ops]) -> tuple[tuple[HeaderOps, ...], tuple[HeaderOps, ...]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from proxy.http.codec.interface import MAX_HEADERS_COUNT, CodecError, Headers, Request
+from proxy.router.inline_headers import JOINED, JOINED_IN_ANSWERS
 
 # What Envoy looks for in a whole head before it parses it.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -17,22 +18,6 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _AUTHORITY = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]*\Z")
 
 _HOST_AND_PORT = re.compile(rb"[^/?#]+:[0-9]{1,5}\Z")  # the only target CONNECT takes (RFC 9112 §3.2.3)
-# Envoy keeps one value for each of these, joining repetitions by commas (its inline headers, envoy/http/header_map.h and the
-# extensions that register more).
-_JOINED = frozenset(
-    b"""accept accept-encoding access-control-request-headers access-control-request-method authorization cache-control
-    connection content-encoding content-type expect grpc-accept-encoding grpc-timeout host if-match if-modified-since
-    if-none-match if-range if-unmodified-since keep-alive origin pragma proxy-connection proxy-status referer te upgrade
-    user-agent via
-    x-client-trace-id x-envoy-attempt-count x-envoy-decorator-operation x-envoy-downstream-service-cluster
-    x-envoy-downstream-service-node x-envoy-external-address x-envoy-original-host x-envoy-original-path
-    x-forwarded-client-cert
-    x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-request-id""".split()
-)
-_JOINED_IN_ANSWERS = frozenset(
-    b"""access-control-allow-origin age cache-control content-encoding content-type date etag grpc-status last-modified
-    location vary via x-envoy-attempt-count""".split()
-)
 
 # Complaints of llhttp and h11, by a piece of their text, and what Envoy calls them.
 _COMPLAINTS: tuple[tuple[str, int, str], ...] = (
@@ -88,7 +73,7 @@ def _check_repeated(request: Request) -> None:
         raise CodecError(400, "http1.codec_error")
     if seen.count(b"transfer-encoding") > 1:
         raise CodecError(501, "http1.invalid_transfer_encoding")
-    _join(request.headers, request.fields, _JOINED)
+    _join(request.headers, request.fields, JOINED)
 
 
 def _join(headers: Headers, fields: dict[bytes, bytes], names: frozenset[bytes]) -> None:
@@ -131,7 +116,7 @@ def check_response(status: int, headers: Headers, fields: dict[bytes, bytes]) ->
     if status == 204 and fields.get(b"content-length", b"0") != b"0":
         raise CodecError(502, "http1.content_length_not_allowed")
     if len(fields) != len(headers):
-        _join(headers, fields, _JOINED_IN_ANSWERS)
+        _join(headers, fields, JOINED_IN_ANSWERS)
 
 
 def head_size(request: Request) -> int:

@@ -56,7 +56,7 @@ class Limiter:
         self.enforced = _share(config.filter_enforced)
         self.announces = config.enable_x_ratelimit_headers == "DRAFT_VERSION_03"
         self.on_passed = header_ops(config.request_headers_to_add_when_not_enforced)
-        self.on_refused = header_ops(config.response_headers_to_add)
+        self.on_refused = header_ops(config.response_headers_to_add, of_response=True)
         status = config.status.code if config.status is not None else _TOO_MANY_REQUESTS
         self.reply = LocalReply(
             status if status >= 400 else _TOO_MANY_REQUESTS,
