@@ -34,7 +34,7 @@ class Locality:
 
     def matches(self, rule: str) -> bool:
         """Whether it is in `region[/zone[/subzone]]`; `*` and what is left out match anything."""
-        region, zone, sub_zone = (*rule.split("/", 2), "", "")[:3]
+        region, zone, sub_zone = (*rule.split("/"), "", "")[:3]
         return (
             region in ("*", self.region)
             and zone in ("*", "", self.zone)
@@ -53,7 +53,7 @@ NOWHERE = Locality()
 
 def parse_locality(text: str) -> Locality:
     """Of `region/zone/subzone`, or `region.zone.subzone`: label values take no slash, though Istio reads both."""
-    region, zone, sub_zone = (*(text if "/" in text else text.replace(".", "/")).split("/", 2), "", "")[:3]
+    region, zone, sub_zone = (*(text if "/" in text else text.replace(".", "/")).split("/"), "", "")[:3]
     return Locality(region, zone, sub_zone)
 
 

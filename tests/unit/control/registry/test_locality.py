@@ -47,7 +47,7 @@ def node(name: str, **labels: str) -> dict[str, Any]:
         ("r.z.s", ("r", "z", "s")),
         ("r/z/s", ("r", "z", "s")),
         ("r/z.1/s.2", ("r", "z.1", "s.2")),  # with slashes a dot is a dot
-        ("r.z.s.t", ("r", "z", "s/t")),
+        ("r.z.s.t", ("r", "z", "s")),
     ],
 )
 def test_the_label_of_a_pod(text: str, parts: tuple[str, str, str]) -> None:
