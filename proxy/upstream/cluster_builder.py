@@ -62,10 +62,6 @@ class ClusterParts:
 def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, TransportChoice]:
     """A cluster without hosts, and the transports its hosts get."""
     transports = TransportChoice(wanted, parts.upstream_tls)
-    options = (
-        wanted.typed_extension_protocol_options.http if wanted.typed_extension_protocol_options else None
-    )
-    common = options.common_http_protocol_options if options is not None else None
     metadata = wanted.metadata.filter_metadata if wanted.metadata is not None else {}
     service = service_of_cluster({"filter_metadata": metadata})
     stats = ClusterStats(parts.stats, wanted.alt_stat_name or wanted.name)
@@ -77,16 +73,8 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
         "balancer": balancer(wanted, parts.draw, parts.deadlines.now, stats.lb_healthy_panic),
         "connect_settings": _connect_settings(wanted),
         "upstream": Upstream(service),
+        **_http_arguments(_http_options(wanted)),
     }
-    if common is not None and common.idle_timeout is not None:
-        arguments["idle_timeout"] = float(common.idle_timeout)
-    if common is not None and common.max_requests_per_connection:
-        arguments["max_requests_per_connection"] = common.max_requests_per_connection
-    if common is not None and common.max_connection_duration:
-        arguments["max_connection_duration"] = float(common.max_connection_duration)
-    names = options.upstream_http_protocol_options if options is not None else None
-    if names is not None and (names.auto_sni or names.auto_san_validation):
-        arguments["automatic_names"] = AutomaticNames(sni=names.auto_sni, validate=names.auto_san_validation)
     http1 = _http1_options(wanted)
     arguments["own_locality"] = parts.locality
     arguments["enable_trailers"] = http1 is not None and http1.enable_trailers
@@ -102,11 +90,32 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
     return cluster, transports
 
 
+def _http_options(wanted: config.Cluster) -> config.HttpProtocolOptions | None:
+    options = wanted.typed_extension_protocol_options
+    return options.http if options is not None else None
+
+
+def _http_arguments(options: config.HttpProtocolOptions | None) -> dict[str, Any]:
+    """How long HTTP connections last, and what names their TLS takes; absent where the configuration is silent."""
+    arguments: dict[str, Any] = {}
+    common = options.common_http_protocol_options if options is not None else None
+    if common is not None and common.idle_timeout is not None:
+        arguments["idle_timeout"] = float(common.idle_timeout)
+    if common is not None and common.max_requests_per_connection:
+        arguments["max_requests_per_connection"] = common.max_requests_per_connection
+    if common is not None and common.max_connection_duration:
+        arguments["max_connection_duration"] = float(common.max_connection_duration)
+    names = options.upstream_http_protocol_options if options is not None else None
+    if names is not None and (names.auto_sni or names.auto_san_validation):
+        arguments["automatic_names"] = AutomaticNames(sni=names.auto_sni, validate=names.auto_san_validation)
+    return arguments
+
+
 def _outlier_detector(wanted: config.Cluster, cluster: Cluster, parts: ClusterParts) -> OutlierDetector:
     settings = wanted.outlier_detection
     assert settings is not None
-    options = wanted.typed_extension_protocol_options
-    errors = options.http.outlier_detection if options is not None and options.http is not None else None
+    options = _http_options(wanted)
+    errors = options.outlier_detection if options is not None else None
     matcher = errors.error_matcher if errors is not None else None
     window = wanted.common_lb_config.update_merge_window if wanted.common_lb_config is not None else None
     return OutlierDetector(
@@ -122,10 +131,10 @@ def _outlier_detector(wanted: config.Cluster, cluster: Cluster, parts: ClusterPa
 
 def _http1_options(wanted: config.Cluster) -> config.HttpOptions | None:
     """Those of whichever protocol choice is set."""
-    options = wanted.typed_extension_protocol_options
+    options = _http_options(wanted)
     chosen = (
-        options.http.explicit_http_config or options.http.use_downstream_protocol_config
-        if options and options.http
+        options.explicit_http_config or options.use_downstream_protocol_config
+        if options is not None
         else None
     )
     return chosen.http_protocol_options if chosen is not None else None
