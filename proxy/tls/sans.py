@@ -24,7 +24,7 @@ class SanMatcher:
         # Istio's usual form, found without calling a matcher.
         exact = [e for e in expected if e.san_type == "URI" and e.matcher.exact and not e.matcher.ignore_case]
         self._exact_uris = frozenset(e.matcher.exact for e in exact)
-        self._others = [(e.san_type, _compiled(e.matcher)) for e in expected if e not in exact]
+        self._others = [(e.san_type, _compiled(e)) for e in expected if e not in exact]
 
     def refusal(self, peer: PeerIdentity | None) -> str | None:
         """None if the peer is acceptable, else Envoy's words for why it is not."""
@@ -69,7 +69,11 @@ def _names(peer: PeerIdentity, kind: str) -> tuple[str, ...]:
     return peer.dns_sans if kind == "DNS" else peer.ip_sans
 
 
-def _compiled(matcher: StringMatcher) -> StringMatch:
+def _compiled(expected: SubjectAltNameMatcher) -> StringMatch:
+    matcher = expected.matcher
+    if expected.san_type == "DNS" and matcher.exact is not None:
+        exact = matcher.exact
+        return lambda name: dns_name_matches(name, exact)  # a certificate's wildcard stands for the name expected
     if matcher.safe_regex is not None:
         import re2  # 2.5 MB, and no config of Istio's has such a matcher here
 

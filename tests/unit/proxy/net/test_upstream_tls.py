@@ -172,6 +172,8 @@ async def test_requests_for_different_hosts_share_no_connection(
         ({"sni": "fixed.test"}, ["bad.test", "good.test"], [200, 200], ["fixed.test"]),
         ({"sni": "fixed.test", "auto_san_validation": True}, ["good.test", "bad.test"], [200, 503], ["fixed.test"] * 2),
         ({"sans": ["good.test"], "auto_sni": True}, ["bad.test"], [200], ["bad.test"]),
+        ({"sans": ["A.wild.test"], "auto_sni": True}, ["bad.test"], [200], ["bad.test"]),
+        ({"sans": ["a.b.wild.test"], "auto_sni": True}, ["bad.test"], [503], ["bad.test"]),
         ({"sans": ["other.test"], "auto_sni": True}, ["good.test"], [503], ["good.test"]),
         ({"sans": ["good.test"], **BOTH}, ["good.test", "bad.test"], [200, 503], ["good.test", "bad.test"]),
         ({"verified": False, "auto_sni": True}, ["bad.test"], [200], ["bad.test"]),
