@@ -12,12 +12,11 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from control.resources.destination import subset_name_problem
+from control.resources.istio_object import IstioObject, istio_kind
 from control.resources.istio_types import (
     ExportTo,
-    IstioObject,
     WorkloadSelector,
     duplicates,
-    istio_kind,
     label_problems,
     wildcard_domain_problem,
 )

@@ -9,14 +9,13 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
+from control.resources.istio_object import IstioObject, istio_kind
 from control.resources.istio_types import (
     NOT_YET,
-    IstioObject,
     PortNumber,
     check_selector,
     duplicates,
     is_ip,
-    istio_kind,
     wildcard_domain_problem,
 )
 from control.resources.kind import FieldError

@@ -14,15 +14,14 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from control.resources.http_headers import header_name_problem
+from control.resources.istio_object import IstioObject, istio_validator
 from control.resources.istio_types import (
     Duration,
-    IstioObject,
     PercentModel,
     PortNumber,
     StringMatch,
     UInt32,
     WorkloadSelector,
-    istio_validator,
     parse_duration,
 )
 from control.resources.kind import Column, FieldError, Kind, Object

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from control.resources.istio_types import IstioObject, WorkloadSelector, istio_kind
+from control.resources.istio_object import IstioObject, istio_kind
+from control.resources.istio_types import WorkloadSelector
 from control.resources.kind import Column, FieldError, Object
 from control.resources.model import Model
 

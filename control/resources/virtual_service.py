@@ -13,14 +13,13 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from control.resources.http_rule import HTTPRoute
+from control.resources.istio_object import IstioObject, istio_kind
 from control.resources.istio_types import (
     MESH_GATEWAY,
     ExportTo,
-    IstioObject,
     gateway_problems,
     host_matches,
     is_ip,
-    istio_kind,
     wildcard_domain_problem,
 )
 from control.resources.kind import Column, FieldError, Object

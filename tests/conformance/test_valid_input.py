@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from control.resources import destination_rule, http_rule, traffic_policy, virtual_service
-from control.resources.istio_types import VERSIONS
+from control.resources.istio_object import VERSIONS
 from tests.documents import Documents, repaired
 
 COUNT = 12

@@ -9,7 +9,8 @@ import pytest
 
 from control.resources import gateway, peer_authentication
 from control.resources.istio_kinds import ISTIO_KINDS
-from control.resources.istio_types import NOT_YET, IstioObject, host_matches, istio_validator, parse_duration
+from control.resources.istio_object import IstioObject, istio_validator
+from control.resources.istio_types import NOT_YET, host_matches, parse_duration
 from control.resources.kind import FieldError, Kind
 from control.resources.model import Model
 
