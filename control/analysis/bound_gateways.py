@@ -21,7 +21,7 @@ def _check(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
         if name == MESH_GATEWAY:
             continue
         path = f"spec.gateways[{index}]"
-        found = snapshot.gateways.get(resolve_gateway(name, namespace_of(obj)))
+        found = snapshot.gateway(resolve_gateway(name, namespace_of(obj)))
         if found is None:
             yield REFERENCED_RESOURCE_NOT_FOUND.about(obj, path, "gateway", name)
             continue

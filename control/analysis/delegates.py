@@ -32,7 +32,7 @@ def _delegating(obj: Object) -> Iterator[tuple[int, Object, str]]:
 def _check(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
     for index, rule, name in _delegating(obj):
         path = f"spec.http[{index}].delegate"
-        found = snapshot.virtual_services.get(name)
+        found = snapshot.virtual_service(name)
         if found is None:
             yield REFERENCED_RESOURCE_NOT_FOUND.about(obj, path, "delegate", name)
         elif spec(found).get("hosts"):

@@ -56,7 +56,7 @@ def _age(obj: Object) -> tuple[str, str]:
 
 
 def _subsets(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
-    host = snapshot.services.get(snapshot.resolve(spec(obj)["host"], obj))
+    host = snapshot.service(snapshot.resolve(spec(obj)["host"], obj))
     selector = spec(host).get("selector") if host else None
     if host is None or not selector:
         return

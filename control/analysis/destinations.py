@@ -35,7 +35,7 @@ def _hosts(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
         if not snapshot.has_host(host):
             yield REFERENCED_RESOURCE_NOT_FOUND.about(obj, f"{path}.host", "host", destination["host"])
             continue
-        ports = [port["port"] for port in spec(snapshot.services.get(host, {})).get("ports") or ()]
+        ports = [port["port"] for port in spec(snapshot.service(host) or {}).get("ports") or ()]
         if len(ports) > 1 and not destination.get("port"):
             numbers = " ".join(map(str, ports))
             yield PORT_SELECTOR_REQUIRED.about(obj, path, destination["host"], numbers)

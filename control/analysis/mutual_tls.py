@@ -40,7 +40,7 @@ def _selector(obj: Object) -> dict[str, str]:
 def _check(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
     tls = (spec(obj).get("trafficPolicy") or {}).get("tls")
     host = snapshot.resolve(spec(obj)["host"], obj)
-    target = snapshot.services.get(host)
+    target = snapshot.service(host)
     policy = _policy_of(namespace_of(target), snapshot) if target else None
     if not tls or policy is None:
         return

@@ -14,7 +14,7 @@ from control.resources.kind import Object
 def _check(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
     for index, entry in enumerate(spec(obj).get("routes") or ()):
         path, name = f"spec.routes[{index}]", entry["virtualService"]
-        found = snapshot.virtual_services.get(f"{namespace_of(obj)}/{name}")
+        found = snapshot.virtual_service(f"{namespace_of(obj)}/{name}")
         if found is None:
             yield REFERENCED_RESOURCE_NOT_FOUND.about(obj, f"{path}.virtualService", "VirtualService", name)
             continue

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+from control.analysis.index import Indexes
 from control.push.config import resolve_host
 from control.registry.service import visible
 from control.resources import (
@@ -21,7 +22,7 @@ from control.resources import (
     service,
     virtual_service,
 )
-from control.resources.istio_types import MESH_GATEWAY, host_matches
+from control.resources.istio_types import host_matches
 from control.resources.kind import Kind, Object
 
 Labels = Mapping[str, str]
@@ -68,10 +69,12 @@ class Snapshot:
         *,
         domain: str = "cluster.local",
         root_namespace: str = "istio-system",
+        indexes: Indexes | None = None,
     ) -> None:
-        """`objects` are keyed by the kind's `resource`."""
+        """`objects` are keyed by the kind's `resource`. `indexes` may be those of an earlier snapshot of the same domain."""
         self.domain, self.root_namespace = domain, root_namespace
         self._objects = {resource: tuple(found) for resource, found in objects.items()}
+        self._indexes = indexes or Indexes(domain)
 
     def of(self, kind: Kind) -> tuple[Object, ...]:
         return self._objects.get(kind.resource, ())
@@ -85,50 +88,55 @@ class Snapshot:
         return resolve_host(host, namespace_of(obj), self.domain).lower()
 
     @cached_property
-    def services(self) -> Mapping[str, Object]:
-        """By FQDN."""
-        return {
-            f"{obj['metadata']['name']}.{namespace_of(obj)}.svc.{self.domain}": obj
-            for obj in self.of(service.KIND)
-        }
+    def _services(self) -> Mapping[str, list[Object]]:
+        return self._indexes.services.of(self.of(service.KIND))
+
+    def service(self, host: str) -> Object | None:
+        """The service with this FQDN."""
+        return _first(self._services.get(host))
 
     def has_host(self, host: str) -> bool:
         """Whether a service has this FQDN, or one that a wildcard covers."""
         if host.startswith("*"):
-            return any(host_matches(host, name) for name in self.services)
-        return host in self.services
+            return any(host_matches(host, name) for name in self._services)
+        return host in self._services
 
     @cached_property
-    def gateways(self) -> Mapping[str, Object]:
-        return {full_name(obj): obj for obj in self.of(gateway.KIND)}
+    def _gateways(self) -> Mapping[str, list[Object]]:
+        return self._indexes.gateways.of(self.of(gateway.KIND))
+
+    def gateway(self, name: str) -> Object | None:
+        """The Gateway `namespace/name`."""
+        return _first(self._gateways.get(name))
 
     @cached_property
-    def virtual_services(self) -> Mapping[str, Object]:
-        return {full_name(obj): obj for obj in self.of(virtual_service.KIND)}
+    def _virtual_services(self) -> Mapping[str, list[Object]]:
+        return self._indexes.virtual_services.of(self.of(virtual_service.KIND))
+
+    def virtual_service(self, name: str) -> Object | None:
+        """The VirtualService `namespace/name`."""
+        return _first(self._virtual_services.get(name))
 
     @cached_property
     def mesh_hosts(self) -> Mapping[str, list[Object]]:
         """The VirtualServices bound to sidecars, by each host."""
-        found: dict[str, list[Object]] = {}
-        for obj in self.of(virtual_service.KIND):
-            if MESH_GATEWAY in (spec(obj).get("gateways") or (MESH_GATEWAY,)):
-                for host in spec(obj).get("hosts") or ():
-                    found.setdefault(self.resolve(host, obj), []).append(obj)
-        return found
+        return self._indexes.mesh_hosts.of(self.of(virtual_service.KIND))
 
     @cached_property
     def rule_hosts(self) -> Mapping[str, list[Object]]:
         """The DestinationRules of each host."""
-        found: dict[str, list[Object]] = {}
-        for obj in self.of(destination_rule.KIND):
-            found.setdefault(self.resolve(spec(obj)["host"], obj), []).append(obj)
-        return found
+        return self._indexes.rule_hosts.of(self.of(destination_rule.KIND))
 
     def rules_for(self, host: str) -> Iterator[Object]:
         """The DestinationRules of a host, exact or by wildcard."""
-        for pattern, rules in self.rule_hosts.items():
-            if host_matches(pattern, host):
-                yield from rules
+        yield from self.rule_hosts.get(host, ())
+        for pattern in self._rule_wildcards:
+            if pattern != host and host_matches(pattern, host):
+                yield from self.rule_hosts[pattern]
+
+    @cached_property
+    def _rule_wildcards(self) -> list[str]:
+        return [pattern for pattern in self.rule_hosts if pattern.startswith("*")]
 
     def workloads(self, selector: Labels, namespace: str | None = None) -> list[Object]:
         """The pods with these labels and, where no pod runs yet, what deployments would make; `metadata` and `spec` of each."""
@@ -153,6 +161,10 @@ class Snapshot:
         return next(
             (labels_of(obj) for obj in self.of(namespace.KIND) if obj["metadata"]["name"] == name), {}
         )
+
+
+def _first(found: list[Object] | None) -> Object | None:
+    return found[0] if found else None
 
 
 def seen_together(one: Object, other: Object) -> bool:
