@@ -11,6 +11,7 @@ from control.analysis.analyzer import Analyzer
 from control.analysis.message import NAMESPACE_NOT_INJECTED, POD_MISSING_PROXY, Message
 from control.analysis.snapshot import Snapshot, is_system, labels_of, namespace_of, spec
 from control.inject.decision import NAMESPACE_LABEL, REVISION, decide
+from control.registry.auto_registration import AUTO_REGISTERED
 from control.resources import namespace, pod
 from control.resources.kind import Object
 
@@ -28,6 +29,8 @@ def _pods(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
     wanted = decide(namespace_of(obj), labels, obj["metadata"], spec(obj)).inject
     containers = [*(spec(obj).get("containers") or ()), *(spec(obj).get("initContainers") or ())]
     running = (obj.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+    if AUTO_REGISTERED in (obj["metadata"].get("annotations") or {}):
+        return  # of a proxy that connected by itself, which is not among the containers
     if wanted and running and not any(container.get("name") == _PROXY for container in containers):
         yield POD_MISSING_PROXY.about(obj, "", f"{namespace_of(obj)}/{obj['metadata']['name']}")
 

@@ -221,7 +221,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
         "\n---\n{kind: Namespace, metadata: {name: a, labels: {istio-injection: enabled}}}"
         + "".join(
             f"\n---\n{{kind: Pod, metadata: {{name: {name}, namespace: a{more}}}, spec: {{containers: [{{name: {container}, image: i}}]}}}}\n"
-            for name, container, more in (("p", "app", ""), ("q", "istio-proxy", ""), ("r", "app", ", labels: {sidecar.istio.io/inject: 'false'}"))
+            for name, container, more in (("p", "app", ""), ("q", "istio-proxy", ""), ("r", "app", ", labels: {sidecar.istio.io/inject: 'false'}"), ("s", "app", ", annotations: {glassmesh.io/auto-registered: 'true'}"))
         ),
         ["IST0103 p"],
     ),
