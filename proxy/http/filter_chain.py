@@ -34,6 +34,10 @@ class HttpFilter:
     name = ""
     only_by_route = False
 
+    def silence(self) -> bool:
+        """The chain has it `disabled`: it acts only as routes say, if it takes anything from routes (else False)."""
+        return False
+
 
 class FilterChain:
     """The hooks of a list of filters."""

@@ -120,7 +120,7 @@ def build(
     enabled = [one for one in wanted.http_filters if not one.disabled]
     if not enabled or not isinstance(enabled[-1].typed_config, config.Router):
         raise ConfigError("the last of http_filters must be the router")
-    filters = [_filter(one, context) for one in enabled]
+    filters = [_filter(one, context) for one in wanted.http_filters]
     loggers = parts.access_loggers(wanted.access_log)
     if any(isinstance(one.typed_config, config.TypedStruct) for one in enabled):
         loggers.append(parts.istio_stats("destination" if inbound else "source"))
@@ -178,9 +178,10 @@ def build(
 
 def _filter(wanted: config.HttpFilter, context: _Context) -> HttpFilter | None:
     try:
-        return HTTP_FILTERS[type(wanted.typed_config)](wanted.typed_config, context)
+        made = HTTP_FILTERS[type(wanted.typed_config)](wanted.typed_config, context)
     except ValueError as error:
         raise ConfigError(f"http_filters {wanted.name}{error}") from None
+    return made if made is None or not wanted.disabled or made.silence() else None
 
 
 def _escaped_slashes(action: str) -> EscapedSlashes:

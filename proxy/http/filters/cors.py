@@ -109,6 +109,9 @@ class CorsFilter(HttpFilter):
         self._invalid = store.counter(f"http.{stat_prefix}.cors.origin_invalid")
         self._draw = draw
 
+    def silence(self) -> bool:
+        return True
+
     def on_request_headers(self, stream: Stream) -> LocalReply | None:
         policy: Cors | None = stream.filter_config.get(CORS)
         if policy is None or b"origin" not in stream.fields or not _forwarded(stream):

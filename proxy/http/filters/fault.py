@@ -87,11 +87,15 @@ class Fault(HttpFilter):
     def __init__(
         self, policy: FaultPolicy, stats: FaultStats, deadlines: Deadlines, draw: Callable[[], float]
     ) -> None:
-        self._policy = policy
+        self._policy: FaultPolicy | None = policy
         self._stats = stats
         self._deadlines = deadlines
         self._draw = draw
         self.only_by_route = not policy.delay and policy.abort is None
+
+    def silence(self) -> bool:
+        self._policy, self.only_by_route = None, True
+        return True
 
     def on_request_headers(self, stream: Stream) -> LocalReply | Awaitable[LocalReply | None] | None:
         policy: FaultPolicy | None = stream.filter_config.get(FAULT, self._policy)

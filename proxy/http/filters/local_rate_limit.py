@@ -113,6 +113,10 @@ class LocalRateLimit(HttpFilter):
         self._draw = draw
         self.only_by_route = limiter is None
 
+    def silence(self) -> bool:
+        self._limiter, self.only_by_route = None, True
+        return True
+
     def on_request_headers(self, stream: Stream) -> LocalReply | None:
         limiter: Limiter | None = stream.filter_config.get(LOCAL_RATE_LIMIT, self._limiter)
         if limiter is None or self._draw() >= limiter.enabled:

@@ -68,9 +68,9 @@ def route(prefix: str = "/", *said: dict[str, Any], **fields: Any) -> dict[str, 
     return found
 
 
-def chain(**own: dict[str, Any]) -> list[dict[str, Any]]:
+def chain(*, disabled: bool = False, **own: dict[str, Any]) -> list[dict[str, Any]]:
     """Istio's order. `own` overlays what a filter says for the whole listener: `fault=`, `limit=`."""
-    return [
+    filters: list[dict[str, Any]] = [
         {"name": FAULT, "typed_config": {**fault()[FAULT], **own.get("fault", {})}},
         {"name": CORS, "typed_config": {"@type": HTTP + "cors.v3.Cors"}},
         {
@@ -79,17 +79,21 @@ def chain(**own: dict[str, Any]) -> list[dict[str, Any]]:
                 "@type": HTTP + "local_ratelimit.v3.LocalRateLimit", "stat_prefix": "base", **own.get("limit", {}),
             },
         },
-        ROUTER,
     ]  # fmt: skip
+    return [*({**one, "disabled": disabled} for one in filters), ROUTER]
 
 
 class Filtered(Mesh):
     """`infos` collects what would be logged."""
 
     def __init__(
-        self, *routes: dict[str, Any], vhost: dict[str, Any] | None = None, **own: dict[str, Any]
+        self,
+        *routes: dict[str, Any],
+        vhost: dict[str, Any] | None = None,
+        disabled: bool = False,
+        **own: dict[str, Any],
     ) -> None:
-        manager = connection_manager(list(routes), vhost=vhost, http_filters=chain(**own))
+        manager = connection_manager(list(routes), vhost=vhost, http_filters=chain(disabled=disabled, **own))
         super().__init__(
             snapshot(clusters=[static_cluster("up", ("10.0.0.7", 80))], listeners=[listener(manager)])
         )

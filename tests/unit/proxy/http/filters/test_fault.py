@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.observability import response_flags as flags
 from tests.unit.proxy.http.filters.filtered import (
     FAULT,
+    LIMIT,
     OK,
     Filtered,
     abort,
+    cors,
     delay,
     disabled,
     fault,
+    limit,
     route,
 )
+from tests.unit.proxy.in_memory import FakeSocket
 
 ABORTED = ["content-length: 18", "content-type: text/plain"]
 GRPC = "content-type: application/grpc"
@@ -230,3 +236,50 @@ def test_callers_that_name_themselves_are_counted() -> None:
     mesh = Filtered(route("/", abort()))
     mesh.ask("/", "x-envoy-downstream-service-cluster: front")
     assert mesh.stat("http.test.fault.front.aborts_injected") == 1
+
+
+def test_a_disabled_filter_acts_as_routes_say() -> None:
+    mesh = Filtered(
+        route("/fault", abort(503)),
+        route("/cors", cors(allow_origin_string_match=[{"exact": "http://a.test"}])),
+        route("/limit", limit(0)),
+        disabled=True,
+        fault=abort(418)[FAULT],
+        limit=limit(0, stat_prefix="own")[LIMIT],
+    )
+    assert mesh.ask("/fault")[0][:3] == "503"
+    assert "access-control-allow-origin: http://a.test" in mesh.ask("/cors", "origin: http://a.test")
+    assert mesh.ask("/limit")[0][:3] == "429"
+    assert mesh.ask("/unknown")[0][:3] == "404"
+
+
+@given(st.lists(st.sampled_from(["ask", "post", "leave", "wait", "answer"]), max_size=30))
+def test_nothing_is_left(events: list[str]) -> None:
+    """Whatever clients do while they are delayed: in the end no delay, no timer, no connection."""
+    mesh = Filtered(
+        route("/", {FAULT: {**delay("1s")[FAULT], **abort(503, headers=[])[FAULT]}}), route("/free")
+    )
+    clients: list[FakeSocket] = []
+    for number, event in enumerate(events):
+        if event == "ask":
+            clients.append(mesh.client())
+            clients[-1].receive(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        elif event == "post":
+            clients.append(mesh.client())
+            clients[-1].receive(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc")
+        elif event == "leave" and clients:
+            clients.pop(number % len(clients)).receive_eof()
+        elif event == "answer" and clients:
+            clients[number % len(clients)].receive(b"defghi")
+        else:
+            mesh.run(0.4)
+        assert mesh.stat("http.test.fault.active_faults") <= len(clients)
+    mesh.run(2)
+    assert mesh.stat("http.test.fault.active_faults") == 0
+    assert mesh.stat("http.test.fault.aborts_injected") <= mesh.stat("http.test.fault.delays_injected")
+    for client in clients:
+        client.receive_eof()
+    mesh.run(10)
+    assert mesh.stat("http.test.downstream_cx_active") == 0
+    assert mesh.stat("http.test.downstream_rq_active") == 0
+    assert repr(mesh.plane.deadlines) == "<Deadlines armed=0>"
