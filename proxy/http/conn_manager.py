@@ -20,7 +20,7 @@ from proxy.http.codec import CodecError, Request, h1_encode
 from proxy.http.filters.router import Terminal
 from proxy.http.local_reply import LocalReply
 from proxy.http.request_headers import ClientFacts
-from proxy.http.routing import answer_of_filter, filters_of_route, find_route, refuse_upgrade
+from proxy.http.routing import answer_of_filter, filters_of_route, find_route, on_route, refuse_upgrade
 from proxy.http.server_connection import Disconnected, ServerConnection
 from proxy.http.settings import HcmSettings
 from proxy.http.stream import Stream
@@ -96,7 +96,8 @@ class HttpConnection(ServerConnection):
             if reply is None:
                 stream.route = find_route(stream, self.settings)
                 if request.upgrade and stream.upgrade is None:
-                    reply = refuse_upgrade(stream, request, self._terminal)
+                    reply = refuse_upgrade(stream, request)
+                    reply = reply and on_route(stream, reply, self._terminal)
             if reply is None:
                 route = stream.route
                 if route is not None and route.stream_duration is not None:
@@ -158,7 +159,7 @@ class HttpConnection(ServerConnection):
         if stream.response_started:
             stream.reset(reply.flags, reply.details)
         else:
-            stream.reply(reply)
+            stream.reply(on_route(stream, reply, self._terminal))
 
     def _on_disconnected(self, stream: Stream) -> None:
         stream.info.response_flags |= flags.DC
@@ -245,7 +246,7 @@ class HttpConnection(ServerConnection):
             if stream.info.request_headers is None:
                 # Envoy's codec refuses it before there is a request to log.
                 stream.info.method = stream.info.path = b""
-            stream.reply(_codec_reply(error))
+            stream.reply(on_route(stream, _codec_reply(error), self._terminal))
 
     def _refuse(self, error: CodecError) -> None:
         """The client broke the protocol before there was a request: answer in its stead, and log it."""

@@ -46,14 +46,12 @@ def _apply_decorator(stream: Stream, route: Route | None, operation: str) -> Non
         stream.headers.append((name, route.decorator_operation))
 
 
-def refuse_upgrade(stream: Stream, request: Request, terminal: Terminal) -> LocalReply | None:
-    """Ignore h2c, refuse others; Envoy has found the route by then, and logs it."""
-    route = stream.route
+def refuse_upgrade(stream: Stream, request: Request) -> LocalReply | None:
+    """Ignore h2c, refuse others; Envoy has found the route by then."""
     if request.fields[b"upgrade"].lower() == b"h2c":
         return None
-    if route is None:
+    if stream.route is None:
         return LocalReply(404, flags=flags.NR, details="route_not_found", closes=True)
-    terminal.note(stream, route)
     return LocalReply(403, details="upgrade_failed", closes=True)
 
 
@@ -68,14 +66,25 @@ def filters_of_route(stream: Stream, route: Route, settings: HcmSettings) -> tup
     return settings.chain.route_request_hooks
 
 
-async def answer_of_filter(
-    stream: Stream, result: LocalReply | Awaitable[LocalReply | None], terminal: Terminal
-) -> LocalReply | None:
-    """What a filter answers at last, with what the request's route says of answers; None: the request goes on."""
+def on_route(stream: Stream, reply: LocalReply, terminal: Terminal) -> LocalReply:
+    """A reply made here with what the request's route, if it has one by now, says of responses and log lines."""
     ops = () if stream.route is None else terminal.note(stream, stream.route)
-    reply = result if isinstance(result, LocalReply) else await result
-    if reply is None or reply.as_is or not ops:
+    if reply.as_is or not ops:
         return reply
     headers: list[tuple[bytes, bytes]] = []
     apply_to_local_reply(ops, reply.flags, reply.details, headers, stream.info)
     return replace(reply, headers=(*headers, *reply.headers))
+
+
+async def answer_of_filter(
+    stream: Stream, result: LocalReply | Awaitable[LocalReply | None], terminal: Terminal
+) -> LocalReply | None:
+    """What a filter answers at last, as the request's route has it; None: the request goes on."""
+    if not isinstance(result, LocalReply):
+        if stream.route is not None:
+            terminal.note(stream, stream.route)  # the client may leave before there is an answer
+        answer = await result
+        if answer is None:
+            return None
+        result = answer
+    return on_route(stream, result, terminal)
