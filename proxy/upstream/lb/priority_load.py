@@ -26,6 +26,8 @@ class PriorityLoad:
     def choose(self, number: int) -> tuple[int, bool]:
         """The priority for a number drawn at random or a hash, and whether its degraded hosts are meant."""
         point = number % 100 + 1
+        if point <= self.healthy[0]:
+            return 0, False
         for degraded, loads in ((False, self.healthy), (True, self.degraded)):
             for priority, load in enumerate(loads):
                 point -= load
