@@ -8,6 +8,8 @@ Reference: Envoy source/common/router/router.cc (`onUpstreamReset`, `onPerTryTim
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from proxy.observability import response_flags as flags
 from proxy.router import failure_reply
 from proxy.router.failure_reply import FailureReply
@@ -54,6 +56,13 @@ class Recovery:
             if self.retry is not None:
                 self.retry.settle()
             return False
+        if self.takes_hedge(policy):
+            return True
+        self.release()
+        return False
+
+    def takes_hedge(self, policy: RetryPolicy) -> bool:
+        """Take a retry if there may be one. The attempt at hand goes on, and so does the retry it may be."""
         if self.retry is None:
             self.retry = RetryState(policy, self._cluster, self._route_stats)
         if self.retry.take():
@@ -62,9 +71,9 @@ class Recovery:
         return False
 
     def after_reset(
-        self, attempt: UpstreamAttempt, failure: UpstreamReset, policy: RetryPolicy | None
+        self, attempt: UpstreamAttempt, failure: UpstreamReset, policy: RetryPolicy | None, *, others: bool
     ) -> bool:
-        """Pool or connection gave up."""
+        """Pool or connection gave up. `others`: attempts that are under way still, so the client is not told yet."""
         stream, reason = self._stream, failure.reason
         if attempt.host.monitor is not None and reason is not ResetReason.OVERFLOW:
             attempt.host.monitor.on_failure(reason)
@@ -80,10 +89,17 @@ class Recovery:
         self._sent = self._sent or attempt.request_sent
         if self.takes_retry(policy, wanted=self._wants_reset(policy, reason)):
             return True
+        if others:
+            self._cluster.stats.count_response(reason.status)
+            return False
         if stream.body.chunks:
             stream.take_body()  # it was meant for the upstream: the connection may stay
         self.reply(failure_reply.upstream_reset(failure, retried=stream.info.upstream_attempts > 1))
         return False
+
+    def after_last(self, failure: UpstreamReset) -> None:
+        """The last of several attempts ended so; it was counted already."""
+        self.reply(replace(failure_reply.upstream_reset(failure, retried=True), counted=False))
 
     def after_per_try_timeout(self, attempt: UpstreamAttempt, policy: RetryPolicy | None) -> bool:
         """The attempt took too long to answer."""

@@ -29,7 +29,6 @@ class RetryState:
 
     def take(self) -> bool:
         """The attempt calls for another: take one retry, if one is left and the cluster has room for it."""
-        self.release()
         stats = self._cluster.stats
         if not self.remaining:
             stats.upstream_rq_retry_limit_exceeded.value += 1
@@ -38,6 +37,7 @@ class RetryState:
             self.flag = flags.URX
             return False
         self.remaining -= 1
+        self.release()
         retries = self._cluster.breaker.retries
         if not retries.allows():
             stats.upstream_rq_retry_overflow.value += 1

@@ -9,14 +9,14 @@ Reference: Envoy source/common/router/router.cc; reference §5, §9.2.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from proxy.observability import response_flags as flags
 from proxy.router import failure_reply, mirror
 from proxy.router.answered_here import answer_directly, answer_without_cluster
 from proxy.router.environment import RouterEnvironment
-from proxy.router.header_ops import apply_to_response
+from proxy.router.hedging import SlowAnswer, SlowAttempts
 from proxy.router.host_selection import HostSelection
 from proxy.router.outcome import outcome
 from proxy.router.recovery import Recovery
@@ -24,6 +24,7 @@ from proxy.router.request_feed import BufferExceeded, RequestFeed
 from proxy.router.request_mutation import headers_of_attempt
 from proxy.router.request_policy import prepare
 from proxy.router.request_timers import PerTryTimeout, RequestTimers, RouteTimeout, StreamDurationReached
+from proxy.router.response_mutation import finalized
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
 from proxy.router.stream import DownstreamStream
 from proxy.router.timeouts import NO_TIMEOUTS
@@ -47,7 +48,7 @@ def route_request(
     if isinstance(action, DirectResponse):
         answer_directly(stream, action)
         return None
-    target = stream.target or action.pick(world.draw())
+    target = stream.target = stream.target or action.pick(world.draw())
     cluster = world.clusters.get(target.cluster)
     if cluster is None:
         answer_without_cluster(stream, action, target)
@@ -55,6 +56,10 @@ def route_request(
     stream.info.upstream_cluster = target.cluster
     stream.info.upstream_metadata = cluster.upstream
     return _Forwarding(stream, action, target, cluster, world).run()
+
+
+Step = Callable[[], Coroutine[Any, Any, "Step | None"]]
+"""A part of a request's life; returns what comes next, None at the end."""
 
 
 class _Forwarding:
@@ -70,6 +75,7 @@ class _Forwarding:
         "_received_at",
         "_recovery",
         "_selection",
+        "_slow",
         "_started",
         "_stream",
         "_target",
@@ -98,6 +104,7 @@ class _Forwarding:
         self._timers: RequestTimers | None = None
         self._feed: RequestFeed | None = None  # of a request with a body
         self._selection: HostSelection | None = None  # of a hashed request, or one that is retried
+        self._slow: SlowAttempts | None = None  # of a request that hedges
         self._received = False  # the whole request
         self._received_at = 0.0
         self._started = 0.0
@@ -114,15 +121,17 @@ class _Forwarding:
             keeps = self._policy is not None and self._policy.num_retries > 0
             self._feed = RequestFeed(stream, self._on_received, self._on_too_long, keeps=keeps)
         try:
-            while True:
+            step: Step | None = self._try_host
+            while step is not None:
                 try:
-                    answered = await self._try_host()
+                    step = await step()
                 except (UpstreamReset, PerTryTimeout, StreamDurationReached) as failure:
-                    answered = not self._retries_after(failure)
-                if answered:
-                    return
-                await self._back_off()
+                    step = self._step_after(failure)
+                except SlowAnswer as answer:
+                    step = self._adopt(answer.attempt)
         except RouteTimeout:
+            if self._slow is not None:
+                self._slow.time_out(self._timeouts.timeout_status)
             self._recover().on_route_timeout(self._attempt)
         except BufferExceeded:
             self._recover().reply(failure_reply.BUFFER_EXCEEDED)
@@ -136,6 +145,8 @@ class _Forwarding:
                 self._recovery.release()
             if self._feed is not None:
                 self._feed.close()
+            if self._slow is not None:
+                self._slow.abandon()
 
     def _recover(self) -> Recovery:
         """A request whose first attempt is answered well has no recovery."""
@@ -148,20 +159,72 @@ class _Forwarding:
     def _select(self) -> HostSelection:
         return HostSelection(self._stream, self._cluster, self._action.hash_policy, self._policy)
 
-    def _retries_after(self, failure: UpstreamReset | PerTryTimeout | StreamDurationReached) -> bool:
-        """Whether another attempt follows; if not, the client was told."""
+    def _step_after(self, failure: UpstreamReset | PerTryTimeout | StreamDurationReached) -> Step | None:
+        """What follows an attempt that failed; None: the client was told."""
         attempt, policy, recovery = self._attempt, self._policy, self._recover()
         assert attempt is not None
         if isinstance(failure, UpstreamReset):
-            return recovery.after_reset(attempt, failure, policy)
-        if isinstance(failure, PerTryTimeout):
-            return recovery.after_per_try_timeout(attempt, policy)
-        return recovery.after_stream_duration(attempt, policy, request_received=self._received)
+            retries = recovery.after_reset(attempt, failure, policy, others=bool(self._slow))
+        elif isinstance(failure, StreamDurationReached):
+            retries = recovery.after_stream_duration(attempt, policy, request_received=self._received)
+            if self._slow is not None and not retries:
+                self._slow.abandon()
+        elif self._timeouts.hedge and not self._stream.response_started:
+            self._slow = self._slow or SlowAttempts(self._cluster)
+            self._slow.add(attempt)
+            retries = policy is not None and recovery.takes_hedge(policy)
+            self._slow.latest = None if retries else attempt
+        else:
+            retries = recovery.after_per_try_timeout(attempt, policy)
+        if retries:
+            return self._back_off
+        return self._wait_for_slow if self._slow else None
+
+    # Where a slow attempt goes on beside the next one.
+
+    async def _wait_for_slow(self) -> Step | None:
+        """No further attempt is made, but earlier ones are under way still."""
+        slow, self._attempt = self._slow, None
+        assert slow is not None
+        if self._timers is not None:
+            self._timers.on_attempt_over()
+        while slow:
+            slow.look(self._policy, others=False)
+            if slow:
+                await self._world.pause()
+        if slow.failure is not None:
+            self._recover().after_last(slow.failure)
+        return None
+
+    def _adopt(self, attempt: UpstreamAttempt) -> Step:
+        """An earlier attempt answered first."""
+        if self._attempt is not None and self._attempt is not attempt and not self._attempt.ended:
+            self._attempt.abandon()
+        self._attempt = attempt
+        if self._timers is not None:
+            self._timers.on_attempt_over()
+        if self._slow is not None and attempt is self._slow.latest:
+            self._recover().takes_retry(None, wanted=False)
+        self._recover().release()
+        response, host, info = attempt.response, attempt.host, self._stream.info
+        assert response is not None
+        info.upstream_host, info.upstream_metadata = host.name, host.upstream
+        self._cluster.stats.count_response(response.status)
+        if response.status >= 500:
+            host.rq_error += 1
+        else:
+            host.rq_success += 1
+        return self._pass_adopted
+
+    async def _pass_adopted(self) -> Step | None:
+        assert self._attempt is not None
+        await self._pass_response(self._attempt)
+        return None
 
     # One attempt.
 
-    async def _try_host(self) -> bool:
-        """True: the stream is answered; False: the response calls for another attempt.
+    async def _try_host(self) -> Step | None:
+        """None: the stream is answered.
 
         Raises UpstreamReset, PerTryTimeout or StreamDurationReached if no response came.
         """
@@ -171,7 +234,7 @@ class _Forwarding:
         if host is None:
             self._cluster.stats.upstream_cx_none_healthy.value += 1
             self._recover().reply(failure_reply.NO_HEALTHY_UPSTREAM)
-            return True
+            return None
         stream.info.upstream_host = host.name
         stream.info.upstream_metadata = host.upstream
         if self._action.mirrors:
@@ -199,13 +262,15 @@ class _Forwarding:
                 self._pass_informational(attempt)
             if not self._received:
                 self._upload(attempt)
+            if self._slow is not None:
+                self._slow.look(self._policy, others=True)
             await pause()
         if attempt.connection is not None and attempt.connection.informational:
             self._pass_informational(attempt)
         if self._wants_another(attempt):
-            return False
+            return self._back_off if self._attempt is not None else self._wait_for_slow
         await self._pass_response(attempt)
-        return True
+        return None
 
     def _start_mirrors(self) -> None:
         """With the first attempt, as soon as there is a host for it. Upgraded protocols are not copied."""
@@ -226,6 +291,8 @@ class _Forwarding:
                 self._feed.hold(between_attempts=False)
             elif not self._received:
                 self._on_received()
+            if self._slow is not None:
+                self._slow.look(self._policy, others=True)
             await self._world.pause()
 
     def _send_request(self, attempt: UpstreamAttempt) -> None:
@@ -274,7 +341,7 @@ class _Forwarding:
         self._cluster.stats.retry_or_shadow_abandoned.value += 1
         self._policy = None
 
-    async def _back_off(self) -> None:
+    async def _back_off(self) -> Step:
         """Wait before the next attempt; the request body goes on arriving meanwhile."""
         attempt, feed, world = self._attempt, self._feed, self._world
         assert self._recovery is not None
@@ -291,17 +358,20 @@ class _Forwarding:
         response = attempt.response
         if response is not None and retry.policy.retries_at_once(response.status):
             retry.begin(backed_off=False)
-            return
+            return self._try_host
         until = world.now() + retry.back_off(world.draw())
         deadline = world.deadlines.arm(until, self._stream.flow.wake)
         try:
             while world.now() < until:
                 if feed is not None:
                     feed.hold(between_attempts=True)
+                if self._slow is not None:
+                    self._slow.look(self._policy, others=True)
                 await world.pause()
         finally:
             world.deadlines.disarm(deadline)
         retry.begin(backed_off=True)
+        return self._try_host
 
     # The response.
 
@@ -332,6 +402,11 @@ class _Forwarding:
             else:
                 attempt.abandon()
             return True
+        if wanted and self._slow:
+            host.rq_error += 1
+            attempt.abandon()
+            self._attempt = None  # an earlier attempt may still answer better
+            return True
         self._cluster.stats.count_response(response.status)
         if self._action.stats is not None:
             self._action.stats.count_response(response.status)
@@ -342,24 +417,13 @@ class _Forwarding:
         return False
 
     async def _pass_response(self, attempt: UpstreamAttempt) -> None:
-        stream, response, action = self._stream, attempt.response, self._action
+        stream, response = self._stream, attempt.response
         assert response is not None
         info = stream.info
-        headers = response.headers
         info.response_code_details = "via_upstream"
-        if self._received:
-            took = int((self._world.now() - self._received_at) * 1000)
-            info.upstream_service_time_ms = took
-            if b"x-envoy-upstream-service-time" in response.fields:
-                headers = [pair for pair in headers if pair[0] != b"x-envoy-upstream-service-time"]
-            headers.append((b"x-envoy-upstream-service-time", b"%d" % took))
-        if self._selection is not None:
-            headers += [(b"set-cookie", cookie) for cookie in self._selection.cookies]
-        if action.attempt_count_in_response:
-            headers.append((b"x-envoy-attempt-count", b"%d" % info.upstream_attempts))
-        fields = response.fields
-        if self._target.response_ops:
-            fields = apply_to_response(self._target.response_ops, response.status, headers, info)
+        took = self._world.now() - self._received_at if self._received else None
+        cookies = self._selection.cookies if self._selection is not None else ()
+        headers, fields = finalized(stream, self._action, self._target, response, took, cookies)
         if self._timers is not None:
             self._timers.on_response()
         if response.spelling is not None:
@@ -375,8 +439,6 @@ class _Forwarding:
             info.response_code_details = "upstream_reset_after_response_started{connection_termination}"
         attempt.end(reusable=response.reusable and response.status != 101 and stream.body.complete)
         self._cluster.stats.rq_time.record((self._world.now() - self._started) * 1000)
-        if self._action.stats is not None:
-            self._action.stats.record_time((self._world.now() - self._started) * 1000)
         if self._action.stats is not None:
             self._action.stats.record_time((self._world.now() - self._started) * 1000)
 

@@ -35,6 +35,10 @@ RESPONSES = (
     b"HTTP/1.1 2",
     b"nonsense\r\n\r\n",
 )
+TRUSTING = {
+    "use_remote_address": True,
+    "internal_address_config": {"cidr_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]},
+}
 EVENTS = st.one_of(
     st.tuples(st.just("connects"), st.integers(0, 5)),
     st.tuples(st.just("refuses"), st.integers(0, 5)),
@@ -46,7 +50,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("uploads"), st.sampled_from((1, 1000, 600_000))),
     st.tuples(st.just("passes"), st.sampled_from((0.001, 0.03, 0.3, 2.0))),
     st.tuples(st.just("gives up")),
-    st.tuples(st.just("asks"), st.sampled_from((b"", b"x" * 10))),
+    st.tuples(st.just("asks"), st.sampled_from((b"", b"x" * 10)), st.booleans()),
 )
 
 
@@ -64,7 +68,9 @@ def _mesh() -> Mesh:
                 static_cluster("app", ("10.0.0.1", 80), circuit_breakers=limits),
                 static_cluster("copy", ("10.0.0.2", 80), circuit_breakers=limits),
             ],
-            listeners=[listener(connection_manager([{"match": {"prefix": "/"}, "route": action}]))],
+            listeners=[
+                listener(connection_manager([{"match": {"prefix": "/"}, "route": action}], **TRUSTING))
+            ],
         )
     )
     plane.connector.automatic = False
@@ -96,7 +102,9 @@ class _Play:
             client = self.plane.client()
             self.clients.append(client)
             size = b"Content-Length: 2000000" if details[0] else b"X-No: body"
-            client.receive(b"POST / HTTP/1.1\r\nHost: a\r\n" + size + b"\r\n\r\n" + details[0])
+            hedge = b"x-envoy-hedge-on-per-try-timeout: true\r\n" if details[1] else b""
+            head = b"POST / HTTP/1.1\r\nHost: a\r\n" + hedge + size + b"\r\n\r\n"
+            client.receive(head + details[0])
         elif what in ("connects", "refuses"):
             opening = self._opening(details[0])
             if opening is not None and what == "connects":
@@ -132,10 +140,13 @@ class _Play:
             upstream.drain()
 
     def end(self) -> None:
-        """The clients go, and what lives on by itself runs out of time."""
+        """The clients go, and what lives on by itself runs out of time; so does what is being connected."""
         for client in self.clients:
             if not client.closed:
                 client.receive_eof()
+        while (opening := self._opening(0)) is not None:
+            opening.fail(UpstreamReset(ResetReason.CONNECTION_TIMEOUT))
+            self.plane.run(1)
         self.plane.run(60)
 
 
@@ -156,10 +167,10 @@ def no_errors() -> Iterator[None]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(events=st.lists(EVENTS, max_size=25))
-def test_nothing_is_left(events: list[tuple[Any, ...]]) -> None:
+@given(events=st.lists(EVENTS, max_size=25), hedges=st.booleans())
+def test_nothing_is_left(events: list[tuple[Any, ...]], hedges: bool) -> None:
     play = _Play()
-    play.happen("asks", b"")
+    play.happen("asks", b"", hedges)
     for event in events:
         play.happen(*event)
     play.end()

@@ -96,8 +96,9 @@ def test_a_unit_is_held_until_the_retry_is_settled() -> None:
     assert state.take()  # the retry called for another: its own unit goes back first
     assert retries.count == 1
     assert not state.take()
-    assert (retries.count, state.flag) == (0, flags.URX)
-    state.settle()
+    assert (retries.count, state.flag) == (1, flags.URX)
+    state.release()
+    assert retries.count == 0
     assert plane.stat("cluster.up.upstream_rq_retry_limit_exceeded") == 1
     assert plane.stat("cluster.up.upstream_rq_retry_success") == 0
 

@@ -1,0 +1,44 @@
+"""What a route and the router do to an upstream's response before it goes to the client.
+
+Pure: headers in, headers out. Reference: Envoy source/common/router/router.cc `onUpstreamHeaders`, config_impl.cc
+`finalizeResponseHeaders`; reference §8.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from proxy.router.header_ops import apply_to_response
+from proxy.router.route import ClusterTarget, ForwardAction
+from proxy.router.stream import DownstreamStream, Headers
+from proxy.router.upstream_attempt import ResponseInProgress
+
+_SERVICE_TIME = b"x-envoy-upstream-service-time"
+
+
+def finalized(
+    stream: DownstreamStream,
+    action: ForwardAction,
+    target: ClusterTarget,
+    response: ResponseInProgress,
+    service_time: float | None,
+    cookies: Iterable[bytes],
+) -> tuple[Headers, dict[bytes, bytes]]:
+    """The headers to send, and those by name that the upstream sent or the route made of them.
+
+    `service_time` (s) since the request was complete; None: it is not.
+    """
+    info, headers, fields = stream.info, response.headers, response.fields
+    if service_time is not None:
+        took = int(service_time * 1000)
+        info.upstream_service_time_ms = took
+        if _SERVICE_TIME in fields:
+            headers = [pair for pair in headers if pair[0] != _SERVICE_TIME]
+        headers.append((_SERVICE_TIME, b"%d" % took))
+    if cookies:
+        headers += [(b"set-cookie", cookie) for cookie in cookies]
+    if action.attempt_count_in_response:
+        headers.append((b"x-envoy-attempt-count", b"%d" % info.upstream_attempts))
+    if target.response_ops:
+        fields = apply_to_response(target.response_ops, response.status, headers, info)
+    return headers, fields
