@@ -53,7 +53,7 @@ class Visitor:
             for request in getattr(step, "together", [step])
             if isinstance(request, Request)
         )
-        return count / 2 if self.placed.case.observe.random else count
+        return count / 2 if self.placed.case.shares_of_requests else count
 
     async def run(self) -> None:
         try:
@@ -92,7 +92,7 @@ class Visitor:
         async def one_after_another(worker: int) -> None:
             nonlocal left
             # Where only shares count, a connection serves many requests: it costs more than they do.
-            kept = f"worker {id(request)} {worker}" if self.placed.case.observe.random else ""
+            kept = f"worker {id(request)} {worker}" if self.placed.case.shares_of_requests else ""
             while left:
                 left -= 1
                 await self._send(request, request.connection or kept)

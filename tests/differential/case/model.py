@@ -253,3 +253,8 @@ class Case(Strict):
     def live(self) -> bool:
         """Whether the case changes configuration or reads stats while it runs, which costs what all its sidecar holds costs."""
         return any(isinstance(step, Change | ReadStats) for step in self.requests)
+
+    @property
+    def shares_of_requests(self) -> bool:
+        """Whether requests, and not connections, are dealt out at random."""
+        return self.observe.random and str(self.ports[0].get("name")).startswith(("http", "grpc"))
