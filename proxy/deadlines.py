@@ -15,6 +15,7 @@ from typing import Protocol
 RESOLUTION = 0.005  # seconds; Envoy's own timers have 1 ms, its timeouts are not finer in practice
 FINENESS = 256  # 10 ms for a delay of 3 s, 10 s for an hour
 _FINENESS_BITS = FINENESS.bit_length()
+_SHORTEST = 0.0005  # s; a timer that fired a rounding error before its bucket would be set for no time at all, again and again
 
 
 class Timer(Protocol):
@@ -77,7 +78,8 @@ class Deadlines:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_for = self._order[0]
-        self._timer = self._call_later(max(0.0, self._timer_for * RESOLUTION - self.now()), self._sweep)
+        delay = self._timer_for * RESOLUTION - self.now()
+        self._timer = self._call_later(max(_SHORTEST, delay), self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.deadlines import FINENESS, RESOLUTION, Deadlines
-from tests.unit.proxy.in_memory import FakeLoop
+from tests.unit.proxy.in_memory import FakeHandle, FakeLoop
 
 
 def test_it_fires_once_and_never_early() -> None:
@@ -55,6 +57,27 @@ def test_deadlines_taken_back_leave_few_buckets_behind() -> None:
         loop.advance(0.1)
     assert len(deadlines._buckets) <= 2 * FINENESS
     assert len(deadlines._order) == len(deadlines._buckets)
+
+
+def test_a_timer_that_fires_a_rounding_error_early_is_set_for_some_time() -> None:
+    """A loop whose clock stands still meanwhile, as a test's does, would never get past it."""
+    delays: list[float] = []
+
+    def call_later(delay: float, callback: Callable[[], None]) -> FakeHandle:
+        delays.append(delay)
+        return loop.call_later(delay, callback)
+
+    loop = FakeLoop()
+    deadlines = Deadlines(call_later, loop.time)
+    fired: list[float] = []
+    deadlines.after(1.0, lambda: fired.append(loop.now))
+    loop.now = deadlines._timer_for * RESOLUTION - 1e-13
+    loop.timers.clear()
+    deadlines._sweep()
+    assert not fired
+    assert delays[-1] > 1e-4
+    loop.advance(0.001)
+    assert len(fired) == 1
 
 
 @settings(deadline=None)
