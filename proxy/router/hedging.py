@@ -8,6 +8,7 @@ Reference: Envoy source/common/router/router.cc (`onSoftPerTryTimeout`, `resetOt
 from __future__ import annotations
 
 from proxy.router.retry import RetryPolicy
+from proxy.router.stream import Pause
 from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.failure import UpstreamReset
@@ -56,10 +57,26 @@ class SlowAttempts:
                     response.status, response.fields, response.headers
                 )
                 if not bad or not (others or self._attempts):
+                    self._count(attempt, response.status)
                     self.abandon()
                     raise SlowAnswer(attempt)
                 host.rq_error += 1
                 attempt.abandon()
+
+    async def wait(self, policy: RetryPolicy | None, pause: Pause) -> UpstreamReset | None:
+        """Until one has answered (SlowAnswer), or none is left: then how the last one ended."""
+        while self._attempts:
+            self.look(policy, others=False)
+            if self._attempts:
+                await pause()
+        return self.failure
+
+    def _count(self, attempt: UpstreamAttempt, status: int) -> None:
+        self._cluster.stats.count_response(status)
+        if status >= 500:
+            attempt.host.rq_error += 1
+        else:
+            attempt.host.rq_success += 1
 
     def _fail(self, attempt: UpstreamAttempt, failure: UpstreamReset) -> None:
         self._attempts.remove(attempt)

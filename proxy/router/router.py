@@ -188,12 +188,9 @@ class _Forwarding:
         assert slow is not None
         if self._timers is not None:
             self._timers.on_attempt_over()
-        while slow:
-            slow.look(self._policy, others=False)
-            if slow:
-                await self._world.pause()
-        if slow.failure is not None:
-            self._recover().after_last(slow.failure)
+        failure = await slow.wait(self._policy, self._world.pause)
+        if failure is not None:
+            self._recover().after_last(failure)
         return None
 
     def _adopt(self, attempt: UpstreamAttempt) -> Step:
@@ -206,14 +203,8 @@ class _Forwarding:
         if self._slow is not None and attempt is self._slow.latest:
             self._recover().takes_retry(None, wanted=False)
         self._recover().release()
-        response, host, info = attempt.response, attempt.host, self._stream.info
-        assert response is not None
-        info.upstream_host, info.upstream_metadata = host.name, host.upstream
-        self._cluster.stats.count_response(response.status)
-        if response.status >= 500:
-            host.rq_error += 1
-        else:
-            host.rq_success += 1
+        info = self._stream.info
+        info.upstream_host, info.upstream_metadata = attempt.host.name, attempt.host.upstream
         return self._pass_adopted
 
     async def _pass_adopted(self) -> Step | None:
