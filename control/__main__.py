@@ -59,7 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--webhook-port", type=int, default=Ports.webhook, help="injection webhook")
     parser.add_argument("--name", action="append", default=[], help="further name of the server certificate")
     parser.add_argument("--trust-domain", help="default: that of the mesh config, cluster.local")
-    parser.add_argument("--mesh-config", type=Path, metavar="FILE", help="MeshConfig as YAML")
+    parser.add_argument(
+        "--mesh-config",
+        type=Path,
+        metavar="FILE",
+        default=os.environ.get("GLASSMESH_MESH_CONFIG") or None,
+        help="MeshConfig as YAML; default: what GLASSMESH_MESH_CONFIG names",
+    )
     parser.add_argument("--workload-cert-ttl", type=_ttl, default=timedelta(hours=24), help="default 24h")
     parser.add_argument(
         "--max-workload-cert-ttl", type=_ttl, default=timedelta(days=90), help="default 2160h"
