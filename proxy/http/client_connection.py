@@ -167,6 +167,7 @@ class ClientConnection:
         stats.upstream_cx_rx_bytes_total.value += self.connection.bytes_in
         stats.upstream_cx_tx_bytes_total.value += self.connection.bytes_out
         self.connection.close()
+        self._decoder.close()
 
     # What the connection says.
 

@@ -229,6 +229,7 @@ class ServerConnection:
         on_closed, self._on_closed = self._on_closed, None
         if on_closed is None:
             return  # the end was reported already
+        self._decoder.close()
         stats = self.settings.stats
         stats.downstream_cx_active.value -= 1
         stats.downstream_cx_http1_active.value -= 1

@@ -45,6 +45,18 @@ class ConnectionOwner(Protocol):
         """Bytes had to be kept, and now all are sent."""
 
 
+class _Nobody:
+    """Owns closed connections, so that owner and connection do not keep each other until the garbage collector comes."""
+
+    def on_data(self, data: bytes) -> None: ...
+    def on_eof(self) -> None: ...
+    def on_error(self, error: OSError) -> None: ...
+    def on_drain(self) -> None: ...
+
+
+_NOBODY = _Nobody()
+
+
 class Connection:
     """Owns `sock`, which is non-blocking and connected, its TLS handshake done."""
 
@@ -218,8 +230,9 @@ class Connection:
 
     def _fail(self, error: OSError) -> None:
         if not self.closed:
+            owner = self.owner
             self.close()
-            self.owner.on_error(error)
+            owner.on_error(error)
 
     def reset(self) -> None:
         """Close so that the peer sees a reset, not an end."""
@@ -242,8 +255,9 @@ class Connection:
         self._out.clear()
         self._out_size = 0
         self.sock.close()
-        # Lets go of OpenSSL's 30 KB now; whoever still refers to this connection may have to be found by the garbage collector.
+        # Lets go of OpenSSL's 30 KB and of the owner now, whoever still refers to this connection.
         self._read, self._send = _closed_read, _closed_send
+        self.owner = _NOBODY
 
     def __repr__(self) -> str:
         kind = "tls" if self.tls is not None else "plain"

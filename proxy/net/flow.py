@@ -19,6 +19,10 @@ def pause() -> Generator[None, None, None]:
     yield
 
 
+def _ended(_: BaseException | None) -> None:
+    """A flow that is done does not hold on to whoever it told."""
+
+
 class Flow:
     """`on_end(error)` is called once when the coroutine returns (None) or lets an exception out."""
 
@@ -70,12 +74,14 @@ class Flow:
                 self._finish(error)
             finally:
                 self._running = False
+                del fault  # its traceback holds this frame, and with it the connection
 
     def _finish(self, error: BaseException | None) -> None:
         self._coroutine = None
         self._fault = None
         self.done = True
-        self._on_end(error)
+        on_end, self._on_end = self._on_end, _ended
+        on_end(error)
 
     def __repr__(self) -> str:
         state = "done" if self.done else "running" if self._running else "paused"

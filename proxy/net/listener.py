@@ -282,7 +282,8 @@ class AcceptedConnection:
         facts = DownstreamFacts(
             format_address(self._destination),
             format_address(self._peer),
-            original_destination=self._destination if self._restored else None,  # as Envoy: none without capture
+            # As Envoy: none without capture.
+            original_destination=self._destination if self._restored else None,
             tls=chain.tls is not None,
             sni=self._hello.server_name or None if self._hello is not None else None,
             peer=peer,

@@ -204,6 +204,9 @@ class H11RequestDecoder:
         self._advance()
         self.feed(tail)
 
+    def close(self) -> None:
+        self._connection = None
+
 
 def _check_head(head: bytes) -> None:
     """What h11 would quietly make good, or name less exactly than Envoy."""
@@ -315,3 +318,6 @@ class H11ResponseDecoder:
             raise CodecError(502, "http1.codec_error")
         connection.receive_data(b"")
         _read(connection, response)
+
+    def close(self) -> None:
+        self._connection = None

@@ -112,6 +112,9 @@ class HttptoolsRequestDecoder:
         if tail:
             self.feed(tail)
 
+    def close(self) -> None:
+        self._parser = None  # type: ignore[assignment]  # it holds this decoder's methods, and is not used again
+
     def _replay_framing(self, request: Request) -> None:
         """Bring a fresh parser to the point behind the head of `request`, which then goes on filling."""
         framing = [
@@ -235,6 +238,9 @@ class HttptoolsResponseDecoder:
             response.complete = True
             return
         raise CodecError(502, "http1.codec_error")
+
+    def close(self) -> None:
+        self._parser = None  # type: ignore[assignment]  # it holds this decoder's methods, and is not used again
 
     # Callbacks of the parser.
 

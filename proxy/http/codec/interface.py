@@ -129,6 +129,9 @@ class RequestDecoder(Protocol):
     def refuse_upgrade(self) -> None:
         """The upgrade is ignored: what follows is the request's announced body, then further requests."""
 
+    def close(self) -> None:
+        """Nothing will be fed any more. The messages stay."""
+
 
 class ResponseDecoder(Protocol):
     """The client side of a connection; one request is outstanding at a time."""
@@ -150,3 +153,6 @@ class ResponseDecoder(Protocol):
 
     def feed_eof(self) -> None:
         """The peer sent its last byte: completes a body delimited by EOF, raises CodecError inside a framed one."""
+
+    def close(self) -> None:
+        """Nothing will be fed any more. The messages stay."""
