@@ -73,7 +73,9 @@ def _compiled(expected: SubjectAltNameMatcher) -> StringMatch:
     matcher = expected.matcher
     if expected.san_type == "DNS" and matcher.exact is not None:
         exact = matcher.exact
-        return lambda name: dns_name_matches(name, exact)  # a certificate's wildcard stands for the name expected
+        return lambda name: dns_name_matches(
+            name, exact
+        )  # a certificate's wildcard stands for the name expected
     if matcher.safe_regex is not None:
         import re2  # 2.5 MB, and no config of Istio's has such a matcher here
 
