@@ -223,6 +223,8 @@ class Mirror:
     def _send_head(self, attempt: UpstreamAttempt) -> None:
         connection = attempt.connection
         assert connection is not None
+        if attempt.host.monitor is not None:
+            attempt.host.monitor.on_connected()
         attempt.response = connection.begin(self._request.method, attempt)
         held = self._take_held()
         connection.send_request(self._request, self._headers, held, self._ended)  # type: ignore[arg-type]
