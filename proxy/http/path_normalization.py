@@ -12,7 +12,12 @@ import re
 from enum import Enum
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})|%")
+# A `%` that begins no escape stays, but must not begin one because of what is decoded behind it: then it is encoded.
+_LONE = b"\0"
+_LONE_BEFORE_HEX = re.compile(rb"\0(?=[0-9A-Fa-f]{2})")
+# A dot segment's parameters do not hide it, and go with it: Envoy's URL library reads it so where nothing is escaped.
+_DOTS_WITH_PARAMETERS = re.compile(rb"(?<=/)(\.\.?);[^/]*")
 _ESCAPED_SLASH = re.compile(rb"%(?:2[Ff]|5[Cc])")
 _SLASHES = re.compile(rb"/{2,}")
 # A path without any of these is normal already.
@@ -62,7 +67,8 @@ def normalize(target: bytes, *, normalize_path: bool, merge_slashes: bool, escap
         unescaped = re.sub(rb"%2[Ff]", b"/", re.sub(rb"%5[Cc]", b"\\\\", path))
     result = _canonical(unescaped) if normalize_path and _SUSPECT.search(unescaped) else unescaped
     if merge_slashes and b"//" in result:
-        result = _SLASHES.sub(b"/", result)
+        # Envoy joins what stands between slashes, and of nothing but slashes keeps the first and the last.
+        result = _SLASHES.sub(b"/", result) if result.strip(b"/") else b"//"
     if unescaped is not path and escaped is EscapedSlashes.UNESCAPE_AND_REDIRECT:
         raise PathRedirect(result + mark + query)
     return result + mark + query
@@ -71,8 +77,12 @@ def normalize(target: bytes, *, normalize_path: bool, merge_slashes: bool, escap
 def _canonical(path: bytes) -> bytes:
     if b"%00" in path:
         raise PathRefused
+    if b";" in path:
+        path = _DOTS_WITH_PARAMETERS.sub(rb"\1", path)
     path = _ENCODED.sub(_encode, path)
     path = _ESCAPE.sub(_decode_unreserved, path.replace(b"\\", b"/"))
+    if _LONE in path:
+        path = _LONE_BEFORE_HEX.sub(b"%25", path).replace(_LONE, b"%")
     return _remove_dot_segments(path) if b"/." in path else path
 
 
@@ -81,6 +91,8 @@ def _encode(found: re.Match[bytes]) -> bytes:
 
 
 def _decode_unreserved(escape: re.Match[bytes]) -> bytes:
+    if escape[1] is None:
+        return _LONE
     code = int(escape[1], 16)
     return bytes((code,)) if code in _UNRESERVED else escape[0]
 

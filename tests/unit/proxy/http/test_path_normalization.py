@@ -181,3 +181,27 @@ def answer(path: str, settings: Settings) -> str:
 )
 def test_paths_become_what_envoy_makes_of_them(settings: Settings, table: dict[str, str]) -> None:
     assert {path: answer(path, settings) for path in table} == table
+
+
+@pytest.mark.parametrize(
+    ("path", "normal"),
+    [
+        # Parameters of a dot segment go with it, unless something of it was escaped.
+        ("/a/..;x/b", "/b"), ("/a/.;x", "/a/"), ("/x/..;y%2f", "/"), ("/a/b/..;x\\c", "/a/"), ("/a/b/.%2e;x", "/a/b/..;x"),
+        ("/a/b\\..;x", "/a/b/..;x"), ("/a/..%3bx", "/a/..%3bx"), ("/..;", "/"), ("/a;b/../c;d", "/c;d"),
+        # What is decoded must not make an escape of what was none.
+        ("/%%41b", "/%25Ab"), ("/%4%31", "/%2541"), ("/%%30%30", "/%2500"), ("/a/%2%45/b", "/a/%252E/b"), ("/%%%41", "/%%A"),
+        ("/%0%20", "/%0%20"), ("/a%2%66/../b", "/b"),
+    ],
+)  # fmt: skip
+def test_tricks_that_hide_segments(path: str, normal: str) -> None:
+    settings = {"normalize_path": True, "merge_slashes": False, "escaped": EscapedSlashes.KEEP_UNCHANGED}
+    assert normalize(path.encode(), **settings) == normal.encode()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("path", "merged"), [("//", "//"), ("///?x=//", "//?x=//"), ("/\\", "//"), ("//a//", "/a/")]
+)
+def test_of_nothing_but_slashes_two_stay(path: str, merged: str) -> None:
+    settings = {"normalize_path": True, "merge_slashes": True, "escaped": EscapedSlashes.KEEP_UNCHANGED}
+    assert normalize(path.encode(), **settings) == merged.encode()  # type: ignore[arg-type]
