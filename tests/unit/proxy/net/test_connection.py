@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import weakref
 from typing import Any
 
 import pytest
@@ -146,3 +147,19 @@ def test_after_close_nothing_happens() -> None:
     assert sock.closed
     assert not loop.readers
     assert not loop.writers
+
+
+@pytest.mark.parametrize("how", ["close", "fail"])
+def test_a_closed_connection_lets_go_of_its_owner(how: str) -> None:
+    loop, owner = FakeLoop(), Recorder()
+    connection = Connection(loop, FakeSocket(loop), owner)  # type: ignore[arg-type]
+    connection.start()
+    error = OSError("broken")
+    if how == "close":
+        connection.close()
+    else:
+        connection._fail(error)
+    assert owner.error is (error if how == "fail" else None)
+    kept = weakref.ref(owner)
+    del owner
+    assert kept() is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from proxy.net.flow import Flow, pause
@@ -11,6 +13,25 @@ class Ends:
     def __init__(self) -> None:
         self.seen: list[BaseException | None] = []
         self.flow = Flow(self.seen.append)
+
+
+def test_a_flow_that_ended_by_a_fault_is_freed_without_the_garbage_collector() -> None:
+    async def work() -> None:
+        await pause()
+
+    class Owner:
+        def __init__(self) -> None:
+            self.flow = Flow(self.ended)
+
+        def ended(self, error: BaseException | None) -> None: ...
+
+    owner = Owner()
+    owner.flow.start(work())
+    owner.flow.throw(ValueError())
+    assert owner.flow.done
+    kept = weakref.ref(owner)
+    del owner
+    assert kept() is None
 
 
 def test_a_wake_runs_to_the_next_pause() -> None:
