@@ -68,6 +68,11 @@ cases:
   http: [{directResponse: {status: 200}}]
   requests: [{repeat: 8, at_once: 4}]
   observe: {sums: true}
+- name: seed-connections
+  about: how many connections the app saw
+  destination: {trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 1}}}}
+  requests: [{path: /, repeat: 2}]
+  observe: {client: [status], upstream: [line, connections], stats: [upstream_cx_total]}
 - name: seed-refused
   requests: [GET /]
   apps: {a: {ready: false}}
@@ -126,6 +131,10 @@ SPOILT: dict[str, tuple[Callable[[Json], None], str]] = {
 
 
 def _spoil(messages: list[Json]) -> None:
+    for cluster in messages:
+        if "|seed-connections." in cluster.get("name", "") and "typed_extension_protocol_options" in cluster:
+            (options,) = cluster["typed_extension_protocol_options"].values()
+            options["common_http_protocol_options"]["max_requests_per_connection"] = 5
     for host in (host for message in messages for host in message.get("virtual_hosts", ())):
         change, _ = SPOILT.get(host["name"].partition(".")[0], (lambda route: None, ""))
         change(host["routes"][0])
@@ -145,6 +154,10 @@ class TestSeeded:
     def test_a_difference_is_found(self, name: str, verdicts: dict[str, Verdict]) -> None:
         assert verdicts[name].word == "different"
         assert SPOILT[name][1] in [difference.where for difference in verdicts[name].differences]
+
+    def test_a_difference_in_connections_is_found(self, verdicts: dict[str, Verdict]) -> None:
+        found = [difference.where for difference in verdicts["seed-connections"].differences]
+        assert found == ["connections.a", "stats.seed-connections|8000||upstream_cx_total"]
 
     def test_what_is_the_same_is_the_same(self, verdicts: dict[str, Verdict]) -> None:
         assert verdicts["seed-nothing"].word == "same"

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.differential.compare import ALLOWED, Difference, differences, judge, normalised
+from tests.differential.__main__ import report
+from tests.differential.case.load import load
+from tests.differential.compare import ALLOWED, Difference, Verdict, differences, judge, normalised
 from tests.differential.known import KNOWN
 from tests.differential.scenario import Scenario
 from tests.differential.scenarios import SCENARIOS
@@ -118,6 +120,29 @@ def test_every_allowed_difference_has_a_reason_and_covers_no_status() -> None:
         )
 
 
+def test_the_report_ends_with_totals_and_fails_on_what_nobody_explained(capsys: Any) -> None:
+    same, allowed = Verdict("a", "same"), Verdict("b", "allowed", (), ("a good reason",))
+    different = Verdict("c", "different", (Difference("client.0.body", "x", "y"),))
+    known = Verdict("header-folded.client", "different", (Difference("client.0.line", "200", "400"),))
+    assert report([same, allowed, known], "ours") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "same       a"
+    assert lines[2] == "           allowed: a good reason"
+    assert lines[3].startswith("allowed    header-folded.client  (known: stricter")
+    assert lines[-1] == "3 scenarios: 1 same, 2 allowed, 0 different"
+    assert report([same, different], "ours") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == [
+        "different  c",
+        "           client.0.body: Envoy 'x', ours 'y'",
+        "2 scenarios: 1 same, 0 allowed, 1 different",
+    ]
+
+
+def test_a_known_difference_that_is_gone_fails_until_its_entry_is() -> None:
+    assert report([Verdict("header-folded.client", "same")], "ours") == 1
+
+
 def test_lists_of_unequal_length_differ_as_a_whole() -> None:
     assert [str(one) for one in differences({"a": [1]}, {"a": [1, 2]})] == ["a: Envoy [1], ours [1, 2]"]
 
@@ -127,6 +152,8 @@ def test_scenario_names_are_unique_and_known_differences_name_one() -> None:
     places = [f"{scenario.name}.{at}" for scenario in SCENARIOS for at in scenario.at]
     assert len(names) == len(set(names))
     assert all(scenario.at for scenario in SCENARIOS)
+    cases = [case.name for case in load()[0]]
     listed = [name for known in KNOWN for name in known.names]
-    assert set(listed) <= {*names, *places}
+    assert not {*listed} & {*names, *places} & {*cases}, "an entry stands for one of them"
+    assert set(listed) <= {*names, *places, *cases}
     assert len(listed) == len(set(listed))
