@@ -317,7 +317,7 @@ class _Forwarding:
     def _upload(self, attempt: UpstreamAttempt) -> None:
         if attempt.connection is not None and self._feed is not None:
             self._feed.send(attempt.connection)
-            if self._received and self._timers is not None:
+            if self._received and self._timers is not None and not self._stream.response_started:
                 self._timers.on_request_sent()
 
     def _on_received(self) -> None:

@@ -54,6 +54,17 @@ def test_the_time_does_not_count_before_the_request_is_complete() -> None:
     assert outcome(plane, client)[0] == b"504 Gateway Timeout"
 
 
+def test_an_attempt_that_answers_early_is_in_time() -> None:
+    plane = mesh({"retry_policy": {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.3s"}})
+    client = ask(plane, post(4, b"ab"))
+    plane.upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok")
+    client.receive(b"cd")  # only now would the attempt's time begin
+    plane.run(1)
+    plane.upstream.receive(b"ay")
+    assert client.take().endswith(b"okay")
+    assert plane.stat("cluster.up.upstream_rq_per_try_timeout") == 0
+
+
 def test_the_time_is_up_between_two_attempts() -> None:
     plane = mesh({"timeout": "0.3s", "retry_policy": SLOW_RETRY})
     plane.connector.automatic = False
