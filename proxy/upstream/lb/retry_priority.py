@@ -35,7 +35,10 @@ class PreviousPriorities:
         if count % self._update_frequency == 0:
             self._excluded |= {host.priority for host in self._attempted}
             self._load = self._without_excluded(sets, original.panic)
-        return self._load or original
+        load = self._load
+        if load is None or len(load.healthy) != len(sets):
+            return original  # nothing was left to choose, or the cluster has other priorities by now
+        return load
 
     def _without_excluded(self, sets: Sequence[HostSet], panic: tuple[bool, ...]) -> PriorityLoad | None:
         """None when nothing at all is available: then the cluster's own way stands."""

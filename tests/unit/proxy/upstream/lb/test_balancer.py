@@ -181,6 +181,20 @@ def test_a_retry_turns_to_priorities_not_tried() -> None:
     assert found[6:] == [0, 0]
 
 
+def test_priorities_may_go_between_two_attempts() -> None:
+    balancer = group()
+    balancer.update(sets("HH", "HH", "HH"))
+    memory = PreviousPriorities(2)
+    for _ in range(3):
+        host = balancer.pick(None, 0, memory)
+        assert host is not None
+        memory.attempted(host)
+    balancer.update(sets("HH"))
+    host = balancer.pick(None, 0, memory)  # the load noted after two attempts is for three priorities
+    assert host is not None
+    assert host.priority == 0
+
+
 def test_retry_priority_with_nothing_available_changes_nothing() -> None:
     balancer = group(rule(panic=50))
     balancer.update(sets("UU"))
