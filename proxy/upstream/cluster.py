@@ -100,6 +100,7 @@ class Cluster:
             key = self.automatic_names.options(authority, alpn)
         pool = host.pools.get(key)
         if pool is None:
+            host.forget_unused_pools()
             options = key if isinstance(key, TlsOptions) else TlsOptions(alpn) if alpn else NO_OPTIONS
             pool = host.pools[key] = ConnectionPool(self, host, host.transport, options, self._wrap)
         return pool

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Metadata = Mapping[str, Any]
 Health = Literal["HEALTHY", "UNHEALTHY", "DEGRADED", "DRAINING"]
+_MANY_POOLS = 64
 
 
 class HostMonitor(Protocol):
@@ -49,7 +50,9 @@ class HostMonitor(Protocol):
 
 
 class Host:
-    """`name` is `ip:port`. `upstream` names service and workload for metrics. `pools` are keyed by the ALPN override (None: the transport's own)."""
+    """`name` is `ip:port`. `upstream` names service and workload for metrics. `pools` are keyed by what a request adds to the
+    transport: an ALPN list or TlsOptions; None: nothing.
+    """
 
     __slots__ = (
         "address",
@@ -154,6 +157,12 @@ class Host:
             priority=self.priority,
             upstream=self.upstream,
         )
+
+    def forget_unused_pools(self) -> None:
+        """Make room before another pool is added; their keys may be callers' words. Looks through them at each power of two."""
+        count = len(self.pools)
+        if count >= _MANY_POOLS and not count & (count - 1):
+            self.pools = {key: pool for key, pool in self.pools.items() if not pool.empty}
 
     def drain_connections(self) -> None:
         """Requests in flight finish; those that come get new connections."""

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from proxy.observability.stats import StatsStore
+from proxy.upstream.automatic_names import AutomaticNames
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.cluster_stats import ClusterStats
+from proxy.upstream.transport import Transport
 from tests.unit.proxy.upstream.lb.members import members
 
 
@@ -102,3 +104,18 @@ def test_membership_is_counted_by_priority() -> None:
         "membership_healthy": 3,
         "membership_degraded": 1,
     }
+
+
+def test_callers_cannot_fill_a_host_with_pools() -> None:
+    made, _, _ = cluster()
+    (host,) = members("H")
+    anything: Any = object()
+    host.transport = Transport("tls", anything)
+    made.automatic_names = AutomaticNames(sni=True, validate=False)
+    used = made.pool(host, None, b"used.test")
+    anything = object()
+    used._idle.append(anything)
+    for number in range(1000):
+        made.pool(host, None, b"h%d.test" % number)
+    assert len(host.pools) <= 64
+    assert made.pool(host, None, b"used.test") is used
