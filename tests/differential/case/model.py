@@ -86,7 +86,6 @@ class App(Strict):
     locality: str = ""
     replicas: int = Field(default=1, ge=1, le=50)
     service: str = ""
-    namespace: str = ""
     script: list[Answer] = Field(default=[Answer()], min_length=1)
     paths: dict[str, list[Answer]] = {}
     refuse: bool = False
