@@ -24,6 +24,7 @@ from proxy.router.conditions import Condition, Request, header_conditions
 _BODY = b"fault filter abort"
 _DETAILS = "fault_filter_abort"
 _CALLER = b"x-envoy-downstream-service-cluster"
+_MOST_CALLERS = 256  # callers name themselves, and statistics are never forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,12 @@ def request_of(stream: Stream) -> Request:
 
 
 class FaultStats:
-    """`http.PREFIX.fault.*`, and the same for each calling cluster that names itself."""
+    """`http.PREFIX.fault.*`, and the same for each calling cluster that names itself, as far as these are not too many."""
 
     def __init__(self, store: StatsStore, stat_prefix: str) -> None:
         self._store = store
         self._prefix = prefix = f"http.{stat_prefix}.fault."
+        self._callers: set[bytes] = set()
         self.active = store.gauge(prefix + "active_faults")
         self.aborts = store.counter(prefix + "aborts_injected")
         self.delays = store.counter(prefix + "delays_injected")
@@ -76,6 +78,10 @@ class FaultStats:
 
     def count_for(self, caller: bytes, what: str) -> None:
         """One fault for a caller; callers are not known before they call."""
+        if caller not in self._callers:
+            if len(self._callers) >= _MOST_CALLERS:
+                return
+            self._callers.add(caller)
         self._store.counter(f"{self._prefix}{caller.decode('latin-1')}.{what}").value += 1
 
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.http.filters.fault import FaultStats
 from proxy.observability import response_flags as flags
+from proxy.observability.stats import StatsStore
 from tests.unit.proxy.http.filters.filtered import (
     FAULT,
     LIMIT,
@@ -236,6 +238,16 @@ def test_callers_that_name_themselves_are_counted() -> None:
     mesh = Filtered(route("/", abort()))
     mesh.ask("/", "x-envoy-downstream-service-cluster: front")
     assert mesh.stat("http.test.fault.front.aborts_injected") == 1
+
+
+def test_callers_cannot_fill_the_statistics() -> None:
+    store = StatsStore()
+    stats = FaultStats(store, "test")
+    for number in range(1000):
+        stats.count_for(b"caller-%d" % number, "aborts_injected")
+        stats.count_for(b"caller-0", "aborts_injected")
+    assert sum("caller" in name for name in store._counters) == 256
+    assert store.counter("http.test.fault.caller-0.aborts_injected").value == 1001
 
 
 def test_a_disabled_filter_acts_as_routes_say() -> None:
