@@ -135,7 +135,7 @@ _PLAIN: dict[str, Operator] = {
     "GRPC_STATUS": _field("grpc_status", "grpc_name(v)"),
     "HOSTNAME": Operator(None, "hostname"),
     "ROUTE_NAME": _field("route_name"),
-    "REQUESTED_SERVER_NAME": _field("requested_server_name"),
+    "REQUESTED_SERVER_NAME": _field("requested_server_name", "server_name(v)"),
     "UPSTREAM_HOST": _field("upstream_host"),
     "UPSTREAM_REMOTE_ADDRESS": _field("upstream_host"),
     "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": _field("upstream_host or None", _HOST),
@@ -176,6 +176,15 @@ def _host(address: str) -> str:
 
 def _port(address: str) -> str:
     return address.rpartition(":")[2]
+
+
+_NO_HOST_NAME = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def _server_name(told: str) -> str:
+    """The client's word, in a form that can begin no line of its own, in a log or among headers."""
+    clean = _NO_HOST_NAME.sub("_", told)
+    return clean if clean == told else "invalid:" + clean
 
 
 # Requests of one second share the text up to the second; `_second` is that second in ms.
@@ -233,6 +242,7 @@ NAMES: Mapping[str, Any] = {
     "hostname": socket.gethostname(),
     "long_flags": response_flags.long_text,
     "port": _port,
+    "server_name": _server_name,
     "start_time": _default_start_time,
     "time_as": _time_as,
 }

@@ -94,7 +94,8 @@ def _value(text: str) -> Value:
         line = compile_text(text, omit_empty=True)
     except FormatError as error:
         raise ValueError(f": {error}") from None
-    return lambda info: line(info).encode("utf-8", "surrogateescape")
+    # What a peer's certificate says is not checked as headers are: no value may begin a line of its own.
+    return lambda info: line(info).encode("utf-8", "surrogateescape").translate(None, b"\x00\r\n")
 
 
 def apply_to_response(

@@ -67,3 +67,26 @@ def test_values_of_a_local_reply_name_why_it_was_made() -> None:
     headers = [(b"location", b"/x")]
     apply_to_local_reply((ops,), 0, "direct_response", headers, StreamInfo())
     assert headers == [(b"location", b"/x"), (b"y", b"direct_response /x")]
+
+
+@pytest.mark.parametrize(
+    ("told", "sent"),
+    [
+        ("a-b.test", b"a-b.test"),
+        ("outbound_.80_._.a.b", b"outbound_.80_._.a.b"),
+        ("bad\r\nname: x", b"invalid:bad__name__x"),
+        ("spa ce.\u00e9", b"invalid:spa_ce._"),
+    ],
+)
+def test_a_client_cannot_smuggle_headers_by_its_server_name(told: str, sent: bytes) -> None:
+    info, headers = StreamInfo(), list[Pair]()
+    info.requested_server_name = told
+    header_ops([option("x-sni", "%REQUESTED_SERVER_NAME%")]).apply(headers, info)
+    assert headers == [(b"x-sni", sent)]
+
+
+def test_no_value_begins_a_line_of_its_own() -> None:
+    info, headers = StreamInfo(), list[Pair]()
+    info.downstream_peer_uri_san = "spiffe://a\r\nx-b: 1\x00"
+    header_ops([option("x-a", "%DOWNSTREAM_PEER_URI_SAN%")]).apply(headers, info)
+    assert headers == [(b"x-a", b"spiffe://ax-b: 1")]
