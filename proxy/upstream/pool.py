@@ -256,11 +256,10 @@ class ConnectionPool:
         connection.draining = self._draining
         if self._waiting:
             self._make_ready(connection)
-        elif self._draining:
-            self._forget_connection()
-            connection.close()
         else:
             self._idle.append(connection)
+        if self._draining:
+            self._retire(connection)  # if nobody waited for it, or who did was over the limit
 
     def on_failed(self, opening: _Opening, failure: UpstreamReset) -> None:
         self._connecting.discard(opening)

@@ -196,6 +196,19 @@ def test_a_failed_connection_fails_everybody_who_waits() -> None:
     assert (pool.stat("upstream_cx_connect_timeout"), pool.stat("upstream_cx_destroy_local")) == (1, 1)
 
 
+def test_a_draining_pool_keeps_no_connection_that_came_for_a_refused_request() -> None:
+    pool = Pool(requests=1)
+    pool.ask(2)
+    pool.connect()
+    pool.pool.drain()
+    pool.connect()
+    assert pool.states == ["served", "overflow"]
+    assert pool.stat("upstream_cx_active") == 1
+    pool.finish()
+    assert pool.pool.empty
+    assert pool.stat("upstream_cx_active") == 0
+
+
 def test_draining_ends_idle_connections_now_and_busy_ones_after_their_request() -> None:
     pool = Pool()
     pool.ask(2)
