@@ -18,6 +18,7 @@ from proxy.upstream import cluster_builder
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.cluster_builder import ClusterParts, TransportChoice
 from proxy.upstream.host import Host
+from proxy.upstream.host_set import OVERPROVISIONING_FACTOR
 
 
 @dataclass(slots=True)
@@ -85,8 +86,10 @@ class ClusterManager:
         before, self._known = self._known, prepared.known
         for known, assignment, hosts in prepared.hosts:
             known.assignment = assignment
-            if assignment is not None and assignment.policy is not None:
-                known.cluster.overprovisioning = assignment.policy.overprovisioning_factor
+            policy = assignment.policy if assignment is not None else None
+            known.cluster.overprovisioning = (
+                OVERPROVISIONING_FACTOR if policy is None else policy.overprovisioning_factor
+            )
             if known.wanted.type != "STRICT_DNS":
                 known.cluster.set_hosts(hosts)
             elif self._resolve is not None:

@@ -175,3 +175,15 @@ def test_a_bad_part_refuses_the_whole() -> None:
     )
     with pytest.raises(ConfigError, match="the last of http_filters must be the router"):
         mesh.plane.apply(snapshot(clusters=[A], listeners=[no_router], routes=[], previous=first))
+
+
+def test_what_endpoints_say_of_overprovisioning_holds_until_they_say_it_no_more() -> None:
+    said = {**endpoints("10.0.0.1"), "policy": {"overprovisioning_factor": 200}}
+    parts: Any = {"clusters": [EDS], "listeners": [rds_listener()], "routes": [table("eds")]}
+    first = snapshot(**parts, endpoints=[said])
+    mesh = Mesh(first)
+    cluster = mesh.plane.clusters.clusters["eds"]
+    assert cluster.overprovisioning == 200
+    mesh.plane.apply(snapshot(**parts, endpoints=[endpoints("10.0.0.1")], previous=first))
+    assert mesh.plane.clusters.clusters["eds"] is cluster
+    assert cluster.overprovisioning == 140
