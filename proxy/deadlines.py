@@ -9,8 +9,11 @@ away the wider they are. (A bucket for each 5 ms of the hour that idle connectio
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Callable
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 RESOLUTION = 0.005  # seconds; Envoy's own timers have 1 ms, its timeouts are not finer in practice
 FINENESS = 256  # 10 ms for a delay of 3 s, 10 s for an hour
@@ -88,7 +91,10 @@ class Deadlines:
             bucket = self._buckets.pop(heapq.heappop(self._order))
             while bucket:
                 deadline, _ = bucket.popitem()
-                deadline.action()
+                try:
+                    deadline.action()
+                except Exception:  # one owner's failure must not cost all others their deadlines
+                    log.exception("a deadline's action failed unexpectedly")
         # Buckets whose every deadline was disarmed must not wake anybody.
         while self._order and not self._buckets[self._order[0]]:
             del self._buckets[heapq.heappop(self._order)]

@@ -34,6 +34,20 @@ def test_a_disarmed_deadline_does_not_fire_and_nothing_ticks() -> None:
     assert loop.timers == []
 
 
+def test_an_action_that_fails_costs_no_other_its_deadline() -> None:
+    loop, fired = FakeLoop(), []
+    deadlines = Deadlines(loop.call_later, loop.time)
+
+    def fail() -> None:
+        raise RuntimeError
+
+    for action in (lambda: fired.append(1), fail, lambda: fired.append(2)):
+        deadlines.arm(loop.now + 0.1, action)
+    deadlines.after(5, lambda: fired.append(3))
+    loop.advance(10)
+    assert sorted(fired) == [1, 2, 3]
+
+
 def test_an_action_may_arm_and_disarm() -> None:
     loop, fired = FakeLoop(), []
     deadlines = Deadlines(loop.call_later, loop.time)
