@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,8 @@ def kubectl(api_state: Path) -> Kubectl:
 @pytest.fixture
 def namespace(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[str]:
     """A Namespace of the test's own."""
-    name = request.node.originalname.replace("_", "-")[:50].strip("-")
+    # A namespace takes a while to go: the next case of the same test must not meet it.
+    name = f"{request.node.originalname.replace('_', '-')[:50].strip('-')}-{secrets.token_hex(3)}"
     kubectl("create", "namespace", name)
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
