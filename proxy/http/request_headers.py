@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from proxy.http.settings import ForwardClientCert
+from proxy.router.overrides import RETRY_HEADERS, TIMEOUT_HEADERS
 from proxy.tls.peer import PeerIdentity
 
 Headers = list[tuple[bytes, bytes]]
@@ -18,24 +19,15 @@ Fields = dict[bytes, bytes]
 
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 # Only an internal client may steer the router by header, and Istio's default is that nobody is internal.
-_OVERRIDES = frozenset(
-    {
+_OVERRIDES = (
+    TIMEOUT_HEADERS
+    | RETRY_HEADERS
+    | {
         b"x-envoy-internal",
-        b"x-envoy-retry-on",
-        b"x-envoy-retry-grpc-on",
-        b"x-envoy-max-retries",
-        b"x-envoy-retriable-status-codes",
-        b"x-envoy-retriable-header-names",
-        b"x-envoy-upstream-alt-stat-name",
-        b"x-envoy-upstream-rq-timeout-ms",
-        b"x-envoy-upstream-stream-duration-ms",
-        b"x-envoy-upstream-rq-per-try-timeout-ms",
-        b"x-envoy-upstream-rq-timeout-alt-response",
         b"x-envoy-expected-rq-timeout-ms",
         b"x-envoy-force-trace",
         b"x-envoy-ip-tags",
         b"x-envoy-original-url",
-        b"x-envoy-hedge-on-per-try-timeout",
     }
 )
 _EDGE = frozenset(
