@@ -86,7 +86,7 @@ class StreamInfo:
         self.upstream_peer_uri_san: str | None = None
         self.downstream_local_address: str | None = None
         self.downstream_remote_address: str | None = None
-        self.downstream_direct_address: str | None = None  # the peer's own, where x-forwarded-for names another
+        self.downstream_direct_address: str | None = None  # the peer's own, if x-forwarded-for names another
         self.downstream_peer_uri_san: str | None = None
         self.downstream_local_uri_san: str | None = None
         self.requested_server_name: str | None = None
