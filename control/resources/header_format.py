@@ -12,6 +12,7 @@ import re
 MAX_LENGTH = 16384  # bytes; envoy's HeaderValue
 
 _COMMAND = re.compile(r"%([A-Z0-9_]+)(\([^)]*\))?(:\d+)?%")
+_COMMAND_OR_PERCENT = re.compile(f"%%|{_COMMAND.pattern}")
 _NOT_IN_VALUE = re.compile(r"[\0\r\n]")
 _DOWNSTREAM_CERTIFICATE = (
     "PEER_CERT PEER_CHAIN_FINGERPRINTS_1 PEER_CHAIN_FINGERPRINTS_256 PEER_CHAIN_SERIALS PEER_DNS_SAN PEER_EMAIL_SAN "
@@ -127,8 +128,9 @@ OPERATORS = _PLAIN | _EITHER | _WITH_LENGTH | _PARAMETERS | _PARAMETERS_AND_LENG
 
 def not_in_sidecar(value: str) -> list[str]:
     """The operators of a valid value that our sidecar does not have."""
-    used = [found.group(1) for found in _COMMAND.finditer(value.replace("%%", ""))]
-    return [name for name in used if name not in SIDECAR_OPERATORS]
+    # A `%%` before an operator is taken first: that between two operators is the end of one and the beginning of the other.
+    used = [found.group(1) for found in _COMMAND_OR_PERCENT.finditer(value)]
+    return [name for name in used if name is not None and name not in SIDECAR_OPERATORS]
 
 
 def header_value_problem(value: str) -> str | None:

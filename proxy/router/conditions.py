@@ -167,6 +167,8 @@ def string_test(matcher: StringMatcher) -> tuple[str, Test]:
     }
     words = {"exact": "is", "prefix": "starts with", "suffix": "ends with", "contains": "contains"}
     test = tests[kind]
+    if not pattern:
+        return ("is empty" if kind == "exact" else "is anything"), test
     if matcher.ignore_case:
         return f"{words[kind]} {pattern} (any case)", lambda value: test(value.lower())
     return f"{words[kind]} {pattern}", test
@@ -200,7 +202,8 @@ def _header(matcher: HeaderMatcher) -> Condition:
             return (pattern is None and matcher.range_match is None) and _absent_matches(matcher)
         return any(map(test, values)) is not invert
 
-    return Condition(f"header {matcher.name} {'not: ' if invert else ''}{words}", matches)
+    called = matcher.name[1:] if matcher.name.startswith(":") else f"header {matcher.name}"
+    return Condition(f"{called} {'not: ' if invert else ''}{words}", matches)
 
 
 def _absent_matches(matcher: HeaderMatcher) -> bool:

@@ -14,6 +14,9 @@ from proxy.upstream.lb.hash_key import hash_key
 from proxy.upstream.lb.hashing import Hash
 from proxy.upstream.lb.interface import Candidate, Shares
 
+_INDEX_BITS = 32
+_INDEX_MASK = (1 << _INDEX_BITS) - 1
+
 
 class RingHash:
     """See `interface.HashTable`."""
@@ -24,17 +27,19 @@ class RingHash:
         least = min(share for _, share in shares)
         # The host with the least share gets a whole number of places, so that all shares come out right.
         scale = min(ceil(least * minimum) / least, float(maximum))
-        places: list[tuple[int, int]] = []
+        # A place is its hash with the host's index behind it: numbers sort fast and are small, and a ring may have millions.
+        places: list[int] = []
         wanted = 0.0
         for index, (host, share) in enumerate(shares):
             wanted += scale * share
             key, turn = hash_key(host) + b"_", 0
             while len(places) < wanted:
-                places.append((hash_function(key + b"%d" % turn), index))
+                places.append(hash_function(key + b"%d" % turn) << _INDEX_BITS | index)
                 turn += 1
-        places.sort(key=lambda place: place[0])
-        self._hashes = array("Q", (place for place, _ in places))
-        self._hosts = [shares[index][0] for _, index in places]
+        places.sort()
+        hosts = [host for host, _ in shares]
+        self._hashes = array("Q", (place >> _INDEX_BITS for place in places))
+        self._hosts = [hosts[place & _INDEX_MASK] for place in places]
 
     def pick(self, key: int, attempt: int) -> Candidate:
         hosts = self._hosts

@@ -198,6 +198,11 @@ DOUBTS = [
         "ConsistentHashLB's RingHash configuration instead",
     ),
     (
+        "loadBalancer: {consistentHash: {useSourceIp: true, ringHash: {minimumRingSize: 1000000}}}",
+        "spec.trafficPolicy.loadBalancer.consistentHash.ringHash.minimumRingSize: Glassmesh's sidecar serves nothing for about "
+        "4.0s whenever the endpoints change: it builds 1000000 entries",
+    ),
+    (
         "loadBalancer: {warmupDurationSecs: 1s}",
         "spec.trafficPolicy.loadBalancer.warmupDurationSecs: warmupDurationSecs is deprecated, use warmup instead",
     ),

@@ -45,3 +45,4 @@ def test_values(value: str, problem: str | None) -> None:
 
 def test_operators_our_sidecar_lacks() -> None:
     assert not_in_sidecar("%PROTOCOL% %%TRACE_ID%% %TRACE_ID% %CEL(a):3%") == ["TRACE_ID", "CEL"]
+    assert not_in_sidecar("%PROTOCOL%%HOSTNAME%%TRACE_ID%") == ["TRACE_ID"]

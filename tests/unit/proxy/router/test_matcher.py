@@ -210,6 +210,21 @@ def test_the_explanation_names_the_condition_that_failed() -> None:
     assert why.refusals[:2] == ("path is /exact", "header X not: is a")
 
 
+def test_conditions_are_told_as_they_are_said() -> None:
+    method = {"name": ":method", "string_match": {"exact": "PUT"}}
+    empty = {"name": "q", "string_match": {"exact": ""}}
+    routes = table(
+        host(
+            ["*"],
+            route(201, {"headers": [method]}),
+            route(202, {"query_parameters": [empty]}),
+            route(203, {}),
+        )
+    )
+    why = routes.explain([], authority=b"h", path=b"/", method=b"GET", scheme=b"http", draw=0.0)
+    assert why.refusals == ("method is PUT", "query parameter q is empty")
+
+
 def test_a_bad_pattern_is_refused_with_its_place() -> None:
     with pytest.raises(RouteTableError, match=r'^virtual_hosts\["\*"\]\.routes\[0\]\.match\.safe_regex: '):
         table(host(["*"], route(200, {"safe_regex": {"regex": "(?=x)"}})))
