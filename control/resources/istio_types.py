@@ -76,6 +76,11 @@ def fits_seconds(text: str) -> bool:
     return _at_most(text, Decimal(2**32 - 1))
 
 
+def suits_keepalive(text: str) -> bool:
+    """Whether Linux takes a duration for the probes of an idle connection (tcp(7)): 32767 seconds."""
+    return _at_most(text, Decimal(32767))
+
+
 def _duration(text: str) -> str:
     seconds = parse_duration(text)
     if seconds < Decimal("0.001"):

@@ -23,6 +23,7 @@ from control.resources.istio_types import (
     fits_seconds,
     fqdn_problem,
     is_ip,
+    suits_keepalive,
 )
 from control.resources.kind import FieldError
 from control.resources.load_balancer import LoadBalancer
@@ -43,6 +44,15 @@ class TcpKeepalive(Model):
             value = getattr(self, field)
             if value is not None and not fits_seconds(value):
                 yield FieldError(field, "duration is too long, at most 4294967295s")
+
+    def doubts(self) -> Iterator[FieldError]:
+        """What Linux does not take fails every connection, with Envoy too."""
+        if self.probes is not None and self.probes > 127:
+            yield FieldError("probes", "connections fail: Linux takes at most 127 probes")
+        for field in ("time", "interval"):
+            value = getattr(self, field)
+            if value is not None and not suits_keepalive(value):
+                yield FieldError(field, "connections fail: Linux takes at most 32767s")
 
 
 class TCPSettings(Model):

@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 
 from proxy.deadlines import Deadline, Deadlines
@@ -198,7 +199,8 @@ def _keep_alive(sock: socket.socket, probes: Keepalive) -> None:
         (socket.TCP_KEEPINTVL, probes.interval),
     ):
         if value is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+            # As bytes: what is beyond a C int is the kernel's to refuse, as for Envoy.
+            sock.setsockopt(socket.IPPROTO_TCP, option, value.to_bytes(4, sys.byteorder))
 
 
 def _bind(sock: socket.socket, source: Address) -> None:

@@ -203,6 +203,14 @@ DOUBTS = [
         "4.0s whenever the endpoints change: it builds 1000000 entries",
     ),
     (
+        "connectionPool: {tcp: {tcpKeepalive: {probes: 128, time: 32767s}}}",
+        "spec.trafficPolicy.connectionPool.tcp.tcpKeepalive.probes: connections fail: Linux takes at most 127 probes",
+    ),
+    (
+        "connectionPool: {tcp: {tcpKeepalive: {probes: 127, time: 32768s}}}",
+        "spec.trafficPolicy.connectionPool.tcp.tcpKeepalive.time: connections fail: Linux takes at most 32767s",
+    ),
+    (
         "loadBalancer: {warmupDurationSecs: 1s}",
         "spec.trafficPolicy.loadBalancer.warmupDurationSecs: warmupDurationSecs is deprecated, use warmup instead",
     ),

@@ -113,3 +113,5 @@ def test_keepalive_probes_are_set_on_the_socket() -> None:
         _keep_alive(sock, Keepalive())
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == usual
+        with pytest.raises(OSError, match="Invalid argument"):
+            _keep_alive(sock, Keepalive(2**32 - 1, 60, 7))
