@@ -18,7 +18,7 @@ from tests.differential.scenario import (
     get,
     serving,
 )
-from tests.differential.wire import Close, Pause, Request, RequestHead, Reset, Response, Send
+from tests.differential.wire import Bytes, Close, Pause, Request, RequestHead, Reset, Response, Send
 
 ONE = (CLIENT,)
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -159,6 +159,24 @@ _TIME = [
         action={
             "timeout": "2s",
             "retry_policy": {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.2s"},
+        },
+        at=ONE,
+    ),
+    Scenario(
+        "timeout-per-try-answers-early",
+        (Send(get("/", "content-length: 4", method="POST", body=b"ab")), Pause(0.3), Send(b"cd"), Response()),
+        apps={
+            "a": app(
+                RequestHead(),
+                Send(HEAD + b"content-length: 4\r\n\r\nok"),
+                Bytes(4),
+                Pause(0.9),
+                Send(b"ay"),
+            )
+        },
+        action={
+            "timeout": "3s",
+            "retry_policy": {"retry_on": "5xx", "num_retries": 1, "per_try_timeout": "0.3s"},
         },
         at=ONE,
     ),
