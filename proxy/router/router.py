@@ -410,6 +410,8 @@ class _Forwarding:
     async def _pass_response(self, attempt: UpstreamAttempt) -> None:
         stream, response = self._stream, attempt.response
         assert response is not None
+        if self._slow is not None:
+            self._slow.abandon()
         info = stream.info
         info.response_code_details = "via_upstream"
         took = self._world.now() - self._received_at if self._received else None
