@@ -18,6 +18,9 @@ from node.processes import Processes
 BRIDGE = "mesh0"
 POD_NETWORK = ipaddress.IPv4Network("10.244.0.0/16")
 GATEWAY = "10.244.0.1"  # the node itself: default route of every pod, address of the control plane
+# The bridge's own. Without one it takes that of a port, another one as pods come and go, and pods that remember the one before
+# reach nobody until they ask again.
+BRIDGE_MAC = "0a:58:0a:f4:00:01"
 SERVICES = "10.96.0.0/16"  # ClusterIPs; routed here so that translation and refusal see them
 DNS = "10.96.0.10"
 RESERVED = 10  # pods start after the first addresses, kept for the node
@@ -53,7 +56,7 @@ class Addresses:
 def mesh_commands() -> str:
     """The bridge, its addresses, the ClusterIPs' route and loopback, as an `ip -batch`."""
     return f"""link set lo up
-link add {BRIDGE} type bridge
+link add {BRIDGE} address {BRIDGE_MAC} type bridge
 link set {BRIDGE} up
 addr add {GATEWAY}/{POD_NETWORK.prefixlen} dev {BRIDGE}
 addr add {DNS}/32 dev {BRIDGE}

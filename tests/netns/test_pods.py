@@ -14,6 +14,7 @@ from click import ClickException
 
 from cli.client import ApiFailure
 from node import running_mesh
+from node.network import BRIDGE, BRIDGE_MAC
 from tests.netns.mesh import Mesh, Object, deployment, is_ready, processes
 
 pytestmark = pytest.mark.netns
@@ -305,6 +306,9 @@ def test_scaling_and_a_rolling_update_without_a_gap(mesh: Mesh) -> None:
     assert {c["type"]: c["reason"] for c in status["conditions"]}["Progressing"] == "NewReplicaSetAvailable"
     mesh.patch(path, {"spec": {"replicas": 0}})
     mesh.wait(lambda: not mesh.pods("rolled"), "no pods")
+    # What pods remember of their gateway holds, whoever comes and goes.
+    shown = ["nsenter", "--target", str(mesh.pid), "--net", "ip", "-o", "link", "show", BRIDGE]
+    assert BRIDGE_MAC in subprocess.run(shown, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_deleted_deployment_takes_its_pods(mesh: Mesh) -> None:
