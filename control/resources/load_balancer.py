@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import create_model
 
-from control.resources.http_headers import header_name_problem
+from control.resources.http_headers import header_name_problem, line_problem
 from control.resources.istio_types import (
     AnyDuration,
     DisablingDuration,
@@ -46,6 +46,9 @@ class CookieAttribute(Model):
     def problems(self) -> Iterator[FieldError]:
         if not self.name:
             yield FieldError("name", "name required for HttpCookie attribute")
+        for field in ("name", "value"):
+            if problem := line_problem(getattr(self, field)):
+                yield FieldError(field, problem)
 
 
 class HTTPCookie(Model):
@@ -59,6 +62,9 @@ class HTTPCookie(Model):
     def problems(self) -> Iterator[FieldError]:
         if not self.name:
             yield FieldError("name", "name required for HttpCookie")
+        for field in ("name", "path"):
+            if problem := line_problem(getattr(self, field)):
+                yield FieldError(field, problem)
 
 
 class RingHash(Model):

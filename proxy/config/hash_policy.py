@@ -6,9 +6,9 @@ from typing import Annotated
 
 import msgspec
 
-from proxy.config.values import Duration, Message, require_one
+from proxy.config.values import Duration, HeaderText, Message, require_one
 
-_Name = Annotated[str, msgspec.Meta(min_length=1)]
+_Name = Annotated[HeaderText, msgspec.Meta(min_length=1)]
 
 
 class HashedHeader(Message):
@@ -17,7 +17,7 @@ class HashedHeader(Message):
 
 class CookieAttribute(Message):
     name: _Name
-    value: str = ""
+    value: HeaderText = ""
 
 
 class HashedCookie(Message):
@@ -25,7 +25,7 @@ class HashedCookie(Message):
 
     name: _Name
     ttl: Duration | None = None
-    path: str = ""
+    path: HeaderText = ""
     attributes: list[CookieAttribute] = []
 
 

@@ -14,7 +14,16 @@ from proxy.config.hash_policy import TcpHashPolicy
 from proxy.config.header_key_format import HeaderKeyFormat
 from proxy.config.http_filters import HttpFilter, TypedStruct
 from proxy.config.route import RouteConfiguration, UpgradeConfig
-from proxy.config.values import CidrRange, ConfigSource, Duration, Message, Percent, UInt32, require_one
+from proxy.config.values import (
+    CidrRange,
+    ConfigSource,
+    Duration,
+    HeaderText,
+    Message,
+    Percent,
+    UInt32,
+    require_one,
+)
 
 _NETWORK = "type.googleapis.com/envoy.extensions.filters.network."
 
@@ -67,7 +76,7 @@ class HttpConnectionManager(
     route_config: RouteConfiguration | None = None
     http_filters: list[HttpFilter] = []
     access_log: list[AccessLog] = []
-    server_name: str = "envoy"
+    server_name: HeaderText = "envoy"
     server_header_transformation: Literal["OVERWRITE", "APPEND_IF_ABSENT", "PASS_THROUGH"] = "OVERWRITE"
     use_remote_address: bool = False
     xff_num_trusted_hops: UInt32 = 0

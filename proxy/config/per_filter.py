@@ -15,6 +15,7 @@ from proxy.config.header_matcher import HeaderMatcher
 from proxy.config.values import (
     Duration,
     FractionalPercent,
+    HeaderText,
     HeaderValueOption,
     Message,
     RuntimeFractionalPercent,
@@ -61,10 +62,10 @@ class CorsPolicy(Message, tag_field="@type", tag=_HTTP + "cors.v3.CorsPolicy"):
     """Empty fields are taken from the next less specific policy of the route. `max_age` is in seconds."""
 
     allow_origin_string_match: list[StringMatcher] = []
-    allow_methods: str = ""
-    allow_headers: str = ""
-    expose_headers: str = ""
-    max_age: str = ""
+    allow_methods: HeaderText = ""
+    allow_headers: HeaderText = ""
+    expose_headers: HeaderText = ""
+    max_age: HeaderText = ""
     allow_credentials: bool | None = None
     filter_enabled: RuntimeFractionalPercent | None = None
     shadow_enabled: RuntimeFractionalPercent | None = None

@@ -176,7 +176,7 @@ class RouteAction(Message):
 
 class RedirectAction(Message):
     https_redirect: bool = False
-    scheme_redirect: str = ""
+    scheme_redirect: HeaderText = ""
     host_redirect: HeaderText = ""
     port_redirect: UInt32 = 0
     path_redirect: HeaderText = ""
@@ -201,7 +201,7 @@ class DirectResponseAction(Message):
 
 
 class Decorator(Message):
-    operation: str
+    operation: HeaderText
     propagate: bool = True
 
 

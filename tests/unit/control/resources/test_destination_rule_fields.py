@@ -66,6 +66,8 @@ LOAD_BALANCER = [
     ("consistentHash: {useSourceIp: true, ringHash: {}, maglev: {}}", "consistentHash: only one of ringHash and maglev may be set"),
     ("consistentHash: {httpCookie: {name: ''}}", "consistentHash.httpCookie.name: name required for HttpCookie"),
     ("consistentHash: {httpCookie: {name: a, ttl: -1s}}", "consistentHash.httpCookie.ttl: duration must not be negative"),
+    ('consistentHash: {httpCookie: {name: a, path: "/\\r\\nb: c"}}', 'consistentHash.httpCookie.path: "/\\r\\nb: c" contains a line break or NUL'),
+    ('consistentHash: {httpCookie: {name: a, attributes: [{name: b, value: "\\n"}]}}', 'consistentHash.httpCookie.attributes[0].value: "\\n" contains a line break or NUL'),
     ("consistentHash: {httpHeaderName: ''}", "consistentHash.httpHeaderName: header name cannot be empty"),
     ("consistentHash: {httpQueryParameterName: ''}", "consistentHash.httpQueryParameterName: query parameter name cannot be empty"),
     ("consistentHash: {useSourceIp: true, ringHash: {minimumRingSize: -1}}", "consistentHash.ringHash.minimumRingSize: -1 is not in range 0..18446744073709551615"),

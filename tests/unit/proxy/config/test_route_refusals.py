@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from proxy.config.decode import ROUTE, ConfigError, decode
+from proxy.config.per_filter import CORS
 from proxy.router.matcher import RouteTableError
 from proxy.router.route_builder import build_table
 
 Json = dict[str, Any]
 ANY: Json = {"prefix": "/"}
 TO: Json = {"cluster": "a"}
+POLICY = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy"
 
 
 def load(route: Json) -> None:
@@ -142,3 +144,19 @@ def test_patterns_re2_does_not_take_are_refused_everywhere(place: str, pattern: 
 )  # fmt: skip
 def test_taken(route: Json) -> None:
     load(route)
+
+
+LINES: list[tuple[Json, str]] = [
+    (action(hash_policy=[{"cookie": {"name": "a", "ttl": "0s", "path": "/\r\nb: c"}}]), "path"),
+    (action(hash_policy=[{"cookie": {"name": "a\n", "ttl": "0s"}}]), "name"),
+    (operation(typed_per_filter_config={CORS: {"@type": POLICY, "allow_headers": "a\r\nb: c"}}), "allow_headers"),
+    (operation(decorator={"operation": "a\n"}), "operation"),
+    (redirect(scheme_redirect="a\n"), "scheme_redirect"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("route", "path"), LINES)
+def test_no_text_begins_a_line_of_its_own(route: Json, path: str) -> None:
+    """Some of this Envoy takes, and sends."""
+    with pytest.raises(ConfigError, match=path):
+        load(route)
