@@ -6,6 +6,7 @@ Tells what it does, one line a step. Ends what it started when anything fails on
 from __future__ import annotations
 
 import importlib.resources
+import os
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from cli.client import APPLY, ApiFailure, Client, Object
 from cli.kubeconfig import load
 from cli.manifest import BadManifest, Document, read
 from cli.state import state_option
+from control.mesh_config import BadMeshConfig, load_mesh_config
 from node import running_mesh, start, teardown
 from node.launch import CannotLaunch
 from node.namespaces import become_subreaper
@@ -32,6 +34,7 @@ READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 MERGE_PATCH = "application/merge-patch+json"
 INJECTION_LABEL = "istio-injection"
+MESH_CONFIG = "GLASSMESH_MESH_CONFIG"  # the control plane reads it
 
 
 class Interrupted(BaseException):
@@ -56,11 +59,23 @@ class Interrupted(BaseException):
     show_default=True,
     help="First pause before a container that crashed is started again, in seconds.",
 )
+@click.option(
+    "--mesh-config",
+    envvar=MESH_CONFIG,
+    type=click.Path(path_type=Path),
+    help=f"The MeshConfig, a YAML file; default: what {MESH_CONFIG} names.",
+)
 def command(
-    filenames: tuple[str, ...], detach: bool, state: Path, gateway_port: int | None, back_off: float
+    filenames: tuple[str, ...],
+    detach: bool,
+    state: Path,
+    gateway_port: int | None,
+    back_off: float,
+    mesh_config: Path | None,
 ) -> None:
     """Start a mesh on this machine and apply the manifests given."""
     state = state.absolute()
+    _pass_on(mesh_config)
     try:
         documents = list(read(filenames))
     except BadManifest as error:
@@ -88,6 +103,16 @@ def command(
     except click.ClickException:
         _take_down(state, running)
         raise
+
+
+def _pass_on(mesh_config: Path | None) -> None:
+    """The control plane finds the file by the environment, from another directory. Raises ClickException."""
+    try:
+        load_mesh_config(mesh_config)
+    except BadMeshConfig as error:
+        raise click.ClickException(str(error)) from None
+    if mesh_config is not None:
+        os.environ[MESH_CONFIG] = str(mesh_config.absolute())
 
 
 def _bring_up(

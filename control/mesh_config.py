@@ -116,7 +116,9 @@ def load_mesh_config(path: Path | None) -> MeshConfig:
     try:
         content: Any = yaml.load(path.read_text(), Loader=yaml.CSafeLoader) or {}
         return MeshConfig.model_validate(content)
-    except yaml.YAMLError as exc:
+    except OSError as exc:
+        raise BadMeshConfig(f"{path}: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise BadMeshConfig(f"{path}: {exc}") from exc
     except ValidationError as exc:
         lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_url=False)]
