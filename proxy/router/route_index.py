@@ -86,7 +86,11 @@ class RouteIndex:
             _collect(self._headers, request.headers, parts)
             _collect(self._headers, request.pseudo_headers(), parts)
         if self._queries:
-            _collect(self._queries, query_pairs(request), parts)
+            # The first value counts, and a query may repeat a parameter as often as it likes.
+            first = {
+                name: value for name, value in reversed(list(query_pairs(request))) if name in self._queries
+            }
+            _collect(self._queries, first.items(), parts)
         if len(parts) <= 1:
             return parts[0] if parts else ()
         return merge(*parts)
@@ -97,7 +101,9 @@ def _collect(
 ) -> None:
     for name, value in pairs:
         file = files.get(name)
-        if file is not None and (found := file.get(value)) is not None:
+        if file is None or (found := file.get(value)) is None:
+            continue
+        if not any(found is part for part in parts):  # a client may repeat what it says
             parts.append(found)
 
 

@@ -171,6 +171,24 @@ def test_routes_that_cannot_match_are_not_looked_at(
     assert (number, looked) == (count, 0)
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [("/?" + "q=1&" * 5000, []), ("/?q=1", [(b"h", b"1")] * 50)],
+    ids=["query", "headers"],
+)
+def test_what_a_client_repeats_is_looked_at_once(
+    path: str, headers: list[tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a long query would keep the proxy busy for its length times the time one condition takes."""
+    absent = {"name": "absent", "present_match": True}
+    by_query = {"prefix": "/", "query_parameters": [{"name": "q", "string_match": {"exact": "1"}}]}
+    by_header = {"prefix": "/", "headers": [{"name": "h", "string_match": {"exact": "1"}}, absent]}
+    routes = table([{**by_query, "headers": [absent]}, by_header])
+    number, looked = evaluated(routes, monkeypatch, request(path, *headers))
+    assert number is None
+    assert looked <= 5
+
+
 def test_of_nested_prefixes_only_those_of_the_path_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     prefixes = ["/a/b/c/", "/a/b/d/", "/a/b/", "/a/z/", "/a/", "/b/"]
     routes = table([{"prefix": prefix, "headers": [{"name": "x"}]} for prefix in prefixes])
