@@ -186,8 +186,9 @@ class Mirror:
         """More of the body; gives the copy up rather than hold too much of it."""
         if self.done:
             return
-        self._held += chunks
-        self._held_size += sum(map(len, chunks))
+        if chunks:
+            self._held.append(b"".join(chunks))  # chunks of two bytes would take thirty times what they hold
+            self._held_size += len(self._held[-1])
         if self._held_size > LIMIT:
             self._cluster.stats.retry_or_shadow_abandoned.value += 1
             self.cancel()

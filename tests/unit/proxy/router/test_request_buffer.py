@@ -47,3 +47,9 @@ def test_the_limit() -> None:
     assert buffer.full
     buffer.add([b"x"])
     assert buffer.over
+
+
+def test_small_chunks_take_no_more_room_than_large_ones() -> None:
+    buffer = RequestBuffer(keeps=True)
+    buffer.add([b"xy"] * 30_000)
+    assert [len(chunk) for chunk in buffer.take_unsent()] == [60_000]
