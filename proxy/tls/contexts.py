@@ -9,6 +9,7 @@ Reference: Envoy "TLS", envoy.extensions.transport_sockets.tls.v3; Istio's versi
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from proxy.config.secret import (
@@ -35,6 +36,10 @@ class SecretsNotReady(SecretError):
     """A secret that this context needs has not arrived yet. Envoy: `TLS error: Secret is not supplied by SDS`."""
 
 
+class FileNotReady(SecretsNotReady):
+    """A file that this context needs cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """All that makes one `ssl.SSLContext` differ from another. Secrets by name; PEM texts where the config holds them."""
@@ -57,21 +62,33 @@ class Parameters:
 
 
 class TlsContext:
-    """One transport socket's TLS. `sni` is what an upstream connection sends; both None for downstream."""
+    """One transport socket's TLS. `sni` is what an upstream connection sends; both None for downstream.
+
+    `read` gives the parameters once the files they are in can be read; every connection tries.
+    """
 
     def __init__(
-        self, parameters: Parameters, secrets: SecretStore, sans: SanMatcher, sni: str | None = None
+        self,
+        parameters: Parameters,
+        secrets: SecretStore,
+        sans: SanMatcher,
+        sni: str | None = None,
+        read: Callable[[], Parameters] | None = None,
     ) -> None:
         self.parameters = parameters
         self.sni = sni
         self._secrets = secrets
         self._sans = sans
+        self._read = read
 
     def current(self, alpn: tuple[str, ...] | None = None) -> ssl.SSLContext:
         """The context to wrap the next connection with; `alpn` overrides the configured list.
 
-        Raises `SecretsNotReady` while a secret is missing.
+        Raises `SecretsNotReady` while a secret or a file is missing.
         """
+        if self._read is not None:
+            self.parameters = self._read()
+            self._read = None
         key = self.parameters if alpn is None else replace(self.parameters, alpn=alpn)
         found = self._secrets.derived.get(key)
         if found is None:
@@ -82,7 +99,7 @@ class TlsContext:
     def ready(self) -> bool:
         """Whether every secret this context needs is there."""
         needed = (self.parameters.certificate_secret, self.parameters.validation_secret)
-        return all(name is None or name in self._secrets for name in needed)
+        return self._read is None and all(name is None or name in self._secrets for name in needed)
 
     def refusal(self, peer: PeerIdentity | None, expected_name: str | None = None) -> str | None:
         """None if the peer of a finished handshake is one of those expected, else why not.
@@ -102,23 +119,42 @@ class TlsContext:
 
 def downstream_context(config: DownstreamTlsContext, secrets: SecretStore) -> TlsContext:
     """The TLS of a filter chain. Raises `SecretError` for a config that can never work."""
-    parameters, sans = _read(
-        config.common_tls_context, server=True, require=config.require_client_certificate
-    )
+    common = config.common_tls_context
+    parameters = _read(common, server=True, require=config.require_client_certificate)
     if parameters.certificate_secret is None and parameters.certificate_pem is None:
         raise SecretError("no TLS certificates found for server context")
-    return TlsContext(parameters, secrets, sans)
+    return TlsContext(parameters, secrets, _sans(common))
 
 
 def upstream_context(config: UpstreamTlsContext, secrets: SecretStore) -> TlsContext:
-    """The TLS of a cluster's transport socket."""
-    parameters, sans = _read(config.common_tls_context, server=False, require=True)
-    return TlsContext(parameters, secrets, sans, config.sni or None)
+    """The TLS of a cluster's transport socket.
+
+    A file that cannot be read fails this cluster's connections until it can, as with Istio's agent, which serves files as
+    secrets; refusing it would keep everything else that the control plane sends from this sidecar.
+    """
+    common = config.common_tls_context
+
+    def read() -> Parameters:
+        return _read(common, server=False, require=True)
+
+    try:
+        return TlsContext(read(), secrets, _sans(common), config.sni or None)
+    except FileNotReady:
+        return TlsContext(Parameters(server=False), secrets, _sans(common), config.sni or None, read)
 
 
-def _read(common: CommonTlsContext, *, server: bool, require: bool) -> tuple[Parameters, SanMatcher]:
+def _validation(common: CommonTlsContext) -> CertificateValidationContext | None:
+    combined = common.combined_validation_context
+    return combined.default_validation_context if combined else common.validation_context
+
+
+def _sans(common: CommonTlsContext) -> SanMatcher:
+    validation = _validation(common)
+    return SanMatcher(validation.match_typed_subject_alt_names if validation else [])
+
+
+def _read(common: CommonTlsContext, *, server: bool, require: bool) -> Parameters:
     certificates, combined = common.tls_certificate_sds_secret_configs, common.combined_validation_context
-    validation = combined.default_validation_context if combined else common.validation_context
     sds = (
         combined.validation_context_sds_secret_config
         if combined
@@ -130,7 +166,7 @@ def _read(common: CommonTlsContext, *, server: bool, require: bool) -> tuple[Par
     ):
         if version not in _VERSIONS:
             raise SecretError(f"unknown TLS version {version!r}")
-    parameters = Parameters(
+    return Parameters(
         server=server,
         alpn=tuple(common.alpn_protocols),
         minimum=common.tls_params.tls_minimum_protocol_version,
@@ -139,10 +175,9 @@ def _read(common: CommonTlsContext, *, server: bool, require: bool) -> tuple[Par
         certificate_secret=certificates[0].name if certificates else None,
         certificate_pem=_inline_pair(common),
         validation_secret=sds.name if sds else None,
-        trusted_ca_pem=_inline_roots(validation),
+        trusted_ca_pem=_inline_roots(_validation(common)),
         require_peer=require,
     )
-    return parameters, SanMatcher(validation.match_typed_subject_alt_names if validation else [])
 
 
 def _inline_pair(common: CommonTlsContext) -> tuple[str, str] | None:
@@ -151,7 +186,9 @@ def _inline_pair(common: CommonTlsContext) -> tuple[str, str] | None:
     pair = common.tls_certificates[0]
     try:
         return pair.certificate_chain.read().decode(), pair.private_key.read().decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise FileNotReady(f"tls_certificates[0]: {error}") from error
+    except UnicodeDecodeError as error:
         raise SecretError(f"tls_certificates[0]: {error}") from error
 
 
@@ -160,7 +197,9 @@ def _inline_roots(validation: CertificateValidationContext | None) -> str | None
         return None
     try:
         return validation.trusted_ca.read().decode()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise FileNotReady(f"validation_context.trusted_ca: {error}") from error
+    except UnicodeDecodeError as error:
         raise SecretError(f"validation_context.trusted_ca: {error}") from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,13 +168,24 @@ def test_missing_secrets(mesh_ca: MeshCa) -> None:
 def test_configs_that_cannot_work() -> None:
     with pytest.raises(SecretError, match="no TLS certificates"):
         downstream_context(DownstreamTlsContext(common_tls_context=CommonTlsContext()), SecretStore())
-    missing = CertificateValidationContext(trusted_ca=DataSource(filename="/nonexistent"))
-    with pytest.raises(SecretError, match="trusted_ca"):
-        upstream_context(
-            UpstreamTlsContext(common_tls_context=CommonTlsContext(validation_context=missing)), SecretStore()
-        )
     params = TlsParameters(tls_minimum_protocol_version="SSLv3")
     with pytest.raises(SecretError, match="SSLv3"):
         upstream_context(
             UpstreamTlsContext(common_tls_context=CommonTlsContext(tls_params=params)), SecretStore()
         )
+
+
+def test_a_file_may_come_later(mesh_ca: MeshCa, tmp_path: Path) -> None:
+    """Connections of this cluster fail until it is there; the rest of the configuration is not held up."""
+    roots = tmp_path / "roots.pem"
+    validation = CertificateValidationContext(trusted_ca=DataSource(filename=str(roots)))
+    config = UpstreamTlsContext(common_tls_context=CommonTlsContext(validation_context=validation))
+    context = upstream_context(config, SecretStore())
+    for _ in range(2):
+        assert not context.ready
+        with pytest.raises(SecretsNotReady, match=r"trusted_ca: .* No such file or directory"):
+            context.current()
+    roots.write_text(mesh_ca.root_pem)
+    assert context.current() is context.current()
+    assert context.ready
+    assert context.parameters.verifies
