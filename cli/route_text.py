@@ -21,8 +21,6 @@ def text(found: Explanation, workload: str) -> str:
 def _lines(found: Explanation, workload: str) -> Iterator[str]:
     yield f"{click.style(found.request, bold=True)}  from {click.style(workload, bold=True)}"
     yield ""
-    for note in found.notes:
-        yield _step("", click.style(note, fg="yellow"))
     if found.address:
         yield _step("address", found.address)
     if found.listener:
@@ -43,6 +41,8 @@ def _lines(found: Explanation, workload: str) -> Iterator[str]:
         yield from _destination(destination)
     if found.outcome:
         yield _step("answer", click.style(found.outcome, fg="red", bold=True))
+    for index, note in enumerate(found.notes):
+        yield _step("note" if not index else "", click.style(note, fg="yellow"))
 
 
 def _step(label: str, value: str, aside: str = "") -> str:

@@ -5,11 +5,13 @@ Decides how the words are read and which address an app would connect to; it kno
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import quote, urlsplit
 
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # What clients leave in a path as it is; everything else they encode.
 _PATH = "%/:?#[]@!$&'()*+,;=-._~|\\^`{}\"<>"
@@ -33,11 +35,13 @@ class Asked:
 
     @property
     def url(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+        return f"{self.scheme}://{_written(self.host)}:{self.port}{self.path}"
 
 
 def parse(method: str, url: str, headers: Iterable[str]) -> Asked:
     """Of command line arguments; each header is `Name: value`. Raises BadRequest."""
+    if not _METHOD.fullmatch(method):
+        raise BadRequest(f"{method!r} is no HTTP method")
     if "://" not in url:
         url = f"http://{url}"
     try:
@@ -51,8 +55,7 @@ def parse(method: str, url: str, headers: Iterable[str]) -> Asked:
         raise BadRequest(f"{url} names no host")
     fields = [_header(text) for text in headers]
     host = parts.hostname
-    written = f"[{host}]" if ":" in host else host
-    authority = f"{written}:{port}" if port is not None else written
+    authority = f"{_written(host)}:{port}" if port is not None else _written(host)
     query = f"?{parts.query}" if parts.query else ""
     return Asked(
         method=method,
@@ -63,6 +66,10 @@ def parse(method: str, url: str, headers: Iterable[str]) -> Asked:
         authority=next((value for name, value in fields if name == "host"), authority),
         headers=tuple((name, value) for name, value in fields if name != "host"),
     )
+
+
+def _written(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _header(text: str) -> tuple[str, str]:

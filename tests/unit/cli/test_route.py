@@ -58,6 +58,7 @@ def test_json_holds_the_same() -> None:
         ),
         (("--from", "productpage", "GET", "ftp://x/"), "the scheme is http or https, not 'ftp'"),
         (("--from", "productpage", "GET", "http://x/", "-H", "x"), "header 'x' is not NAME: VALUE"),
+        (("--from", "productpage", "GET /", "http://x/"), "'GET /' is no HTTP method"),
         (("--from", "productpage", "GET", "http://x/", "-f", "/nowhere.yaml"), "No such file"),
     ],
 )
@@ -65,6 +66,15 @@ def test_mistakes_are_named(arguments: tuple[str, ...], why: str) -> None:
     done = run(*arguments)
     assert done.exit_code != 0
     assert why in done.output
+
+
+def test_notes_come_last_and_addresses_are_written_as_in_a_url() -> None:
+    lines = run("--from", "productpage-v1", "GET", "http://[fd00::1]:9080/").output.splitlines()
+    assert lines[0].startswith("GET http://[fd00::1]:9080/  from ")
+    assert lines[-1].split(maxsplit=1) == [
+        "note",
+        "nobody in the mesh knows this host; outboundTrafficPolicy ALLOW_ANY lets it through",
+    ]
 
 
 RULE = """
