@@ -36,7 +36,11 @@ def _hosts(obj: Object, snapshot: Snapshot) -> Iterator[Message]:
             yield REFERENCED_RESOURCE_NOT_FOUND.about(obj, f"{path}.host", "host", destination["host"])
             continue
         ports = [port["port"] for port in spec(snapshot.service(host) or {}).get("ports") or ()]
-        if len(ports) > 1 and not destination.get("port"):
+        wanted = (destination.get("port") or {}).get("number")
+        if wanted and ports and wanted not in ports:
+            what = f"{destination['host']}:{wanted}"
+            yield REFERENCED_RESOURCE_NOT_FOUND.about(obj, f"{path}.port.number", "host:port", what)
+        elif len(ports) > 1 and not wanted:
             numbers = " ".join(map(str, ports))
             yield PORT_SELECTOR_REQUIRED.about(obj, path, destination["host"], numbers)
 

@@ -116,6 +116,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
         + _vs("b", "hosts: [web], http: [{route: [{destination: {host: many, port: {number: 81}}}]}]"),
         ["IST0112 a spec.http[0].route[0].destination"],
     ),
+    "a port the service does not have": (
+        _vs("a", f"hosts: [web], http: [{{mirror: {{host: web, port: {{number: 99}}}}, {TO}}}]"),
+        ["IST0101 a spec.http[0].mirror.port.number"],
+    ),
     "unknown gateway": (_vs("a", f"hosts: [x.org], gateways: [gone, mesh], http: [{{{TO}}}]"), ["IST0101 a spec.gateways[0]"]),
     "host not in gateway": (
         GATEWAY % "'*.y.org'" + _vs("a", f"hosts: [x.org], gateways: [gw], http: [{{{TO}}}]"),
