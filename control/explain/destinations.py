@@ -60,7 +60,7 @@ def _destination(configuration: Configuration, name: str, share: float, original
     endpoints: list[EndpointView] = []
     outcome = ""
     if cluster is None:
-        outcome = "503 NC: there is no such cluster; is the subset in a DestinationRule, the host a service?"
+        outcome = "503 NC: there is no such cluster; is the subset in a DestinationRule, the host a service with this port?"
     elif cluster.get("type") == "ORIGINAL_DST":
         endpoints = [EndpointView(original)]
     else:
