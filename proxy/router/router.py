@@ -3,7 +3,7 @@
 `route_request` is the whole story: direct answers; pick a cluster; attempt, and attempt again as the retry policy says;
 pass the response on; tell the client what failed. Knows no codec, no socket and no filter; time and randomness come in
 through `RouterEnvironment`. What holds for a request is settled in `request_policy`, what comes of a failure in `recovery`;
-clocks run in `request_timers`, the body arrives through `request_feed`, copies live in `mirror`.
+clocks run in `request_timers`, the body arrives through `request_feed`, the response goes by `response_passing`, copies live in `mirror`.
 Reference: Envoy source/common/router/router.cc; reference §5, §9.2.
 """
 
@@ -24,7 +24,7 @@ from proxy.router.request_feed import BufferExceeded, RequestFeed
 from proxy.router.request_mutation import headers_of_attempt
 from proxy.router.request_policy import prepare
 from proxy.router.request_timers import PerTryTimeout, RequestTimers, RouteTimeout, StreamDurationReached
-from proxy.router.response_mutation import finalized
+from proxy.router.response_passing import ResponsePassing
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
 from proxy.router.stream import DownstreamStream
 from proxy.router.timeouts import NO_TIMEOUTS
@@ -62,26 +62,14 @@ Step = Callable[[], Coroutine[Any, Any, "Step | None"]]
 """A part of a request's life; returns what comes next, None at the end."""
 
 
-class _Forwarding:
+class _Forwarding(ResponsePassing):
     """One forwarded request and its attempts. What a plain request does not use stays None."""
 
     __slots__ = (
-        "_action",
         "_attempt",
-        "_cluster",
-        "_feed",
         "_policy",
-        "_received",
-        "_received_at",
         "_recovery",
-        "_selection",
-        "_slow",
-        "_started",
-        "_stream",
-        "_target",
         "_timeouts",
-        "_timers",
-        "_world",
     )
 
     def __init__(
@@ -101,10 +89,10 @@ class _Forwarding:
         self._timeouts = action.timeouts
         self._attempt: UpstreamAttempt | None = None
         self._recovery: Recovery | None = None  # since an attempt failed, or called for another
-        self._timers: RequestTimers | None = None
-        self._feed: RequestFeed | None = None  # of a request with a body
-        self._selection: HostSelection | None = None  # of a hashed request, or one that is retried
-        self._slow: SlowAttempts | None = None  # of a request that hedges
+        self._timers = None
+        self._feed = None  # of a request with a body
+        self._selection = None  # of a hashed request, or one that is retried
+        self._slow = None  # of a request that hedges
         self._received = False  # the whole request
         self._received_at = 0.0
         self._started = 0.0
@@ -314,12 +302,6 @@ class _Forwarding:
         if self._timers is not None:
             self._timers.on_connected(received=self._received)
 
-    def _upload(self, attempt: UpstreamAttempt) -> None:
-        if attempt.connection is not None and self._feed is not None:
-            self._feed.send(attempt.connection)
-            if self._received and self._timers is not None and not self._stream.response_started:
-                self._timers.on_request_sent()
-
     def _on_received(self) -> None:
         """The request is complete: from here the timeouts count, if there is an attempt under way; Envoy's quirk."""
         self._received = True
@@ -366,13 +348,6 @@ class _Forwarding:
 
     # The response.
 
-    def _pass_informational(self, attempt: UpstreamAttempt) -> None:
-        connection = attempt.connection
-        if connection is not None and connection.informational:
-            for status, headers in connection.informational:
-                self._stream.send_informational(status, headers)
-            connection.informational.clear()
-
     def _wants_another(self, attempt: UpstreamAttempt) -> bool:
         """Whether to drop this response and attempt again, as far as policy and budget go."""
         response, policy = attempt.response, self._policy
@@ -406,52 +381,3 @@ class _Forwarding:
         else:
             host.rq_success += 1
         return False
-
-    async def _pass_response(self, attempt: UpstreamAttempt) -> None:
-        stream, response = self._stream, attempt.response
-        assert response is not None
-        if self._slow is not None:
-            self._slow.abandon()
-        info = stream.info
-        info.response_code_details = "via_upstream"
-        took = self._world.now() - self._received_at if self._received else None
-        cookies = self._selection.cookies if self._selection is not None else ()
-        headers, fields = finalized(stream, self._action, self._target, response, took, cookies)
-        if self._timers is not None:
-            self._timers.on_response()
-        if response.spelling is not None:
-            stream.response_spelling = response.spelling
-        tunnel = response.status == 101 and stream.upgrade is not None
-        end = response.complete or (response.status == 101 and not tunnel)  # nobody asked for that tunnel
-        stream.send_response(response.status, headers, fields, response.take(), end, response.trailers)
-        if not end:
-            await self._pass_body(attempt)
-        if tunnel:
-            # Nothing ends a tunnel but the end of its connection.
-            info.response_flags |= flags.UC
-            info.response_code_details = "upstream_reset_after_response_started{connection_termination}"
-        attempt.end(reusable=response.reusable and response.status != 101 and stream.body.complete)
-        self._cluster.stats.rq_time.record((self._world.now() - self._started) * 1000)
-        if self._action.stats is not None:
-            self._action.stats.record_time((self._world.now() - self._started) * 1000)
-
-    async def _pass_body(self, attempt: UpstreamAttempt) -> None:
-        stream, response, world = self._stream, attempt.response, self._world
-        assert response is not None
-        held = False
-        while True:
-            if not stream.congested:
-                end = response.complete
-                chunks = response.take()
-                if chunks or end:
-                    stream.send_body(chunks, end, response.trailers)
-                if end:
-                    return
-            if attempt.failure is not None:
-                raise attempt.failure
-            if stream.congested != held and attempt.connection is not None:
-                held = stream.congested
-                attempt.connection.hold(held)
-            if not self._received:
-                self._upload(attempt)
-            await world.pause()
