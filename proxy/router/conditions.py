@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from proxy.config.header_matcher import HeaderMatcher
 from proxy.config.regex import compile_regex
 from proxy.config.route import QueryParameterMatcher, RouteMatch
 from proxy.config.values import Int64Range, StringMatcher
+
+if TYPE_CHECKING:
+    from proxy.router.stream import DownstreamStream
 
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,19}\Z")
 Headers = list[tuple[bytes, bytes]]
@@ -50,6 +54,11 @@ class Request:
             (b":scheme", self.scheme),
             (b":path", self.path),
         )
+
+
+def request_of(stream: DownstreamStream) -> Request:
+    """What filters let conditions look at; no share is drawn."""
+    return Request(stream.headers, stream.authority, stream.path, stream.method, stream.scheme, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def name_refusal(peer: PeerIdentity | None, name: str) -> str | None:
 
 
 def dns_name_matches(pattern: str, name: str) -> bool:
-    """RFC 6125 as Envoy reads it: `*` is a whole first label of a name with at least two more."""
+    """RFC 6125: `*` stands for the whole first label of a name, not for a part of it."""
     pattern, name = pattern.lower(), name.lower()
     if pattern == name:
         return True

@@ -19,7 +19,7 @@ from proxy.http.stream import Stream
 from proxy.net.flow import pause
 from proxy.observability import response_flags as flags
 from proxy.observability.stats import StatsStore
-from proxy.router.conditions import Condition, Request, header_conditions
+from proxy.router.conditions import Condition, header_conditions, request_of
 
 _BODY = b"fault filter abort"
 _DETAILS = "fault_filter_abort"
@@ -56,11 +56,6 @@ def fault_policy(config: HTTPFault) -> FaultPolicy:
         max_active=config.max_active_faults,
         per_caller=not config.disable_downstream_cluster_stats,
     )
-
-
-def request_of(stream: Stream) -> Request:
-    """The request as conditions look at it."""
-    return Request(stream.headers, stream.authority, stream.path, stream.method, stream.scheme, 0.0)
 
 
 class FaultStats:

@@ -21,7 +21,7 @@ from proxy.http.stream import Stream
 from proxy.http.token_bucket import TokenBucket
 from proxy.observability import response_flags as flags
 from proxy.observability.stats import StatsStore
-from proxy.router.conditions import Request
+from proxy.router.conditions import request_of
 from proxy.router.header_ops import header_ops
 
 _BODY = b"local_rate_limited"
@@ -70,11 +70,8 @@ class Limiter:
         """Whether one more request is allowed, and the bucket that decided."""
         now, descriptors = self._now(), []
         if self._how:
-            request = Request(
-                stream.headers, stream.authority, stream.path, stream.method, stream.scheme, 0.0
-            )
             address = (stream.info.downstream_remote_address or "").rpartition(":")[0].strip("[]")
-            descriptors = describe(self._how, request, address.encode())
+            descriptors = describe(self._how, request_of(stream), address.encode())
         return self._buckets_for(stream, now).take(descriptors, now)
 
     def _buckets_for(self, stream: Stream, now: float) -> Buckets:
