@@ -73,7 +73,15 @@ def compile_proxy(context: PushContext, proxy: Proxy) -> Resources:
 def _client_key(context: PushContext, proxy: Proxy, part: str) -> Hashable:
     labels = tuple(sorted(proxy.labels.items())) if context.client_labels_matter else ()
     near = client_key(context, proxy)
-    return (part, proxy.kind, proxy.namespace, proxy.vanilla, labels, near, proxy_headers(context.mesh, proxy))
+    return (
+        part,
+        proxy.kind,
+        proxy.namespace,
+        proxy.vanilla,
+        labels,
+        near,
+        proxy_headers(context.mesh, proxy),
+    )
 
 
 def _named(messages: Iterable[Message]) -> dict[str, Resource]:
