@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 def main() -> int:
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)  # a file has room for every peer's column
     options = arguments()
     # Both end the run in order; a shell's background job starts with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
