@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from control.compile import names
@@ -33,9 +33,6 @@ class Destination:
     port: str
     endpoints: list[EndpointView] = field(default_factory=list)
     outcome: str = ""
-
-    def as_json(self) -> Message:
-        return asdict(self)
 
 
 def destinations(

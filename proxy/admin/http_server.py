@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import socket
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -73,10 +72,6 @@ class HttpServer:
         self._servers.append(server)
         bound: tuple[str, int] = server.sockets[0].getsockname()[:2]
         return bound
-
-    async def start_on(self, sock: socket.socket) -> None:
-        """Serve a socket that listens already."""
-        self._servers.append(await asyncio.start_server(self.serve_connection, sock=sock, limit=MAX_HEAD))
 
     async def close(self) -> None:
         """Stop listening and drop the connections."""

@@ -34,11 +34,6 @@ class QueryParameterMatcher(Message):
     present_match: bool | None = None
 
 
-class TlsContextMatch(Message):
-    presented: bool | None = None
-    validated: bool | None = None
-
-
 class RouteMatch(Message):
     prefix: str | None = None
     path: str | None = None
