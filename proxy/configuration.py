@@ -7,7 +7,9 @@ snapshot that cannot be used raises and changes nothing. Part of the composition
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -21,12 +23,20 @@ from proxy.config.decode import CLUSTER, LISTENER, SECRET, ConfigError, decode
 from proxy.config.listener import Listener
 from proxy.config.secret import Secret
 from proxy.config.snapshot import Snapshot, build
-from proxy.data_plane import DataPlane
+from proxy.data_plane import DataPlane, Prepared
 from proxy.observability import logging
 from proxy.tls.secrets import SecretError, SecretStore
 from proxy.xds.resources import EMPTY, Resources
 
 log = logging.logger("config")
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedConfiguration:
+    """Resources that can be used, and what was built from them."""
+
+    resources: Resources
+    data_plane: Prepared
 
 
 class Configuration:
@@ -46,27 +56,44 @@ class Configuration:
 
     def apply(self, resources: Resources, version: str) -> None:
         """Make a snapshot current. Raises `ValueError` with every reason, in one line."""
+        self.commit(self.prepare(resources, version))
+
+    def prepare(self, resources: Resources, version: str) -> PreparedConfiguration:
+        """Check and build a snapshot without using it. Raises `ValueError` with every reason, in one line."""
+        with self._refusals(version):
+            raws = {t: {name: r.raw for name, r in found.items()} for t, found in resources.items()}
+            snapshot = build(version, raws, self._snapshot)
+            self._take_secrets(snapshot, version)
+            data_plane = self._data_plane.prepare(snapshot, self._static_listeners, self._static_clusters)
+        return PreparedConfiguration(resources, data_plane)
+
+    @contextmanager
+    def _refusals(self, version: str) -> Iterator[None]:
+        """What is raised inside refuses this version, as a `ValueError`."""
         try:
-            self._apply(resources, version)
+            yield
         except ValueError as error:
-            self._refused = version, str(error), clock.wall()
+            self.refused(version, str(error))
             raise
         except Exception as error:  # a fault of ours must not end a sidecar that serves
             log.exception("configuration %s", version)
-            self._refused = version, f"internal error: {error!r}", clock.wall()
-            raise ConfigError(self._refused[1]) from error
-        self._refused = None
+            self.refused(version, f"internal error: {error!r}")
+            raise ConfigError(f"internal error: {error!r}") from error
 
-    def _apply(self, resources: Resources, version: str) -> None:
-        raws = {t: {name: r.raw for name, r in found.items()} for t, found in resources.items()}
-        snapshot = build(version, raws, self._snapshot)
-        self._take_secrets(snapshot, version)
-        errors = self._data_plane.apply(snapshot, self._static_listeners, self._static_clusters)
+    def refused(self, version: str, reason: str) -> None:
+        """Remember for `/config_dump` why a snapshot was not taken."""
+        self._refused = version, reason, clock.wall()
+
+    def commit(self, prepared: PreparedConfiguration) -> None:
+        """Make current what was prepared last."""
+        with self._refusals(prepared.data_plane.snapshot.version):
+            errors = self._data_plane.commit(prepared.data_plane)
         for error in errors:
             log.error("%s", error)
         self.bind_errors = errors
         first = self._resources is EMPTY
-        self._snapshot, self._resources = snapshot, resources
+        self._snapshot, self._resources = prepared.data_plane.snapshot, prepared.resources
+        self._refused = None
         if first:
             # Configuration lives as long as the process: the collector need not walk it again.
             gc.collect()
@@ -77,9 +104,14 @@ class Configuration:
             if self._snapshot.secrets.get(name) is not secret:
                 _set_secret(self._secrets, name, secret, version)
 
-    def apply_static(self) -> None:
-        """Start with what the bootstrap itself holds."""
-        self.bind_errors = self._data_plane.apply(Snapshot(), self._static_listeners, self._static_clusters)
+    @property
+    def resources(self) -> Resources:
+        """Those in force, without the bootstrap's own."""
+        return self._resources
+
+    @property
+    def version(self) -> str:
+        return self._snapshot.version
 
     def sources(self) -> Sources:
         """Everything `/config_dump` shows."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,8 +34,9 @@ from proxy.http.network_filter import HttpNetworkFilter
 from proxy.http.per_filter import RouteFilters
 from proxy.net.connect import SocketConnector
 from proxy.net.flow import pause
+from proxy.net.listener import bind as listening_socket
 from proxy.net.listener_builder import ListenerParts
-from proxy.net.listener_config import NetworkFilter
+from proxy.net.listener_config import ListenerRuntime, NetworkFilter
 from proxy.net.listener_manager import ListenerManager
 from proxy.net.local_address import local_address
 from proxy.net.resolve import Named, Resolver
@@ -49,7 +51,7 @@ from proxy.tls.contexts import downstream_context, upstream_context
 from proxy.tls.secrets import SecretStore
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.cluster_builder import ClusterParts
-from proxy.upstream.cluster_manager import ClusterManager
+from proxy.upstream.cluster_manager import ClusterManager, PreparedClusters
 from proxy.upstream.connector import Connector
 from proxy.upstream.host import Host
 
@@ -96,6 +98,18 @@ class Services:
     http1_codec: str = "httptools"
     locality: tuple[str, str, str] | None = None
     """Where this proxy runs, if its bootstrap says so."""
+    bind: Callable[[tuple[str, int]], socket.socket] = listening_socket
+    """Gives the listening socket of an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A snapshot that can be used, built, but not yet in force."""
+
+    snapshot: Snapshot
+    tables: dict[str, tuple[RouteConfiguration, RouteTable[Route]]]
+    clusters: PreparedClusters
+    listeners: dict[str, ListenerRuntime]
 
 
 class DataPlane:
@@ -152,6 +166,7 @@ class DataPlane:
                 tcp_stats=services.istio_tcp_stats,
             ),
             services.drain_time,
+            services.bind,
         )
 
     def _set_clusters(self, clusters: Mapping[str, object]) -> None:
@@ -170,22 +185,37 @@ class DataPlane:
         static_listeners: Mapping[str, Listener] | None = None,
         static_clusters: Mapping[str, ClusterConfig] | None = None,
     ) -> list[str]:
-        """Make a snapshot current, whole. Raises ConfigError and changes nothing if any of it cannot be used.
+        """`prepare` and `commit` in one."""
+        return self.commit(self.prepare(snapshot, static_listeners, static_clusters))
+
+    def prepare(
+        self,
+        snapshot: Snapshot,
+        static_listeners: Mapping[str, Listener] | None = None,
+        static_clusters: Mapping[str, ClusterConfig] | None = None,
+    ) -> Prepared:
+        """Build what is new. Raises ConfigError if any of it cannot be used; nothing has changed then."""
+        return Prepared(
+            snapshot,
+            self._prepare_tables(snapshot),
+            self.clusters.prepare(static_clusters or {}, snapshot),
+            self.listeners.prepare({**snapshot.listeners, **(static_listeners or {})}),
+        )
+
+    def commit(self, prepared: Prepared) -> list[str]:
+        """Make it current, whole: to be called before anything else is prepared.
 
         Returns what went wrong outside the configuration: addresses that could not be bound.
         """
-        tables = self._prepare_tables(snapshot)
-        clusters = self.clusters.prepare(static_clusters or {}, snapshot)
-        listeners = self.listeners.prepare({**snapshot.listeners, **(static_listeners or {})})
-        self.clusters.commit(clusters)
+        self.clusters.commit(prepared.clusters)
         self._resolver.keep_only(set(self.clusters.clusters))
-        for name, (config, table) in tables.items():
+        for name, (config, table) in prepared.tables.items():
             holder = self._holder(name)
             holder.config, holder.table = config, table
         for name, holder in self._routes.items():
-            if name not in snapshot.routes:
+            if name not in prepared.snapshot.routes:
                 holder.config = holder.table = None
-        return self.listeners.commit(listeners)
+        return self.listeners.commit(prepared.listeners)
 
     def _prepare_tables(self, snapshot: Snapshot) -> dict[str, tuple[RouteConfiguration, RouteTable[Route]]]:
         tables = {}

@@ -37,6 +37,7 @@ from proxy.upstream.cluster import OriginalDstCluster
 from proxy.xds.ca_client import CaClient
 from proxy.xds.client import XdsClient
 from proxy.xds.http_client import HttpClient
+from proxy.xds.resources import EMPTY
 from proxy.xds.rest_client import RestXdsClient
 
 _FILE_DRAIN_SECONDS = 5.0  # without settings: how long a SIGTERM waits for what is in flight
@@ -58,12 +59,12 @@ def _loop_factory(environment: Mapping[str, str]) -> Callable[[], asyncio.Abstra
     if name == "asyncio":
         return None
     try:
-        import uvloop
+        from proxy.net.event_loop import Loop
     except ImportError:
         if name:
             raise SettingsError("GLASSMESH_LOOP: uvloop is not installed") from None
         return None
-    return uvloop.new_event_loop
+    return Loop
 
 
 class Sidecar:
@@ -238,7 +239,7 @@ class Sidecar:
         start, settings = self._bootstrap, self._bootstrap.settings
         self._state.number = INITIALIZING
         if start.xds_address is None:
-            self._configuration.apply_static()
+            self._configuration.apply(EMPTY, "")
             if self._configuration.bind_errors:
                 raise SettingsError("; ".join(self._configuration.bind_errors))
             self._state.number = LIVE

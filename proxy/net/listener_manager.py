@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 
 from proxy.config.listener import Listener
 from proxy.deadlines import Deadlines
@@ -23,7 +24,10 @@ log = logging.getLogger(__name__)
 
 
 class ListenerManager:
-    """`listeners` maps names to runtimes. `drain_time` (s): how long a removed filter chain may finish its work."""
+    """`listeners` maps names to runtimes. `drain_time` (s): how long a removed filter chain may finish its work.
+
+    `bind` gives the listening socket of an address, or raises OSError.
+    """
 
     def __init__(
         self,
@@ -31,11 +35,13 @@ class ListenerManager:
         deadlines: Deadlines,
         parts: ListenerParts,
         drain_time: float = 600.0,
+        bind: Callable[[tuple[str, int]], socket.socket] = bind,
     ) -> None:
         self._loop = loop
         self._deadlines = deadlines
         self._parts = parts
         self._drain_time = drain_time
+        self._bind = bind
         self.listeners: dict[str, ListenerRuntime] = {}
         self._sockets: dict[tuple[str, int], AcceptingSocket] = {}
         self._by_destination: dict[tuple[str, int], ListenerRuntime] = {}
@@ -79,7 +85,7 @@ class ListenerManager:
                 accepting.runtime = runtime
                 continue
             try:
-                sock = bind(address)
+                sock = self._bind(address)
             except OSError as error:
                 errors.append(f"cannot bind '{address[0]}:{address[1]}': {error.strerror}")
                 continue
