@@ -297,13 +297,16 @@ def test_the_command_line_chooses_the_http1_codec(
 
 
 def test_the_event_loop_is_uvloop_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    uvloop = pytest.importorskip("uvloop")
-    assert server._loop_factory({}) is uvloop.new_event_loop
-    assert server._loop_factory({"GLASSMESH_LOOP": "uvloop"}) is uvloop.new_event_loop
+    pytest.importorskip("uvloop")
+    from proxy.net.event_loop import Loop
+
+    assert server._loop_factory({}) is Loop
+    assert server._loop_factory({"GLASSMESH_LOOP": "uvloop"}) is Loop
     assert server._loop_factory({"GLASSMESH_LOOP": "asyncio"}) is None
     with pytest.raises(SettingsError, match="'trio' is neither"):
         server._loop_factory({"GLASSMESH_LOOP": "trio"})
     monkeypatch.setitem(sys.modules, "uvloop", None)  # not installed
+    monkeypatch.delitem(sys.modules, "proxy.net.event_loop")
     assert server._loop_factory({}) is None
     with pytest.raises(SettingsError, match="not installed"):
         server._loop_factory({"GLASSMESH_LOOP": "uvloop"})
