@@ -30,8 +30,8 @@ INVALID_ARGUMENT = 3  # google.rpc.Code
 
 log = logging.logger("xds")
 
-# Takes a snapshot and its version; raises ValueError if it cannot be used.
-Apply = Callable[[Resources, str], None]
+# Takes a snapshot and its version, at once or when awaited; raises ValueError if it cannot be used.
+Apply = Callable[[Resources, str], Awaitable[None] | None]
 
 
 class Answer(msgspec.Struct):
@@ -103,7 +103,7 @@ class XdsClient:
             return True
         if self._may_apply is not None:
             await self._may_apply()
-        return self._take(response.body)
+        return await self._take(response.body)
 
     def _request(self) -> bytes:
         message: dict[str, Any] = {
@@ -115,7 +115,7 @@ class XdsClient:
             message["error_detail"] = {"code": INVALID_ARGUMENT, "message": self._error}
         return msgspec.json.encode(message)
 
-    def _take(self, body: bytes) -> bool:
+    async def _take(self, body: bytes) -> bool:
         """Apply one answer; a refusal is remembered for the next request."""
         touched: set[str] = set()
         try:
@@ -130,7 +130,9 @@ class XdsClient:
                 now=clock.wall(),
                 full=answer.full,
             )
-            self._apply(candidate, answer.version_info)
+            applying = self._apply(candidate, answer.version_info)
+            if applying is not None:
+                await applying
         except (msgspec.DecodeError, ResourceError, ValueError) as error:
             self._error = str(error)
             log.warning("configuration refused, the last good one goes on serving: %s", error)

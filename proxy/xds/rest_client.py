@@ -132,6 +132,7 @@ class RestXdsClient:
             LISTENER: UpdateStats(stats, "listener_manager.lds"),
         }
         self._connected = stats.gauge("control_plane.connected_state")
+        self._taking = asyncio.Lock()  # one answer after the other, however long each takes to apply
         self.version = ""
 
     async def run(self) -> None:
@@ -155,11 +156,15 @@ class RestXdsClient:
 
     async def _poll_one(self, subscription: Subscription) -> None:
         answer = await subscription.next(self._node)
+        asked = subscription.names
         self._connected.value = 1
         if answer is None:
             return
         known = answer.version_info == subscription.version and subscription.answered
-        self._take(subscription, answer)
+        async with self._taking:
+            if asked != subscription.names:
+                return  # asked anew while another type's answer was applied
+            await self._take(subscription, answer)
         if known or subscription.error is not None:  # a server that does not hold must not make us spin
             await asyncio.sleep(_REFRESH_SECONDS)
 
@@ -170,7 +175,7 @@ class RestXdsClient:
         if subscription.type_url in self._updates:
             self._updates[subscription.type_url].failed()
 
-    def _take(self, subscription: Subscription, answer: Discovery) -> None:
+    async def _take(self, subscription: Subscription, answer: Discovery) -> None:
         """Check one answer, ask for what it names, and apply when nothing is awaited any more."""
         type_url = subscription.type_url
         subscription.nonce, before = answer.nonce, (subscription.resources, subscription.version)
@@ -178,7 +183,7 @@ class RestXdsClient:
             subscription.resources = self._read(subscription, answer)
             self._follow()
             subscription.version, subscription.answered, subscription.error = answer.version_info, True, None
-            self._apply_if_complete()
+            await self._apply_if_complete()
         except ValueError as error:
             subscription.resources, subscription.version = before
             subscription.error = str(error)
@@ -223,13 +228,15 @@ class RestXdsClient:
         resources = self._subscriptions[type_url].resources
         return [decode(type_url, name, resource.raw) for name, resource in resources.items()]
 
-    def _apply_if_complete(self) -> None:
+    async def _apply_if_complete(self) -> None:
         if not all(s.answered for s in self._subscriptions.values()):
             return
         resources: Resources = {t: s.resources for t, s in self._subscriptions.items()}
         resources = {**resources, CLUSTER: self._warm(resources)}
         versions = sorted({s.version for s in self._subscriptions.values() if s.version})
-        self._apply(resources, "/".join(versions))
+        applying = self._apply(resources, "/".join(versions))
+        if applying is not None:
+            await applying
         self.version = "/".join(versions)
 
     def _warm(self, resources: Resources) -> Mapping[str, Resource]:
