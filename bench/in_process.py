@@ -38,7 +38,7 @@ from proxy.observability.stats import StatsStore
 from proxy.observability.workload import workload_of_node
 from proxy.tls.peer import PeerIdentity
 
-REQUESTS = 1000  # of one round
+REQUESTS = 250  # of one round
 ROLES = ("client", "server")
 _LISTENER_PORT, _UPSTREAM_PORT = 20001, 20002
 
@@ -222,7 +222,7 @@ def measure(sidecars: dict[str, Sidecar], rounds: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.in_process", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=150)
     parser.add_argument("--show", action="store_true", help="show what is sent on, too")
     options = parser.parse_args()
     for telemetry in (False, True):
