@@ -17,6 +17,7 @@ import msgspec
 from proxy import clock
 from proxy.admin.clusters import DEFAULT_LIMITS, ClusterStatus
 from proxy.admin.config_dump import Sources
+from proxy.admin.host_status import of_host
 from proxy.bootstrap import Bootstrap
 from proxy.config.cluster import Cluster, Thresholds
 from proxy.config.decode import CLUSTER, LISTENER, SECRET, ConfigError, decode
@@ -169,7 +170,7 @@ def _status(name: str, definition: Cluster, dynamic: bool, data_plane: DataPlane
         eds_service_name=eds.service_name if eds else None,
         default_limits=limits.get("DEFAULT", DEFAULT_LIMITS),
         high_limits=limits.get("HIGH", DEFAULT_LIMITS),
-        hosts=data_plane.clusters.clusters[name].hosts,
+        hosts=[of_host(host) for host in data_plane.clusters.clusters[name].hosts],
         outlier=data_plane.clusters.clusters[name].outlier,
     )
 

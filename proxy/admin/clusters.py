@@ -12,20 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.admin.http_server import JSON, Response
+from proxy.admin.host_status import COUNTERS, GAUGES, HostStatus
 from proxy.admin.regex import RegexError, compile_regex
-from proxy.upstream.host import Host
 from proxy.upstream.outlier_detection import OutlierDetector
 
 _RESOURCES = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
 DEFAULT_LIMITS = (1024, 1024, 1024, 3)  # Envoy's, where no threshold is given
-_COUNTERS = ("cx_connect_fail", "cx_total", "rq_error", "rq_success", "rq_timeout", "rq_total")
 _HEALTH_FLAGS = {
     "HEALTHY": "",
     "UNHEALTHY": "/failed_eds_health",
     "DEGRADED": "/degraded_eds_health",
     "DRAINING": "/eds_status_draining",
 }
-_GAUGES = ("cx_active", "rq_active")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class ClusterStatus:
     eds_service_name: str | None = None
     default_limits: tuple[int, int, int, int] = DEFAULT_LIMITS
     high_limits: tuple[int, int, int, int] = DEFAULT_LIMITS
-    hosts: Iterable[Host] = field(default_factory=tuple)
+    hosts: Iterable[HostStatus] = field(default_factory=tuple)
     outlier: OutlierDetector | None = None
 
 
@@ -72,7 +70,7 @@ def _lines(cluster: ClusterStatus) -> Iterable[str]:
         yield from (f"{name}::{host.name}::{key}::{value}" for key, value in _host_values(host))
 
 
-def _host_values(host: Host) -> list[tuple[str, object]]:
+def _host_values(host: HostStatus) -> list[tuple[str, object]]:
     region, zone, sub_zone = host.locality
     return [
         ("cx_active", host.cx_active),
@@ -80,7 +78,7 @@ def _host_values(host: Host) -> list[tuple[str, object]]:
         ("cx_total", host.cx_total),
         ("rq_active", host.rq_active),
         ("rq_error", host.rq_error),
-        ("rq_pending_active", _pending(host)),
+        ("rq_pending_active", host.rq_pending_active),
         ("rq_success", host.rq_success),
         ("rq_timeout", host.rq_timeout),
         ("rq_total", host.rq_total),
@@ -92,12 +90,12 @@ def _host_values(host: Host) -> list[tuple[str, object]]:
         ("sub_zone", sub_zone),
         ("canary", "false"),
         ("priority", host.priority),
-        ("success_rate", _rate(host.monitor.rate if host.monitor is not None else -1)),
-        ("local_origin_success_rate", _rate(host.monitor.local_rate if host.monitor is not None else -1)),
+        ("success_rate", _rate(host.success_rate)),
+        ("local_origin_success_rate", _rate(host.local_origin_success_rate)),
     ]
 
 
-def _health_flags(host: Host) -> str:
+def _health_flags(host: HostStatus) -> str:
     return ("/failed_outlier_check" if host.ejected else "") + _HEALTH_FLAGS[host.health] or "healthy"
 
 
@@ -132,27 +130,24 @@ def _status(cluster: ClusterStatus) -> dict[str, Any]:
     return {key: value for key, value in status.items() if value}
 
 
-def _host_status(host: Host) -> dict[str, Any]:
-    stats = [_stat(name, getattr(host, name)) for name in _COUNTERS]
-    stats += [{"type": "GAUGE", **_stat(name, getattr(host, name))} for name in _GAUGES]
-    stats.append({"type": "GAUGE", **_stat("rq_pending_active", _pending(host))})
+def _host_status(host: HostStatus) -> dict[str, Any]:
+    stats = [_stat(name, getattr(host, name)) for name in COUNTERS]
+    stats += [{"type": "GAUGE", **_stat(name, getattr(host, name))} for name in GAUGES]
     region, zone, sub_zone = host.locality
     locality = {"region": region, "zone": zone, "sub_zone": sub_zone}
     status: dict[str, Any] = {
         "address": {"socket_address": {"address": host.address[0], "port_value": host.address[1]}},
         "stats": stats,
         "health_status": _health_status(host),
-        **_percent("success_rate", host.monitor.rate if host.monitor is not None else None),
+        **_percent("success_rate", host.success_rate),
         "weight": host.weight,
         "locality": {key: value for key, value in locality.items() if value},
     }
     status |= {"priority": host.priority} if host.priority else {}
-    return status | _percent(
-        "local_origin_success_rate", host.monitor.local_rate if host.monitor is not None else None
-    )
+    return status | _percent("local_origin_success_rate", host.local_origin_success_rate)
 
 
-def _health_status(host: Host) -> dict[str, Any]:
+def _health_status(host: HostStatus) -> dict[str, Any]:
     status: dict[str, Any] = {"failed_outlier_check": True} if host.ejected else {}
     return {**status, "eds_health_status": host.health}
 
@@ -162,11 +157,6 @@ def _percent(name: str, value: float | None) -> dict[str, Any]:
     if value is None or value < 0:
         return {}
     return {name: {"value": value} if value else {}}
-
-
-def _pending(host: Host) -> int:
-    """Requests that wait for a connection to this host."""
-    return sum(pool.waiting for pool in host.pools.values())
 
 
 def _stat(name: str, value: int) -> dict[str, str]:
