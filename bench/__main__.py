@@ -1,84 +1,139 @@
-"""`python -m bench [--quick]`: the command line of the benchmark."""
+"""`python -m bench [--quick] [--only NAME,…] [--peers NAME,…] [--rounds N]`: the command line of the benchmark."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
 import signal
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from bench import machine, report, runner
+from bench import goals, machine, report, runner
 from bench.children import ChildDied
 from bench.peers import PEERS
 from bench.peers.peer import Peer
 from bench.workloads import WORKLOADS
+from bench.workloads.workload import Workload
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
+SCALE = "scale"
+"""The name by which configuration at scale is chosen; it is measured by `bench.scale`."""
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute, with wider spread")
-    parser.add_argument("--rounds", type=int, help="rounds per peer")
+    parser.add_argument(
+        "--quick", action="store_true", help="the chief workloads in about a minute, with wider spread"
+    )
+    parser.add_argument("--rounds", type=int, help="rounds per workload and peer")
+    parser.add_argument("--stretch", type=float, help="multiplies the seconds of every measurement")
+    parser.add_argument("--only", help=f"comma list of {', '.join(one.name for one in WORKLOADS)}, {SCALE}")
     parser.add_argument("--peers", help=f"comma list of {', '.join(peer.name for peer in PEERS)}")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the figures go (%(default)s)")
+    parser.add_argument("--no-charts", action="store_true", help="draw none beside the figures")
     return parser.parse_args()
 
 
-def chosen_peers(names: str | None, console: Console) -> list[Peer]:
-    """The wanted peers that can run here; the others are named with their reason."""
-    wanted = PEERS if names is None else [peer for peer in PEERS if peer.name in names.split(",")]
-    found = []
-    for peer in wanted:
-        reason = peer.unavailable()
-        if reason:
-            console.print(f"[yellow]without {peer.title}: {reason}[/yellow]")
-        else:
-            found.append(peer)
-    return found
+def selected(names: str | None, known: Sequence[str], what: str) -> list[str]:
+    """Those of `known` that are in the comma list `names`, in their own order; all without one. Raises SystemExit naming the unknown."""
+    if names is None:
+        return list(known)
+    wanted = [name.strip() for name in names.split(",")]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise SystemExit(f"no {what} {', '.join(unknown)}; there are {', '.join(known)}")
+    return [name for name in known if name in wanted]
+
+
+def chosen_workloads(only: str | None, quick: bool) -> tuple[list[Workload], bool]:
+    """The workloads to run, and whether configuration at scale is measured."""
+    names = selected(only, [*(one.name for one in WORKLOADS), SCALE], "workload")
+    kept = [one for one in WORKLOADS if one.name in names and (one.quick or only or not quick)]
+    return kept, SCALE in names and (only is not None or not quick)
+
+
+def chosen_peers(names: str | None, workloads: Sequence[Workload]) -> tuple[list[Peer], dict[str, str]]:
+    """The wanted peers that can run here, and the reason of each that cannot, by title."""
+    kept = selected(names, [peer.name for peer in PEERS], "peer")
+    wanted = {name for workload in workloads for name in workload.peers}
+    found, missing = [], {}
+    for peer in PEERS:
+        if peer.name in kept and peer.name in wanted:
+            reason = peer.unavailable()
+            if reason:
+                missing[peer.title] = reason
+            else:
+                found.append(peer)
+    return found, missing
 
 
 def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """The document of one run over every workload."""
-    peers = chosen_peers(options.peers, console)
+    """The document of one run."""
+    workloads, _with_scale = chosen_workloads(options.only, options.quick)
+    peers, missing = chosen_peers(options.peers, workloads)
+    for title, reason in missing.items():
+        console.print(f"[yellow]without {title}: {escape(reason)}[/yellow]", highlight=False)
     effort = runner.QUICK if options.quick else runner.FULL
     if options.rounds:
-        effort = runner.Effort(options.rounds, effort.seconds, effort.warmup, effort.open_seconds)
+        effort = dataclasses.replace(effort, rounds=options.rounds)
+    if options.stretch:
+        effort = dataclasses.replace(effort, stretch=options.stretch)
     pins = machine.pinning(os.sched_getaffinity(0))
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="glassmesh-bench-") as directory, _saying(console) as say:
+        results = runner.run(workloads, peers, effort, pins, Path(directory), say)
+        scale = None
+    documents = {one.name: report.workload_document(one, results[one.name]) for one in workloads}
     document: dict[str, Any] = {
-        "ratio_to_envoy": {},
+        "ratio_to_envoy": report.headline(documents, "glassmesh"),
+        "ratio_to_envoy_with_telemetry": report.headline(documents, "glassmesh_telemetry"),
+        "ratio_to_envoy_by_workload": report.by_workload(documents),
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - began),
         "machine": machine.description(),
         "cpus_of": pins.text,
         "effort": vars(effort),
         "configuration": "compiled by the control plane for vanilla Envoy, moved to loopback (bench/compiled.py)",
-        "workloads": {},
+        "versions": {peer.name: peer.version() for peer in peers},
+        "missing": missing,
+        "workloads": documents,
+        "scale": scale,
     }
-    for workload in WORKLOADS:
-        with (
-            tempfile.TemporaryDirectory(prefix="glassmesh-bench-") as directory,
-            console.status("starting") as status,
-        ):
-            results = runner.run(workload, peers, effort, pins, Path(directory), status.update)
-        found = report.workload_document(results)
-        document["workloads"][workload.name] = found
-        console.print(report.table(workload.title, found, {peer.name: peer.title for peer in peers}))
-    first = document["workloads"][WORKLOADS[0].name]["ratio_to_envoy_of"]
-    document["ratio_to_envoy"] = first.get("glassmesh", {})
-    document["ratio_to_envoy_with_telemetry"] = first.get("glassmesh_telemetry", {})
+    document["goals"] = goals.judged(document)
+    titles = {peer.name: peer.title for peer in peers}
+    for table in report.tables(workloads, documents, titles):
+        console.print(table)
+    console.print(goals.table(document["goals"]))
     return document
 
 
+class _saying:
+    """A line that tells what is measured now: one that changes on a terminal, one for each minute in a file."""
+
+    def __init__(self, console: Console) -> None:
+        self._status = console.status("starting")
+        self._console = console
+
+    def __enter__(self) -> Callable[[str], None]:
+        self._status.start()
+        return lambda text: self._status.update(escape(text))
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+
 def main() -> int:
-    console = Console(width=None if sys.stdout.isatty() else 120)  # a file has room for every peer's column
+    console = Console(width=None if sys.stdout.isatty() else 150)  # a file has room for every peer's column
     options = arguments()
     # Both end the run in order; a shell's background job starts with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)

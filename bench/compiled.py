@@ -1,16 +1,16 @@
 """The configuration that our control plane compiles for a pair of sidecars, moved to loopback ports.
 
-The mesh is one service `app`, port 9080 named http, with a client pod and a server pod, mutual TLS STRICT, so that an answer
-proves it. What is moved, and nothing else:
-the client's `0.0.0.0_9080` listener binds a port of its own (no iptables hand it connections); `virtualInbound` binds the
-service's target port; the app is a fixed endpoint where Istio sends to the original destination. Listeners for
-capture (15001, and the 15006 of the client) are left out. The resources are those for vanilla Envoy, or those our sidecar
-gets in a mesh, with Istio's metrics and metadata exchange.
+The mesh is one service `app`, port 9080, with a client pod and a server pod, mutual TLS STRICT unless a case says otherwise, so that an
+answer proves it; a case adds Istio manifests. What is moved, and nothing else: the client's listener for the service binds a port of its
+own (no iptables hand it connections); `virtualInbound` binds the service's target port; the app is a fixed endpoint where Istio
+sends to the original destination. Listeners for capture (15001, and the 15006 of the client) are left out. The resources are those for
+vanilla Envoy, or those our sidecar gets in a mesh, with Istio's metrics and metadata exchange.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench import xds_shapes as x
@@ -18,50 +18,82 @@ from bench.pki import Authority, spiffe_id
 from bench.xds_server import TYPE_URLS, Snapshot
 from control.compile.compiler import compile_proxy
 from control.mesh_config import MeshConfig
-from control.push.config import peer_authentication
 from control.push.context import PushContext
+from control.push.manifests import context_of, read
 from control.push.proxy import Proxy
-from control.registry.service import service_from
-from control.registry.workload import workload_from
 
 HOST = "app.default.svc.cluster.local"
 SERVICE_PORT = 9080
+SERVICE_IP = "10.96.0.10"
 OUTBOUND_LISTENER = f"0.0.0.0_{SERVICE_PORT}"
 CLIENT_IP, SERVER_IP = "127.0.0.2", "127.0.0.1"
 Json = dict[str, Any]
 
 
-def _pod(name: str, ip: str) -> Json:
-    labels = {"app": name, "version": "v1", "security.istio.io/tlsMode": "istio"}
+@dataclass(frozen=True)
+class Mesh:
+    """What a mesh is told beside its pods. `manifests` are Istio's, in YAML.
+
+    `protocol` is the service port's name: `http`, or `tcp` for opaque bytes. Without `sidecar` the app's pod has none, and what the client
+    sends is plaintext; `mtls` is the server's mode (STRICT, PERMISSIVE, DISABLE).
+    """
+
+    manifests: str = ""
+    protocol: str = "http"
+    sidecar: bool = True
+    mtls: str = "STRICT"
+    config: MeshConfig = field(default_factory=MeshConfig)
+
+    @property
+    def listener(self) -> str:
+        """The client's listener for the service: HTTP services share one by port, others have one at their address."""
+        return OUTBOUND_LISTENER if self.protocol == "http" else f"{SERVICE_IP}_{SERVICE_PORT}"
+
+    def context(self, target_port: int, copies_port: int = 0) -> PushContext:
+        """The context of the mesh; `copies_port` is where a service `shadow`, which takes mirrored requests, has its app."""
+        objects = [
+            _service("app", SERVICE_IP, self.protocol, target_port),
+            _pod("client", CLIENT_IP, True),
+            _pod("app", SERVER_IP, self.sidecar),
+            {
+                "kind": "PeerAuthentication",
+                "metadata": {"name": "default", "namespace": "default"},
+                "spec": {"mtls": {"mode": self.mtls}},
+            },
+        ]
+        if copies_port:
+            objects += [
+                _service("shadow", "10.96.0.11", "http", copies_port),
+                _pod("shadow", SERVER_IP, False),
+            ]
+        return context_of([*objects, *read(self.manifests)], self.config)
+
+
+PLAIN = Mesh()
+
+
+def _service(name: str, address: str, protocol: str, target_port: int) -> Json:
     return {
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "clusterIP": address,
+            "selector": {"app": name},
+            "ports": [{"name": protocol, "port": SERVICE_PORT, "targetPort": target_port}],
+        },
+    }
+
+
+def _pod(name: str, ip: str, sidecar: bool) -> Json:
+    labels = {"app": name, "version": "v1"}
+    if sidecar:
+        labels["security.istio.io/tlsMode"] = "istio"
+    return {
+        "kind": "Pod",
         "metadata": {"name": name, "namespace": "default", "labels": labels},
         "spec": {"serviceAccountName": name, "containers": [{"name": name}]},
         "status": {"podIP": ip, "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
     }
-
-
-def _context(target_port: int) -> PushContext:
-    service = {
-        "metadata": {"name": "app", "namespace": "default"},
-        "spec": {
-            "clusterIP": "10.96.0.10",
-            "selector": {"app": "app"},
-            "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": target_port}],
-        },
-    }
-    strict = {
-        "metadata": {"name": "default", "namespace": "default"},
-        "spec": {"mtls": {"mode": "STRICT"}},
-    }
-    mesh = MeshConfig()
-    found = service_from(service, mesh.clusterDomain)
-    pods = [workload_from(_pod("client", CLIENT_IP)), workload_from(_pod("app", SERVER_IP))]
-    return PushContext(
-        mesh,
-        [found] if found else [],
-        [pod for pod in pods if pod],
-        peer_authentications=[peer_authentication(strict)],
-    )
 
 
 def _compiled(context: PushContext, name: str, ip: str, vanilla: bool, authority: Authority) -> Snapshot:
@@ -83,20 +115,35 @@ def _moved(listeners: list[Json], name: str, port: int) -> list[Json]:
     return [{**found, "address": x.address("127.0.0.1", port)}]
 
 
-def client_snapshot(port: int, server_port: int, vanilla: bool, authority: Authority) -> Snapshot:
-    """What the client sidecar gets; it listens on `port` and finds the app's sidecar on `server_port`."""
-    found = _compiled(_context(server_port), "client", CLIENT_IP, vanilla, authority)
-    found["listeners"] = _moved(found["listeners"], OUTBOUND_LISTENER, port)
+def client_snapshot(
+    port: int,
+    server_port: int,
+    vanilla: bool,
+    authority: Authority,
+    mesh: Mesh = PLAIN,
+    copies_port: int = 0,
+) -> Snapshot:
+    """What the client sidecar gets; it listens on `port` and finds the app's pod on `server_port`."""
+    found = _compiled(mesh.context(server_port, copies_port), "client", CLIENT_IP, vanilla, authority)
+    found["listeners"] = _moved(found["listeners"], mesh.listener, port)
     return found
 
 
-def server_snapshot(port: int, app_port: int, vanilla: bool, authority: Authority) -> Snapshot:
+def server_snapshot(
+    port: int, app_port: int, vanilla: bool, authority: Authority, mesh: Mesh = PLAIN
+) -> Snapshot:
     """What the server sidecar gets; it listens on `port`, and its app on `app_port`."""
-    found = _compiled(_context(port), "app", SERVER_IP, vanilla, authority)
+    found = _compiled(mesh.context(port), "app", SERVER_IP, vanilla, authority)
     found["listeners"] = _moved(found["listeners"], "virtualInbound", port)
     inbound = f"inbound|{port}||"
     found["clusters"] = [
-        x.inbound_cluster(inbound, app_port) if cluster["name"] == inbound else cluster
+        _towards_app(cluster, app_port) if cluster["name"] == inbound else cluster
         for cluster in found["clusters"]
     ]
     return found
+
+
+def _towards_app(cluster: Json, port: int) -> Json:
+    """The cluster as compiled, connection pool and all, to a fixed endpoint."""
+    left = {key: value for key, value in cluster.items() if key != "lb_policy"}
+    return {**left, **x.inbound_cluster(cluster["name"], port)}

@@ -5,12 +5,11 @@ All from /proc, so that nothing runs inside or beside the process measured.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
-
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -49,18 +48,37 @@ def pinning(cpus: set[int]) -> Pinning:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of the process so far (`/proc/PID/stat` fields 14 and 15), all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+    """What the process, its threads and its helper processes have run so far, in s of nanosecond grain.
+
+    `/proc/PID/task/*/schedstat` counts what the scheduler gave; `/proc/PID/stat` has 10 ms ticks. Threads and helpers that have
+    ended are not in it. Raises OSError when the process itself is gone.
+    """
+    total = 0
+    for each in family(pid):
+        for task in Path(f"/proc/{each}/task").iterdir():
+            with contextlib.suppress(OSError):
+                total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def family(pid: int) -> list[int]:
+    """The process and its helper processes, and theirs. Raises OSError when the process itself is gone."""
+    found = [pid]
+    for each in found:
+        for task in Path(f"/proc/{each}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def memory_kib(pid: int) -> dict[str, int]:
-    """`rss` and `pss` of the process in KiB (`/proc/PID/smaps_rollup`)."""
+    """`rss` and `pss` in KiB (`/proc/PID/smaps_rollup`), of the process and its helper processes together."""
     found: dict[str, int] = {}
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        key, _, rest = line.partition(":")
-        if key in ("Rss", "Pss"):
-            found[key.lower()] = int(rest.split()[0])
+    for each in family(pid):
+        for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
+            key, _, rest = line.partition(":")
+            if key in ("Rss", "Pss"):
+                found[key.lower()] = found.get(key.lower(), 0) + int(rest.split()[0])
     return found
 
 

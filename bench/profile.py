@@ -22,21 +22,16 @@ from rich.table import Table
 
 from bench import machine
 from bench.children import Children, wait_until
-from bench.load import Plan
 from bench.peers import glassmesh
 from bench.runner import generate
 from bench.sidecars import Pair, start_app, start_pair
-from bench.workloads import WORKLOADS
+from bench.workloads.http import SATURATION
 from bench.workloads.workload import Workload
 
 PROFILED = dataclasses.replace(
     glassmesh.PEER, command=lambda file: [sys.executable, "-m", "bench.profiled", "-c", str(file)]
 )
-SECONDS = 4.0
-
-
-def _plan(workload: Workload, port: int) -> Plan:
-    return Plan(port, workload.host, connections=workload.connections, seconds=SECONDS, warmup=0.5)
+WORKLOAD = dataclasses.replace(SATURATION, seconds=4.0, warmup=0.5)
 
 
 def profile(
@@ -45,7 +40,7 @@ def profile(
     """Runs the load with the profiler on; returns how many requests that were."""
     pid = pair.sidecars[role].pid
     os.kill(pid, signal.SIGUSR1)
-    result, _ = generate(children, pair, _plan(workload, pair.port), pins)
+    result = generate(children, pair, workload, pins).result
     os.kill(pid, signal.SIGUSR2)
     wait_until("the profile is written", out.exists, [pair.sidecars[role]])
     return int(result["requests"] + result["warmup_requests"])
@@ -76,7 +71,7 @@ def show_system_calls(
     pid = pair.sidecars[role].pid
     tracer = children.start("strace", ["strace", "-c", "-f", "-p", str(pid)], stdout=subprocess.DEVNULL)
     wait_until("strace is attached", lambda: "attached" in tracer.tail(), [tracer])
-    result, _ = generate(children, pair, _plan(workload, pair.port), pins)
+    result = generate(children, pair, workload, pins).result
     tracer.process.send_signal(signal.SIGINT)
     tracer.process.wait()
     requests = result["requests"] + result["warmup_requests"]
@@ -96,14 +91,14 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=40)
     options = parser.parse_args()
     console = Console(width=150)
-    workload = WORKLOADS[0]
+    workload = WORKLOAD
     pins = machine.pinning(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory(prefix="glassmesh-profile-") as place:
         out = Path(place) / "profile"
         os.environ["PROFILE_OUT"] = str(out)
         with Children(Path(place)) as children:
-            app_port = start_app(children, workload, pins)
-            pair = start_pair(children, Path(place), PROFILED, workload, app_port, pins)
+            app_port = start_app(children, workload.scene, pins)
+            pair = start_pair(children, Path(place), PROFILED, workload.scene, app_port, pins)
             requests = profile(children, pair, workload, pins, options.role, out)
             show_profile(console, out, requests, options.rows)
             if shutil.which("strace"):

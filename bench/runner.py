@@ -1,26 +1,26 @@
-"""Runs a workload over peers in interleaved rounds (A B A B …), so that what the machine does meanwhile hits all alike.
+"""Runs workloads over peers in interleaved rounds (A B A B …), so that what the machine does meanwhile hits all alike.
 
-Invariant: all peers see the same load in the same order, and a single wrong answer fails the whole run.
+Invariant: all peers see the same load in the same order, a single wrong answer fails the whole run, and whatever was started is ended when
+`run` returns or raises.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.children import Children
-from bench.load import Plan
+from bench.figures import Figures, Measured, Observed, figures
 from bench.machine import Pinning, cpu_seconds
 from bench.peers.peer import Peer
 from bench.sidecars import ENVIRONMENT, Pair, empty_log, start_app, start_pair
-from bench.workloads.workload import Workload
-
-Figures = dict[str, float]
+from bench.workloads.workload import Scene, Workload
 
 
 class RunFailed(Exception):
@@ -29,102 +29,120 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True)
 class Effort:
-    """How long to measure; seconds."""
+    """How often to measure, and by what to multiply each workload's seconds."""
 
     rounds: int
-    seconds: float
-    warmup: float
-    open_seconds: float
+    stretch: float = 1.0
 
 
-FULL = Effort(rounds=5, seconds=5.0, warmup=1.0, open_seconds=5.0)
-QUICK = Effort(rounds=3, seconds=2.0, warmup=0.4, open_seconds=1.5)
+FULL = Effort(rounds=3)
+QUICK = Effort(rounds=2, stretch=0.75)
 
 
-@dataclass
-class Measured:
-    """All rounds of one peer."""
-
-    pair: Pair
-    rounds: list[Figures] = field(default_factory=list)
-    after: dict[str, dict[str, int]] = field(default_factory=dict)
+def arguments(pair: Pair, workload: Workload, stretch: float) -> dict[str, Any]:
+    """The generator's plan for this pair."""
+    scene = workload.scene
+    place: dict[str, Any] = {"port": pair.port, "host": pair.authority(scene.host)}
+    if workload.target == "server":
+        place["port"] = pair.server_port
+    if pair.peer.forward:
+        place["path"] = pair.target(scene.host)
+    return {
+        **place,
+        "seconds": workload.seconds * stretch,
+        "warmup": workload.warmup * stretch,
+        **workload.plan,
+    }
 
 
 def generate(
-    children: Children, pair: Pair, plan: Plan, pins: Pinning
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """One run of the generator: its result, and the CPU seconds each sidecar used while it measured."""
-    argv = [sys.executable, "-m", "bench.load", json.dumps(asdict(plan))]
+    children: Children, pair: Pair, workload: Workload, pins: Pinning, stretch: float = 1.0
+) -> Observed:
+    """One run of the workload's generator, and what the sidecars used while it measured. Raises RunFailed, ChildDied."""
+    plan = json.dumps(arguments(pair, workload, stretch))
+    memory = pair.memory()
+    before = at_start = _cpu(pair)
+    argv = [sys.executable, "-m", workload.generator, plan]
     child = children.start("load", argv, cpus=pins.generator, stdout=subprocess.PIPE, env=ENVIRONMENT)
-    output = child.process.stdout
-    assert output is not None
-    before: dict[str, float] = {}
-    for line in output:
+    assert child.process.stdout is not None
+    for line in child.process.stdout:
         event = json.loads(line)
-        now = {role: cpu_seconds(sidecar.pid) for role, sidecar in pair.sidecars.items()}
+        now = _cpu(pair)
         if event["event"] == "measuring":
             before = now
             continue
+        after = pair.memory()
         children.stop(child)
         if event["errors"]:
-            raise RunFailed(f"{pair.peer.title}: {event['error']}")
-        return event, {role: now[role] - before[role] for role in now}
-    raise RunFailed(f"the generator ended early:\n{child.tail()}")
+            raise RunFailed(f"{workload.name}, {pair.peer.title}: {event['error']}")
+        for sidecar in pair.sidecars.values():
+            sidecar.check()
+        used = {role: now[role] - before[role] for role in now}
+        prepared = {role: before[role] - at_start[role] for role in now}
+        return Observed(event, used, prepared, memory, after)
+    raise RunFailed(f"{workload.name}, {pair.peer.title}: the generator ended early:\n{child.tail()}")
 
 
-def measure_once(
-    children: Children, pair: Pair, workload: Workload, effort: Effort, pins: Pinning
-) -> Figures:
-    """Closed loop, then open loop; µs everywhere but requests/s."""
-    closed = Plan(
-        port=pair.port,
-        host=workload.host,
-        connections=workload.connections,
-        seconds=effort.seconds,
-        warmup=effort.warmup,
-        body_bytes=workload.body_bytes,
-    )
-    result, cpu = generate(children, pair, closed, pins)
-    figures: Figures = {
-        key: result[key] for key in ("requests_per_second", "p50_us", "p90_us", "p99_us", "p999_us")
-    }
-    for role, seconds in cpu.items():
-        figures[f"cpu_us_per_request_{role}"] = seconds * 1e6 / result["requests"]
-    if cpu:
-        figures["cpu_us_per_request"] = sum(cpu.values()) * 1e6 / result["requests"] / len(cpu)
-    opened = Plan(**{**asdict(closed), "rate": workload.rate, "seconds": effort.open_seconds, "warmup": 0.3})
-    result, _ = generate(children, pair, opened, pins)
-    figures |= {f"rate_{key}": result[key] for key in ("p50_us", "p99_us", "p999_us")}
-    for sidecar in pair.sidecars.values():
-        sidecar.check()
-        empty_log(sidecar)
-    return figures
+def _cpu(pair: Pair) -> dict[str, float]:
+    return {role: cpu_seconds(sidecar.pid) for role, sidecar in pair.sidecars.items()}
 
 
 def run(
-    workload: Workload,
-    peers: list[Peer],
+    workloads: Sequence[Workload],
+    peers: Sequence[Peer],
     effort: Effort,
     pins: Pinning,
     directory: Path,
     say: Callable[[str], None],
-) -> list[Measured]:
-    """Measures `workload` on each of `peers`; everything started is ended when it returns or raises."""
-    with Children(directory) as children:
-        app_port = start_app(children, workload, pins)
-        measured: list[Measured] = []
+) -> dict[str, list[Measured]]:
+    """Measures each of `workloads` on those of `peers` it wants; by the workload's name, in the order of `peers`."""
+    found: dict[str, list[Measured]] = {}
+    for scene, group in itertools.groupby(workloads, lambda workload: workload.scene):
+        found |= _run_scene(scene, list(group), peers, effort, pins, directory, say)
+    return found
+
+
+def _run_scene(
+    scene: Scene,
+    workloads: Sequence[Workload],
+    peers: Sequence[Peer],
+    effort: Effort,
+    pins: Pinning,
+    directory: Path,
+    say: Callable[[str], None],
+) -> dict[str, list[Measured]]:
+    place = directory / scene.name
+    place.mkdir()
+    with Children(place) as children:
+        app_port = start_app(children, scene, pins)
+        pairs = []
         for peer in peers:
-            measured.append(Measured(start_pair(children, directory, peer, workload, app_port, pins)))
-            say(f"{peer.title} is ready")
-        for number in range(effort.rounds):
-            for one in measured:
-                if number and not one.pair.sidecars:
-                    continue  # the floor is measured once
-                figures = measure_once(children, one.pair, workload, effort, pins)
-                one.rounds.append(figures)
-                say(
-                    f"round {number + 1}/{effort.rounds} {one.pair.peer.title}: {figures['requests_per_second']:.0f} requests/s"
-                )
-        for one in measured:
-            one.after = one.pair.memory()
-        return measured
+            if any(peer.name in workload.peers for workload in workloads):
+                say(f"{scene.name}: starting {peer.title}")
+                pairs.append(start_pair(children, place, peer, scene, app_port, pins))
+        found = {
+            workload.name: [Measured(pair.peer, pair.idle) for pair in pairs if _wants(workload, pair)]
+            for workload in workloads
+        }
+        for number, workload in itertools.product(range(effort.rounds), workloads):
+            wanted = [pair for pair in pairs if _wants(workload, pair)]
+            for pair, measured in zip(wanted, found[workload.name], strict=True):
+                say(f"{workload.title}, round {number + 1} of {effort.rounds}: {pair.peer.title}")
+                observed = generate(children, pair, workload, pins, effort.stretch)
+                measured.rounds.append(_figures(workload, observed))
+                _forget_logs(pairs)
+        return found
+
+
+def _wants(workload: Workload, pair: Pair) -> bool:
+    return pair.peer.name in workload.peers
+
+
+def _figures(workload: Workload, observed: Observed) -> Figures:
+    return figures(observed, ["server"] if workload.target == "server" else None)
+
+
+def _forget_logs(pairs: Iterable[Pair]) -> None:
+    for pair in pairs:
+        for sidecar in pair.sidecars.values():
+            empty_log(sidecar)

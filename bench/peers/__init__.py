@@ -1,8 +1,8 @@
-"""The peers, in the order of the table. One file each; a new one adds a file and a line here."""
+"""The peers, in the order of the table. A new one adds a file and a line here."""
 
 from __future__ import annotations
 
-from bench.peers import direct, envoy, glassmesh, haproxy, nginx
+from bench.peers import direct, envoy, glassmesh, haproxy, nginx, python_peers
 from bench.peers.peer import Peer
 
 PEERS: list[Peer] = [
@@ -12,4 +12,6 @@ PEERS: list[Peer] = [
     glassmesh.WITH_TELEMETRY,
     haproxy.PEER,
     nginx.PEER,
+    python_peers.MITMPROXY,
+    python_peers.PROXY_PY,
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Place:
-    """Where one proxy of a pair stands: the client's takes plaintext and sends mutual TLS, the server's the other way round.
+    """Where one proxy stands. Of a pair the client's takes plaintext and sends mutual TLS, the server's the other way round.
 
     `chain`, `key` and `root` are PEM files; `host` is the authority the generator asks for.
     """
@@ -31,7 +31,7 @@ class Peer:
     `configure` writes that file for peers with a language of their own; without it the file is an Envoy bootstrap and
     the configuration xDS. `vanilla` asks the control plane for what vanilla Envoy can read, else for what our sidecar gets:
     Istio's metrics and metadata exchange as well. `unavailable` says why the peer cannot run here, or nothing; `version` is
-    asked only when it can.
+    asked only when it can. A `forward` proxy is asked for absolute URLs instead of standing in for the app.
     """
 
     name: str
@@ -41,3 +41,4 @@ class Peer:
     unavailable: Callable[[], str]
     version: Callable[[], str]
     configure: Callable[[Place], Path] | None = None
+    forward: bool = False

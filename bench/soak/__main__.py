@@ -23,7 +23,7 @@ from bench.peers.glassmesh import WITH_TELEMETRY as OURS
 from bench.ports import free_ports
 from bench.sidecars import ENVIRONMENT, Pair, empty_log, listening, start_pair
 from bench.soak import samples
-from bench.soak.configuration import WORKLOAD
+from bench.soak.configuration import CONNECTIONS, SCENE
 from bench.soak.load import Plan
 from bench.soak.samples import Sample, Verdict
 
@@ -73,8 +73,8 @@ def soak(children: Children, directory: Path, requests: int, seconds: float, con
     argv = [sys.executable, "-m", "bench.soak.upstream", str(port)]
     app = children.start("app", argv, cpus=pins.upstream, env=ENVIRONMENT)
     wait_until("the app listens", lambda: listening(port), [app])
-    pair = start_pair(children, directory, OURS, WORKLOAD, port, pins)
-    plan = Plan(pair.port, WORKLOAD.host, requests, seconds, WORKLOAD.connections)
+    pair = start_pair(children, directory, OURS, SCENE, port, pins)
+    plan = Plan(pair.port, SCENE.host, requests, seconds, CONNECTIONS)
     load = children.start(
         "load",
         [sys.executable, "-m", "bench.soak.load", json.dumps(asdict(plan))],

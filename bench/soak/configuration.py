@@ -14,7 +14,7 @@ from bench import xds_shapes as x
 from bench.compiled import CLIENT_IP, HOST, OUTBOUND_LISTENER, SERVER_IP, SERVICE_PORT
 from bench.pki import Authority, spiffe_id
 from bench.soak.upstream import SHADOW
-from bench.workloads.workload import Ports, Workload
+from bench.workloads.workload import Ports, Scene
 from bench.xds_server import TYPE_URLS, Snapshot
 from control.compile.compiler import compile_proxy
 from control.push.context import PushContext
@@ -102,12 +102,5 @@ def snapshots(ports: Ports, authority: Authority, _vanilla: bool) -> tuple[Snaps
     return client_snapshot(found, ports, authority), server_snapshot(found, ports, authority)
 
 
-WORKLOAD = Workload(
-    name="soak",
-    title="every traffic feature on, an upstream that fails",
-    host=HOST,
-    connections=32,
-    body_bytes=0,
-    rate=0.0,
-    snapshots=snapshots,
-)
+SCENE = Scene("soak", HOST, snapshots)
+CONNECTIONS = 32

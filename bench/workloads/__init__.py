@@ -1,8 +1,8 @@
-"""The workloads, in the order they run. One file each; a new one adds a file and a line here."""
+"""The workloads, in the order they run: those of one scene follow each other. One file for each kind; a new one adds a line here."""
 
 from __future__ import annotations
 
-from bench.workloads import http_mtls
+from bench.workloads import http, policies
 from bench.workloads.workload import Workload
 
-WORKLOADS: list[Workload] = [http_mtls.WORKLOAD]
+WORKLOADS: list[Workload] = [*http.WORKLOADS, *policies.WORKLOADS]
