@@ -49,22 +49,17 @@ class _StatusLines(dict[int, bytes]):
 
 
 _status_lines = _StatusLines()
+_field_line = b": ".join
 
 
 def response_head(status: int, headers: Headers) -> bytes:
     """Status line, headers and the empty line."""
-    lines = [_status_lines[status]]
-    lines += [name + b": " + value for name, value in headers]
-    lines.append(b"\r\n")
-    return b"\r\n".join(lines)
+    return b"\r\n".join([_status_lines[status], *map(_field_line, headers), b"\r\n"])
 
 
 def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:
     """Request line, headers and the empty line."""
-    lines = [method + b" " + target + b" HTTP/1.1"]
-    lines += [name + b": " + value for name, value in headers]
-    lines.append(b"\r\n")
-    return b"\r\n".join(lines)
+    return b"\r\n".join([method + b" " + target + b" HTTP/1.1", *map(_field_line, headers), b"\r\n"])
 
 
 def respelled(headers: Headers, spelling: dict[bytes, bytes]) -> Headers:
