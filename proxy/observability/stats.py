@@ -54,7 +54,7 @@ class Histogram:
         self.name = name
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
-        self.sum: float = 0
+        self.sum = 0.0
 
     def record(self, value: float) -> None:
         """Add one value: milliseconds for times, bytes for sizes."""
@@ -132,6 +132,7 @@ class StatsStore:
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         self._families: dict[str, Family] = {}
+        self._on_drop: list[Callable[[str], None]] = []
 
     def family(
         self,
@@ -175,6 +176,12 @@ class StatsStore:
         for kind in (self._counters, self._gauges, self._histograms):
             for name in [n for n in kind if n.startswith(prefix)]:
                 del kind[name]
+        for tell in self._on_drop:
+            tell(prefix)
+
+    def on_drop(self, tell: Callable[[str], None]) -> None:
+        """Call `tell(prefix)` whenever stats are dropped."""
+        self._on_drop.append(tell)
 
     def counters(self) -> Iterator[Counter]:
         """Every counter, those of families included."""

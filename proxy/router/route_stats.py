@@ -6,24 +6,22 @@ status. Reference: Envoy "Virtual host statistics", source/common/router/router.
 
 from __future__ import annotations
 
-from proxy.observability.stats import Counter, StatsStore
+from proxy.observability.stats import StatsStore
 
 
 class RouteStats:
     """Counters as attributes of their own names."""
 
-    upstream_rq_retry: Counter
-    upstream_rq_retry_limit_exceeded: Counter
-    upstream_rq_retry_overflow: Counter
-    upstream_rq_retry_success: Counter
-    upstream_rq_timeout: Counter
-    upstream_rq_total: Counter
-
     def __init__(self, store: StatsStore, virtual_host: str, stat_prefix: str) -> None:
         self._store = store
         self._prefix = f"vhost.{virtual_host}.route.{stat_prefix}."
-        for stat in RouteStats.__annotations__:
-            setattr(self, stat, store.counter(self._prefix + stat))
+        counter = store.counter
+        self.upstream_rq_retry = counter(self._prefix + "upstream_rq_retry")
+        self.upstream_rq_retry_limit_exceeded = counter(self._prefix + "upstream_rq_retry_limit_exceeded")
+        self.upstream_rq_retry_overflow = counter(self._prefix + "upstream_rq_retry_overflow")
+        self.upstream_rq_retry_success = counter(self._prefix + "upstream_rq_retry_success")
+        self.upstream_rq_timeout = counter(self._prefix + "upstream_rq_timeout")
+        self.upstream_rq_total = counter(self._prefix + "upstream_rq_total")
 
     def count_response(self, status: int) -> None:
         """One response that stands, from the upstream or made here in its stead."""

@@ -25,7 +25,7 @@ from proxy.upstream.cluster import Cluster, OriginalDstCluster
 from proxy.upstream.cluster_stats import ClusterStats
 from proxy.upstream.connector import Connector, ConnectSettings, Keepalive
 from proxy.upstream.host import Health, Host
-from proxy.upstream.lb import balancer
+from proxy.upstream.lb import build_balancer
 from proxy.upstream.lb.interface import Draw
 from proxy.upstream.merged_updates import DEFAULT_WINDOW
 from proxy.upstream.outlier_detection import OutlierDetector, OutlierStats
@@ -70,7 +70,7 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
         "breaker": _breaker(wanted, parts.stats),
         "connector": parts.connector,
         "wrap": parts.wrap,
-        "balancer": balancer(wanted, parts.draw, parts.deadlines.now, stats.lb_healthy_panic),
+        "balancer": build_balancer(wanted, parts.draw, parts.deadlines.now, stats.lb_healthy_panic),
         "connect_settings": _connect_settings(wanted),
         "upstream": Upstream(service),
         **_http_arguments(_http_options(wanted)),

@@ -5,64 +5,69 @@ Reference: Envoy "cluster statistics"; reference §10.4.
 
 from __future__ import annotations
 
-from proxy.observability.stats import Counter, Gauge, StatsStore
+from proxy.observability.stats import Counter, StatsStore
 
 
 class ClusterStats:
     """Counters and gauges as attributes of their own names; response codes by `count_response`."""
 
-    lb_healthy_panic: Counter
-    membership_change: Counter
-    upstream_cx_total: Counter
-    upstream_cx_http1_total: Counter
-    upstream_cx_connect_fail: Counter
-    upstream_cx_connect_timeout: Counter
-    upstream_cx_connect_attempts_exceeded: Counter
-    upstream_cx_destroy: Counter
-    upstream_cx_destroy_local: Counter
-    upstream_cx_destroy_local_with_active_rq: Counter
-    upstream_cx_destroy_remote: Counter
-    upstream_cx_destroy_remote_with_active_rq: Counter
-    upstream_cx_destroy_with_active_rq: Counter
-    upstream_cx_idle_timeout: Counter
-    upstream_cx_max_duration_reached: Counter
-    upstream_cx_max_requests: Counter
-    upstream_cx_none_healthy: Counter
-    upstream_cx_overflow: Counter
-    upstream_cx_protocol_error: Counter
-    upstream_cx_rx_bytes_total: Counter
-    upstream_cx_tx_bytes_total: Counter
-    upstream_rq_total: Counter
-    upstream_rq_active_overflow: Counter
-    upstream_rq_completed: Counter
-    upstream_rq_cancelled: Counter
-    upstream_rq_pending_total: Counter
-    upstream_rq_pending_overflow: Counter
-    upstream_rq_pending_failure_eject: Counter
-    upstream_rq_per_try_timeout: Counter
-    upstream_rq_retry: Counter
-    upstream_rq_retry_limit_exceeded: Counter
-    upstream_rq_retry_overflow: Counter
-    upstream_rq_retry_success: Counter
-    upstream_rq_retry_backoff_exponential: Counter
-    upstream_rq_max_duration_reached: Counter
-    upstream_rq_rx_reset: Counter
-    retry_or_shadow_abandoned: Counter
-    upstream_rq_timeout: Counter
-    upstream_rq_tx_reset: Counter
-    membership_degraded: Gauge
-    membership_healthy: Gauge
-    membership_total: Gauge
-    upstream_cx_active: Gauge
-    upstream_rq_active: Gauge
-    upstream_rq_pending_active: Gauge
-
     def __init__(self, store: StatsStore, name: str) -> None:
         self._store = store
         self._prefix = f"cluster.{name}."
-        for stat, kind in ClusterStats.__annotations__.items():
-            make = store.counter if kind == "Counter" else store.gauge
-            setattr(self, stat, make(self._prefix + stat))
+        counter, gauge = store.counter, store.gauge
+        self.lb_healthy_panic = counter(self._prefix + "lb_healthy_panic")
+        self.membership_change = counter(self._prefix + "membership_change")
+        self.upstream_cx_total = counter(self._prefix + "upstream_cx_total")
+        self.upstream_cx_http1_total = counter(self._prefix + "upstream_cx_http1_total")
+        self.upstream_cx_connect_fail = counter(self._prefix + "upstream_cx_connect_fail")
+        self.upstream_cx_connect_timeout = counter(self._prefix + "upstream_cx_connect_timeout")
+        self.upstream_cx_connect_attempts_exceeded = counter(
+            self._prefix + "upstream_cx_connect_attempts_exceeded"
+        )
+        self.upstream_cx_destroy = counter(self._prefix + "upstream_cx_destroy")
+        self.upstream_cx_destroy_local = counter(self._prefix + "upstream_cx_destroy_local")
+        self.upstream_cx_destroy_local_with_active_rq = counter(
+            self._prefix + "upstream_cx_destroy_local_with_active_rq"
+        )
+        self.upstream_cx_destroy_remote = counter(self._prefix + "upstream_cx_destroy_remote")
+        self.upstream_cx_destroy_remote_with_active_rq = counter(
+            self._prefix + "upstream_cx_destroy_remote_with_active_rq"
+        )
+        self.upstream_cx_destroy_with_active_rq = counter(self._prefix + "upstream_cx_destroy_with_active_rq")
+        self.upstream_cx_idle_timeout = counter(self._prefix + "upstream_cx_idle_timeout")
+        self.upstream_cx_max_duration_reached = counter(self._prefix + "upstream_cx_max_duration_reached")
+        self.upstream_cx_max_requests = counter(self._prefix + "upstream_cx_max_requests")
+        self.upstream_cx_none_healthy = counter(self._prefix + "upstream_cx_none_healthy")
+        self.upstream_cx_overflow = counter(self._prefix + "upstream_cx_overflow")
+        self.upstream_cx_protocol_error = counter(self._prefix + "upstream_cx_protocol_error")
+        self.upstream_cx_rx_bytes_total = counter(self._prefix + "upstream_cx_rx_bytes_total")
+        self.upstream_cx_tx_bytes_total = counter(self._prefix + "upstream_cx_tx_bytes_total")
+        self.upstream_rq_total = counter(self._prefix + "upstream_rq_total")
+        self.upstream_rq_active_overflow = counter(self._prefix + "upstream_rq_active_overflow")
+        self.upstream_rq_completed = counter(self._prefix + "upstream_rq_completed")
+        self.upstream_rq_cancelled = counter(self._prefix + "upstream_rq_cancelled")
+        self.upstream_rq_pending_total = counter(self._prefix + "upstream_rq_pending_total")
+        self.upstream_rq_pending_overflow = counter(self._prefix + "upstream_rq_pending_overflow")
+        self.upstream_rq_pending_failure_eject = counter(self._prefix + "upstream_rq_pending_failure_eject")
+        self.upstream_rq_per_try_timeout = counter(self._prefix + "upstream_rq_per_try_timeout")
+        self.upstream_rq_retry = counter(self._prefix + "upstream_rq_retry")
+        self.upstream_rq_retry_limit_exceeded = counter(self._prefix + "upstream_rq_retry_limit_exceeded")
+        self.upstream_rq_retry_overflow = counter(self._prefix + "upstream_rq_retry_overflow")
+        self.upstream_rq_retry_success = counter(self._prefix + "upstream_rq_retry_success")
+        self.upstream_rq_retry_backoff_exponential = counter(
+            self._prefix + "upstream_rq_retry_backoff_exponential"
+        )
+        self.upstream_rq_max_duration_reached = counter(self._prefix + "upstream_rq_max_duration_reached")
+        self.upstream_rq_rx_reset = counter(self._prefix + "upstream_rq_rx_reset")
+        self.retry_or_shadow_abandoned = counter(self._prefix + "retry_or_shadow_abandoned")
+        self.upstream_rq_timeout = counter(self._prefix + "upstream_rq_timeout")
+        self.upstream_rq_tx_reset = counter(self._prefix + "upstream_rq_tx_reset")
+        self.membership_degraded = gauge(self._prefix + "membership_degraded")
+        self.membership_healthy = gauge(self._prefix + "membership_healthy")
+        self.membership_total = gauge(self._prefix + "membership_total")
+        self.upstream_cx_active = gauge(self._prefix + "upstream_cx_active")
+        self.upstream_rq_active = gauge(self._prefix + "upstream_rq_active")
+        self.upstream_rq_pending_active = gauge(self._prefix + "upstream_rq_pending_active")
         self.rq_time = store.histogram(self._prefix + "upstream_rq_time")
         self._by_code: dict[int, tuple[Counter, Counter]] = {}
 

@@ -28,7 +28,7 @@ Now = Callable[[], float]
 _MIN_WEIGHT = 10.0  # %; Envoy's default of a host in slow start
 
 
-def balancer(config: Cluster, draw: Draw, now: Now, panics: Counter) -> Balancer | None:
+def build_balancer(config: Cluster, draw: Draw, now: Now, panics: Counter) -> Balancer | None:
     """What picks the cluster's hosts; None where the cluster provides them itself. `panics` counts picks in panic."""
     make = POLICIES.get(config.lb_policy)
     return None if make is None else make(config, draw, now, _rule(config, panics))
