@@ -16,7 +16,8 @@ import threading
 
 BLOCK = 256 * 1024
 _CHUNK = 16 * 1024
-pattern = memoryview(bytes((i * 7 + (i >> 8)) & 0xFF for i in range(BLOCK)) * 2)
+_whole = bytes((i * 7 + (i >> 8)) & 0xFF for i in range(BLOCK)) * 2
+pattern = memoryview(_whole)
 """A body is this again and again from its first byte; two blocks, so that any BLOCK bytes of a body are one slice of it."""
 
 
@@ -93,7 +94,8 @@ class Reader:
                 raise WrongBody(f"the connection ended {left} bytes early")
             part = min(left, self._end - self._start)
             offset = (at + size - left) % BLOCK
-            if self._view[self._start : self._start + part] != pattern[offset : offset + part]:
+            # Two memoryviews are compared item by item, 250 times slower than bytes.
+            if not _whole.startswith(self._view[self._start : self._start + part], offset):
                 raise WrongBody(f"the body differs within {part} bytes from {at + size - left}")
             self._start += part
             left -= part
@@ -106,7 +108,7 @@ def send_body(sock: socket.socket, size: int, chunk_bytes: int = 0) -> None:
     for at in range(0, size, step):
         part = min(step, size - at)
         piece = pattern[at % BLOCK : at % BLOCK + part]
-        sock.sendall(b"%x\r\n%b\r\n" % (part, piece) if chunk_bytes else piece)
+        sock.sendall(b"%x\r\n%b\r\n" % (part, bytes(piece)) if chunk_bytes else piece)
     if chunk_bytes:
         sock.sendall(b"0\r\n\r\n")
 

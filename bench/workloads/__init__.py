@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from bench.workloads import http, policies
+from bench.workloads import bodies, connections, http, policies
 from bench.workloads.workload import Workload
 
-WORKLOADS: list[Workload] = [*http.WORKLOADS, *policies.WORKLOADS]
+WORKLOADS: list[Workload] = [
+    *http.WORKLOADS,
+    *bodies.WORKLOADS,
+    *connections.WORKLOADS,
+    *policies.WORKLOADS,
+]
