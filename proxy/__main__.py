@@ -30,8 +30,12 @@ def _parser() -> argparse.ArgumentParser:
         "-l", "--log-level", default="info", choices=tuple(logging.LEVELS), help="default: info"
     )
     parser.add_argument(
-        "--concurrency", type=int, default=1, help="accepted for Envoy's sake; one worker runs"
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help="worker processes; default: `concurrency` of PROXY_CONFIG (0: one per CPU), else 1",
     )
+    parser.add_argument("--worker", help=argparse.SUPPRESS)  # this is to be a worker of another such process
     parser.add_argument(
         "--drain-time-s", type=float, help="seconds a removed listener drains; default: 45, with -c 600"
     )
@@ -54,13 +58,13 @@ def main(argv: list[str] | None = None) -> int:
     from proxy.agent.environment import SettingsError
 
     try:
-        return _run(options)
+        return _run(options, [sys.executable, "-m", "proxy", *(sys.argv[1:] if argv is None else argv)])
     except (SettingsError, OSError) as error:
         print(f"glassmesh proxy: {error}", file=sys.stderr)
         return 1
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, command: list[str]) -> int:
     from proxy.agent import environment
 
     if options.role == "agent":
@@ -73,7 +77,11 @@ def _run(options: argparse.Namespace) -> int:
         start = bootstrap.from_file(options.config_path)
     else:
         start = bootstrap.from_environment(environment.read(options.role, os.environ))
-    return server.run(start, drain_time=options.drain_time_s, http1_codec=options.http1_codec)
+    serving = {"drain_time": options.drain_time_s, "http1_codec": options.http1_codec}
+    if options.worker is not None:
+        return server.run_worker(start, options.worker, **serving)
+    concurrency = bootstrap.concurrency(start, options.concurrency)
+    return server.run(start, concurrency=concurrency, command=command, **serving)
 
 
 if __name__ == "__main__":

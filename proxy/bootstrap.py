@@ -9,6 +9,7 @@ Reference: envoy.config.bootstrap.v3.Bootstrap; ARCHITECTURE.md, "Processes".
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,18 @@ def from_environment(settings: Settings) -> Bootstrap:
         drain_time=settings.drain_duration,
         dynamic=frozenset(("lds", "cds")),
     )
+
+
+def concurrency(start: Bootstrap, option: int | None) -> int:
+    """How many workers serve: the command line's, else ProxyConfig's, where 0 is one per CPU; without either one."""
+    if option is not None:
+        return max(1, option)  # as Envoy's flag
+    told = start.settings.proxy_config.get("concurrency") if start.settings is not None else None
+    if told is None:
+        return 1
+    if not isinstance(told, int) or isinstance(told, bool) or told < 0:
+        raise SettingsError(f"PROXY_CONFIG: concurrency: {told!r} is not a number of workers")
+    return told or len(os.sched_getaffinity(0))
 
 
 def socket_address(host: str, port: int) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from proxy import clock
 from proxy.admin import pages, server_pages, stats_page
@@ -25,30 +25,53 @@ from proxy.agent.readiness import Observed, Readiness
 from proxy.agent.scrape import MergedMetrics
 from proxy.agent.status_server import METRICS_PATHS, StatusServer
 from proxy.bootstrap import Bootstrap
-from proxy.configuration import Configuration
-from proxy.data_plane import DataPlane, Services
-from proxy.http.filters.peer_metadata import PeerMetadataParts
-from proxy.observability import access_log, istio_metrics, logging, peer_struct, prometheus
-from proxy.observability.istio_metrics import IstioMetrics
-from proxy.observability.stats import SIDECAR_PREFIXES, SIDECAR_SUFFIXES, Inclusion, StatsStore
-from proxy.observability.workload import workload_of_node
+from proxy.observability import logging, prometheus
+from proxy.observability.stats import StatsStore
 from proxy.tls.secrets import SecretStore
-from proxy.upstream.cluster import OriginalDstCluster
+from proxy.workers.worker import Start, Worker
 from proxy.xds.ca_client import CaClient
 from proxy.xds.client import XdsClient
 from proxy.xds.http_client import HttpClient
-from proxy.xds.resources import EMPTY
+from proxy.xds.resources import EMPTY, Resources
 from proxy.xds.rest_client import RestXdsClient
+
+if TYPE_CHECKING:
+    from proxy.workers.team import Team
 
 _FILE_DRAIN_SECONDS = 5.0  # without settings: how long a SIGTERM waits for what is in flight
 
 log = logging.logger("main")
 
 
-def run(bootstrap: Bootstrap, *, drain_time: float | None = None, http1_codec: str = "httptools") -> int:
-    """Serve until told to stop; the exit status."""
-    with asyncio.Runner(loop_factory=_loop_factory(os.environ)) as runner:
-        return runner.run(Sidecar(bootstrap, drain_time, http1_codec).run())
+def run(
+    bootstrap: Bootstrap,
+    *,
+    drain_time: float | None = None,
+    http1_codec: str = "httptools",
+    concurrency: int = 1,
+    command: Sequence[str] = (),
+) -> int:
+    """Serve until told to stop; the exit status. `command` starts this program once more, for a worker that ended."""
+    loop_factory = _loop_factory(os.environ)
+    team = None
+    if concurrency > 1:
+        from proxy.workers.team import Team  # one worker alone needs none of it
+
+        team = Team.fork(_start(bootstrap, drain_time, http1_codec), concurrency, command, loop_factory)
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(Sidecar(bootstrap, drain_time, http1_codec, team).run())
+
+
+def run_worker(bootstrap: Bootstrap, sockets: str, *, drain_time: float | None, http1_codec: str) -> int:
+    """Serve as one of several workers, in the place of one that ended; the exit status."""
+    from proxy.workers import follower, process
+
+    start = _start(bootstrap, drain_time, http1_codec)
+    return follower.run(start, process.inherited(sockets), _loop_factory(os.environ))
+
+
+def _start(bootstrap: Bootstrap, drain_time: float | None, http1_codec: str) -> Start:
+    return Start(bootstrap, bootstrap.drain_time if drain_time is None else drain_time, http1_codec)
 
 
 def _loop_factory(environment: Mapping[str, str]) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -71,22 +94,23 @@ class Sidecar:
     """One sidecar. Made inside a running loop by `run`."""
 
     def __init__(
-        self, bootstrap: Bootstrap, drain_time: float | None = None, http1_codec: str = "httptools"
+        self,
+        bootstrap: Bootstrap,
+        drain_time: float | None = None,
+        http1_codec: str = "httptools",
+        team: Team | None = None,
     ) -> None:
         self._bootstrap = bootstrap
-        self._http1_codec = http1_codec
-        self._drain_time = bootstrap.drain_time if drain_time is None else drain_time
-        self._stats = StatsStore(_inclusion(bootstrap))
+        start = _start(bootstrap, drain_time, http1_codec)
+        self._drain_time = start.drain_time
+        self._team = team
+        self._worker = Worker(start) if team is None else team.leader
+        self._stats, self._secrets = self._worker.stats, self._worker.secrets
         self._agent_stats = StatsStore()
-        self._secrets = SecretStore()
-        self._logs = access_log.AccessLogs(self._stats)
-        metadata = bootstrap.node.get("metadata") or {}
-        self._metrics = IstioMetrics(
-            self._stats, workload_of_node(metadata), lambda: self._secrets.own_uri_san, server_pages.VERSION
-        )
         self._state = ServerState(node=dict(bootstrap.node), awaited=self._awaited)
         self._readiness = Readiness()
-        self._server_stats = _ServerStats(self._stats, self._state, self._secrets)
+        self._concurrency = 1 if team is None else team.concurrency
+        self._server_stats = _ServerStats(self._stats, self._state, self._secrets, self._concurrency)
         self._stop = asyncio.Event()
         self._drained = False
         self._servers: list[HttpServer] = []
@@ -94,14 +118,16 @@ class Sidecar:
 
     async def run(self) -> int:
         """Start, serve, drain, end; the exit status."""
-        self._data_plane = DataPlane(asyncio.get_running_loop(), self._services())
         tasks: list[asyncio.Task[None]] = []
         try:
-            self._configuration = Configuration(self._bootstrap, self._data_plane, self._secrets)
+            self._worker.open(asyncio.get_running_loop())
+            if self._team is not None:
+                await self._team.open()
             await self._start_pages()
             self._on_signals()
             tasks = [
-                asyncio.create_task(work) for work in (*self._start_configuration(), self._housekeeping())
+                asyncio.create_task(work)
+                for work in (*await self._start_configuration(), self._worker.housekeeping())
             ]
             return await self._until_stopped(tasks)
         except ValueError as error:  # the bootstrap's own resources
@@ -112,9 +138,9 @@ class Sidecar:
             await asyncio.gather(*tasks, return_exceptions=True)
             for server in self._servers:
                 await server.close()
-            self._data_plane.close()
-            self._metrics.flush_tcp()
-            self._logs.close()
+            if self._team is not None:
+                await self._team.close()
+            self._worker.close()
 
     def stop(self) -> None:
         """End now, without a drain."""
@@ -122,26 +148,7 @@ class Sidecar:
 
     def bound_address(self, listener: str) -> tuple[str, int]:
         """Where a listener really is, for one bound to port 0."""
-        return self._data_plane.listeners.bound_address(listener)
-
-    def _services(self) -> Services:
-        metadata = self._bootstrap.node.get("metadata") or {}
-        node_id = str(self._bootstrap.node.get("id", ""))
-        return Services(
-            stats=self._stats,
-            secrets=self._secrets,
-            access_loggers=self._logs.loggers,
-            istio_http_stats=self._metrics.http_logger,
-            istio_tcp_stats=self._metrics.tcp_logger,
-            istio_tcp_opened=self._metrics.tcp_opened,
-            peer_metadata=PeerMetadataParts(
-                node_id.encode(), peer_struct.encode(metadata), peer_struct.decode
-            ),
-            local_uri_san=lambda: self._secrets.own_uri_san,
-            drain_time=self._drain_time,
-            http1_codec=self._http1_codec,
-            locality=_locality(self._bootstrap.node.get("locality")),
-        )
+        return self._worker.data_plane.listeners.bound_address(listener)
 
     # Pages.
 
@@ -149,13 +156,13 @@ class Sidecar:
         admin = pages.Admin(
             stats=self._stats,
             secrets=self._secrets,
-            sources=self._configuration.sources,
-            clusters=self._configuration.cluster_statuses,
+            sources=self._worker.configuration.sources,
+            clusters=self._worker.configuration.cluster_statuses,
             listeners=self._listening,
             state=self._state,
             quit=self._stop.set,
             drain=self._drain_listeners,
-            options={"concurrency": 1, "mode": "Serve", "drain_time": f"{self._drain_time:g}s", "disable_hot_restart": True},
+            options={"concurrency": self._concurrency, "mode": "Serve", "drain_time": f"{self._drain_time:g}s", "disable_hot_restart": True},
         )  # fmt: skip
         if self._bootstrap.admin_address is not None:
             await self._serve("admin", lambda r: self._admin_page(admin, r), *self._bootstrap.admin_address)
@@ -182,23 +189,27 @@ class Sidecar:
         except OSError as error:
             raise SettingsError(f"{name} page: cannot listen on {host}:{port}: {error.strerror}") from error
 
-    def _admin_page(self, admin: pages.Admin, request: Request) -> Response:
+    def _admin_page(self, admin: pages.Admin, request: Request) -> Response | Awaitable[Response]:
         self._server_stats.update()
+        if self._team is not None:
+            return self._team.pages.answer(admin, request)
         return pages.answer(admin, request)
 
     async def _own_metrics(self, _query: str) -> str:
-        self._server_stats.update()
-        return prometheus.exposition(self._stats)
+        return prometheus.exposition(await self._all_stats())
 
-    def _stats_page(self, request: Request) -> Response:
+    async def _stats_page(self, request: Request) -> Response:
         if request.path not in METRICS_PATHS:
             return Response(status=404)
+        return stats_page.render_prometheus(await self._all_stats(), request.query)
+
+    async def _all_stats(self) -> StatsStore:
         self._server_stats.update()
-        return stats_page.render_prometheus(self._stats, request.query)
+        return self._stats if self._team is None else await self._team.stats()
 
     def _listening(self) -> list[tuple[str, str, int]]:
         """Every listener with its real address, those without a socket of their own included, as Envoy lists them."""
-        manager = self._data_plane.listeners
+        manager = self._worker.data_plane.listeners
         found = []
         for name, runtime in sorted(manager.listeners.items()):
             try:
@@ -221,7 +232,7 @@ class Sidecar:
             lds_success=counter("listener_manager.lds.update_success").value,
             lds_rejected=counter("listener_manager.lds.update_rejected").value,
             server_state=self._state.shown,
-            workers_started=int(not self._configuration.bind_errors),
+            workers_started=int(not self._worker.configuration.bind_errors),
         )
 
     def _awaited(self) -> list[str]:
@@ -234,15 +245,16 @@ class Sidecar:
 
     # Configuration.
 
-    def _start_configuration(self) -> list[Coroutine[Any, Any, None]]:
+    async def _start_configuration(self) -> list[Coroutine[Any, Any, None]]:
         """What to run for configuration to arrive; without a control plane it is there already."""
         start, settings = self._bootstrap, self._bootstrap.settings
         self._state.number = INITIALIZING
         if start.xds_address is None:
-            self._configuration.apply(EMPTY, "")
-            if self._configuration.bind_errors:
-                raise SettingsError("; ".join(self._configuration.bind_errors))
-            self._state.number = LIVE
+            applying = self._apply(EMPTY, "")
+            if applying is not None:
+                await applying
+            if errors := self._worker.configuration.bind_errors:
+                raise SettingsError("; ".join(errors))
             return []
         host, port = start.xds_address
         if settings is None:
@@ -254,24 +266,24 @@ class Sidecar:
         )
         return [ca.run(), xds.run()]
 
-    def _apply(self, resources: Any, version: str) -> None:
-        self._configuration.apply(resources, version)
+    def _apply(self, resources: Resources, version: str) -> Awaitable[None] | None:
+        """Configuration for every worker; where there are others, it is in force when what is returned was awaited."""
+        if self._team is not None:
+            return self._apply_to_all(self._team, resources, version)
+        self._worker.configuration.apply(resources, version)
+        self._initialized(version)
+        return None
+
+    async def _apply_to_all(self, team: Team, resources: Resources, version: str) -> None:
+        await team.apply(resources, version)
+        self._initialized(version)
+
+    def _initialized(self, version: str) -> None:
         if self._state.number == INITIALIZING:
             self._state.number = LIVE
-            log.info("all clusters and listeners initialized, configuration %s", version)
-
-    async def _housekeeping(self) -> None:
-        """Every second access logs are written; every five, TCP metrics are taken and unused hosts forgotten."""
-        ticks = 0
-        while True:
-            await asyncio.sleep(access_log.FLUSH_SECONDS)
-            self._logs.flush()
-            ticks += 1
-            if ticks % int(istio_metrics.TCP_REPORT_SECONDS / access_log.FLUSH_SECONDS) == 0:
-                self._metrics.flush_tcp()
-                for cluster in self._data_plane.clusters.clusters.values():
-                    if isinstance(cluster, OriginalDstCluster):
-                        cluster.forget_unused()
+            log.info(
+                "all clusters and listeners initialized, configuration %s", version or "of the bootstrap"
+            )
 
     # The end.
 
@@ -300,19 +312,15 @@ class Sidecar:
         if settings is not None:
             await asyncio.sleep(settings.termination_drain_duration)
         else:
-            await self._until_idle()
+            others = [] if self._team is None else [self._team.finish(_FILE_DRAIN_SECONDS)]
+            await asyncio.gather(self._worker.finish(_FILE_DRAIN_SECONDS), *others)
         self._stop.set()
 
-    async def _until_idle(self) -> None:
-        self._data_plane.listeners.stop_accepting()
-        deadline = clock.monotonic() + _FILE_DRAIN_SECONDS
-        while self._data_plane.listeners.active_connections and clock.monotonic() < deadline:  # noqa: ASYNC110 - a count, no event
-            await asyncio.sleep(0.02)
-
     def _drain_listeners(self, inbound_only: bool, graceful: bool) -> None:
-        self._data_plane.drain(inbound_only=inbound_only)
-        if not graceful and not inbound_only:
-            self._data_plane.listeners.stop_accepting()
+        stop = not graceful and not inbound_only
+        self._worker.drain(inbound_only=inbound_only, stop=stop)
+        if self._team is not None:
+            self._team.drain(inbound_only=inbound_only, stop=stop)
 
     async def _until_stopped(self, tasks: list[asyncio.Task[None]]) -> int:
         stopped = asyncio.create_task(self._stop.wait())
@@ -330,7 +338,7 @@ class Sidecar:
 class _ServerStats:
     """`server.*`, brought up to date when somebody looks."""
 
-    def __init__(self, stats: StatsStore, state: ServerState, secrets: SecretStore) -> None:
+    def __init__(self, stats: StatsStore, state: ServerState, secrets: SecretStore, concurrency: int) -> None:
         names = (
             "live",
             "state",
@@ -341,7 +349,7 @@ class _ServerStats:
         )
         self._gauges = {name: stats.gauge(f"server.{name}") for name in names}
         self._workers = stats.gauge("listener_manager.workers_started")
-        self._state, self._secrets = state, secrets
+        self._state, self._secrets, self._concurrency = state, secrets, concurrency
 
     def update(self) -> None:
         leaf = self._secrets.certificate()
@@ -349,7 +357,7 @@ class _ServerStats:
             "live": int(self._state.shown == LIVE),
             "state": self._state.shown,
             "uptime": int(clock.monotonic() - self._state.started),
-            "concurrency": 1,
+            "concurrency": self._concurrency,
             "memory_allocated": server_pages.resident_bytes(),
             "days_until_first_cert_expiring": int((leaf.leaf.not_after - clock.wall()) // 86400)
             if leaf
@@ -358,29 +366,3 @@ class _ServerStats:
         for name, value in values.items():
             self._gauges[name].value = value
         self._workers.value = int(self._state.number in (LIVE, DRAINING))
-
-
-def _inclusion(bootstrap: Bootstrap) -> Inclusion | None:
-    """Istio's inclusion list for an injected sidecar; with a bootstrap file every stat exists, as in Envoy."""
-    if bootstrap.settings is None:
-        return None
-    matcher = bootstrap.settings.proxy_config.get("proxyStatsMatcher") or {}
-    patterns = matcher.get("inclusionRegexps") or ()
-    if patterns:
-        import re2
-
-        found = [re2.compile(pattern).search for pattern in patterns]
-    else:
-        found = []
-    return Inclusion(
-        (*SIDECAR_PREFIXES, *matcher.get("inclusionPrefixes", ())),
-        (*SIDECAR_SUFFIXES, *matcher.get("inclusionSuffixes", ())),
-        found,
-    )
-
-
-def _locality(told: object) -> tuple[str, str, str] | None:
-    """`node.locality` of the bootstrap."""
-    if not isinstance(told, dict) or not told:
-        return None
-    return (str(told.get("region", "")), str(told.get("zone", "")), str(told.get("sub_zone", "")))

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.admin.http_server import JSON, Response
 from proxy.admin.host_status import COUNTERS, GAUGES, HostStatus
+from proxy.admin.http_server import JSON, Response
 from proxy.admin.regex import RegexError, compile_regex
 from proxy.upstream.outlier_detection import OutlierDetector
 

@@ -32,6 +32,7 @@ class Admin:
     state: server_pages.ServerState
     quit: Callable[[], None]
     drain: Callable[[bool, bool], None]  # inbound only, graceful
+    memory: Callable[[], int] = server_pages.resident_bytes
     options: dict[str, Any] = field(default_factory=dict)  # command line, as /server_info shows it
 
 

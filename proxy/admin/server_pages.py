@@ -79,8 +79,8 @@ def server_info(admin: Admin, _request: Request) -> Response:
     return _json(info)
 
 
-def memory(_admin: Admin, _request: Request) -> Response:
-    resident = resident_bytes()
+def memory(admin: Admin, _request: Request) -> Response:
+    resident = admin.memory()
     numbers = {
         "allocated": resident,
         "heap_size": resident,

@@ -328,12 +328,14 @@ class AcceptedConnection:
         self._on_done(self)
 
 
-def bind(address: tuple[str, int]) -> socket.socket:
-    """A listening socket. Raises OSError: `address already in use` and the like."""
+def bind(address: tuple[str, int], *, shared: bool = False) -> socket.socket:
+    """A listening socket; `shared` with others of the same address. Raises OSError: `address already in use` and the like."""
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
         sock.listen(_BACKLOG)
     except OSError:

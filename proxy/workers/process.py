@@ -1,0 +1,96 @@
+"""Starting and ending the processes of the other workers.
+
+The first ones are forked when everything is imported and nothing runs yet, so that they share its memory. One that takes the
+place of a worker that ended is a new program: a process with an event loop, threads and TLS state is not to be forked.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from proxy.workers import channel
+from proxy.workers.channel import Ends
+
+OPTION = "--worker"
+"""Of the command line of a worker started anew: its two sockets, as descriptor numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One worker's process, and the leader's side of its sockets."""
+
+    pid: int
+    ends: Ends
+
+    def end(self) -> int:
+        """Make sure it is gone; its status as `os.waitpid` tells it. Waits no longer than the kernel needs to kill it."""
+        os.kill(self.pid, signal.SIGKILL)  # harmless where it has ended already: it was not waited for yet
+        return os.waitpid(self.pid, 0)[1]
+
+
+def fork(count: int, serve: Callable[[Ends], int]) -> list[Process]:
+    """Start `count` workers, each running `serve` and nothing else of this program."""
+    gc.collect()
+    gc.freeze()
+    started: list[Process] = []
+    for _ in range(count):
+        ours, theirs = channel.pair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            _serve_alone(serve, theirs, [ours, *(process.ends for process in started)])
+        theirs.close()
+        started.append(Process(pid, ours))
+    return started
+
+
+def _serve_alone(serve: Callable[[Ends], int], ends: Ends, others: Sequence[Ends]) -> None:
+    """The life of a forked worker. It must not hold the leader's sockets: their end tells of the leader's."""
+    status = 1
+    try:
+        for each in others:
+            each.close()
+        status = serve(ends)
+    except BaseException:  # the interpreter's own end is not ours to run: it belongs to the leader
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def begin(command: Sequence[str]) -> Process:
+    """Start one worker by running `command`, this program's own. Raises OSError."""
+    ours, theirs = channel.pair()
+    numbers = [theirs.messages.fileno(), theirs.descriptors.fileno()]
+    for number in numbers:
+        os.set_inheritable(number, True)
+    try:
+        arguments = [*command, OPTION, ",".join(map(str, numbers))]
+        pid = os.posix_spawn(command[0], arguments, os.environ)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return Process(pid, ours)
+
+
+def inherited(option: str) -> Ends:
+    """The sockets of a worker that was started with OPTION."""
+    messages, descriptors = (socket.socket(fileno=int(number)) for number in option.split(","))
+    for one in (messages, descriptors):
+        one.set_inheritable(False)
+    return Ends(messages, descriptors)
+
+
+def leave_signals_to_the_leader() -> None:
+    """A terminal's Ctrl-C and a stop of the whole group reach every process; the leader says what they mean."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)

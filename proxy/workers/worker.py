@@ -1,0 +1,141 @@
+"""What one process serves with: its stats, secrets and logs, its data plane and what that is configured with.
+
+A sidecar with one worker has one of these in its only process; with several, each process has its own. Decides nothing of
+its own: whoever owns it brings configuration and says when to drain. Part of the composition root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy import clock
+from proxy.admin.server_pages import VERSION
+from proxy.bootstrap import Bootstrap
+from proxy.configuration import Configuration
+from proxy.data_plane import DataPlane, Services
+from proxy.http.filters.peer_metadata import PeerMetadataParts
+from proxy.net import listener
+from proxy.observability import access_log, istio_metrics, peer_struct
+from proxy.observability.istio_metrics import IstioMetrics
+from proxy.observability.stats import SIDECAR_PREFIXES, SIDECAR_SUFFIXES, Inclusion, StatsStore
+from proxy.observability.workload import workload_of_node
+from proxy.tls.secrets import SecretStore
+from proxy.upstream.cluster import OriginalDstCluster
+
+Bind = Callable[[tuple[str, int]], socket.socket]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What every worker of a sidecar is started with. `drain_time` in s."""
+
+    bootstrap: Bootstrap
+    drain_time: float
+    http1_codec: str = "httptools"
+
+
+class Worker:
+    """`leads`: this process also owns discovery, pages and signals. `data_plane` and `configuration` exist once opened."""
+
+    def __init__(self, start: Start, *, leads: bool = True, bind: Bind = listener.bind) -> None:
+        self._start, self._bind = start, bind
+        self.stats = StatsStore(_inclusion(start.bootstrap))
+        self.secrets = SecretStore()
+        self.logs = access_log.AccessLogs(self.stats)
+        metadata = start.bootstrap.node.get("metadata") or {}
+        self._metadata = metadata
+        self.metrics = IstioMetrics(
+            self.stats,
+            workload_of_node(metadata),
+            lambda: self.secrets.own_uri_san,
+            VERSION if leads else "",  # the build is told of once
+        )
+        self.data_plane: DataPlane
+        self.configuration: Configuration
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Make the data plane, with nothing to serve yet. Raises `ValueError`: the bootstrap's own resources."""
+        self.data_plane = DataPlane(loop, self._services())
+        self.configuration = Configuration(self._start.bootstrap, self.data_plane, self.secrets)
+
+    def _services(self) -> Services:
+        node = self._start.bootstrap.node
+        return Services(
+            stats=self.stats,
+            secrets=self.secrets,
+            access_loggers=self.logs.loggers,
+            istio_http_stats=self.metrics.http_logger,
+            istio_tcp_stats=self.metrics.tcp_logger,
+            istio_tcp_opened=self.metrics.tcp_opened,
+            peer_metadata=PeerMetadataParts(
+                str(node.get("id", "")).encode(), peer_struct.encode(self._metadata), peer_struct.decode
+            ),
+            local_uri_san=lambda: self.secrets.own_uri_san,
+            drain_time=self._start.drain_time,
+            http1_codec=self._start.http1_codec,
+            locality=_locality(node.get("locality")),
+            bind=self._bind,
+        )
+
+    async def housekeeping(self) -> None:
+        """Every second access logs are written; every five, TCP metrics are taken and unused hosts forgotten."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(access_log.FLUSH_SECONDS)
+            self.logs.flush()
+            ticks += 1
+            if ticks % int(istio_metrics.TCP_REPORT_SECONDS / access_log.FLUSH_SECONDS) == 0:
+                self.metrics.flush_tcp()
+                for cluster in self.data_plane.clusters.clusters.values():
+                    if isinstance(cluster, OriginalDstCluster):
+                        cluster.forget_unused()
+
+    # The end.
+
+    def drain(self, *, inbound_only: bool, stop: bool) -> None:
+        """Tell clients to close; with `stop`, accept no more."""
+        self.data_plane.drain(inbound_only=inbound_only)
+        if stop:
+            self.data_plane.listeners.stop_accepting()
+
+    async def finish(self, within: float) -> None:
+        """Accept no more, and wait until nothing is in flight; at most `within` s."""
+        self.data_plane.listeners.stop_accepting()
+        deadline = clock.monotonic() + within
+        while self.data_plane.listeners.active_connections and clock.monotonic() < deadline:  # noqa: ASYNC110 - a count, no event
+            await asyncio.sleep(0.02)
+
+    def close(self) -> None:
+        """Break everything off and write what is buffered."""
+        self.data_plane.close()
+        self.metrics.flush_tcp()
+        self.logs.close()
+
+
+def _inclusion(bootstrap: Bootstrap) -> Inclusion | None:
+    """Istio's inclusion list for an injected sidecar; with a bootstrap file every stat exists, as in Envoy."""
+    if bootstrap.settings is None:
+        return None
+    matcher = bootstrap.settings.proxy_config.get("proxyStatsMatcher") or {}
+    patterns = matcher.get("inclusionRegexps") or ()
+    if patterns:
+        import re2
+
+        found = [re2.compile(pattern).search for pattern in patterns]
+    else:
+        found = []
+    return Inclusion(
+        (*SIDECAR_PREFIXES, *matcher.get("inclusionPrefixes", ())),
+        (*SIDECAR_SUFFIXES, *matcher.get("inclusionSuffixes", ())),
+        found,
+    )
+
+
+def _locality(told: object) -> tuple[str, str, str] | None:
+    """`node.locality` of the bootstrap."""
+    if not isinstance(told, dict) or not told:
+        return None
+    return (str(told.get("region", "")), str(told.get("zone", "")), str(told.get("sub_zone", "")))
