@@ -12,7 +12,7 @@ DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test differential test-compose lint bench bench-quick lock clean
+.PHONY: help setup system-packages demo test differential test-compose lint bench bench-quick bench-peers lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,18 +54,28 @@ test-compose: setup  ## docker compose up, for real
 lint: setup  ## ruff and mypy --strict
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-bench: setup  ## our sidecar beside real Envoy, same xDS, in one run
+bench: setup bench-peers  ## our sidecar beside Envoy and others, in one run of about ten minutes
 	@$(BIN)/python -m bench
 
-bench-quick: setup  ## the same in under a minute
+bench-quick: setup  ## its chief workloads in about a minute
 	@$(BIN)/python -m bench --quick
+
+# Python's proxies pin what the sidecar needs newer, so they get an environment of their own. Without them the bench says so.
+bench-peers: bench/.peers/installed
+
+bench/.peers/installed: bench/python_peers/peers.lock
+	@echo "installing mitmproxy and proxy.py into bench/.peers …"
+	@$(PYTHON) -m venv bench/.peers
+	@if bench/.peers/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<; then touch $@; \
+	else echo "they could not be installed"; fi
 
 lock: $(RUN)  ## resolve pyproject.toml into the hashed lock files
 	@$(PIP) uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra build --extra dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header bench/python_peers/peers.in -o bench/python_peers/peers.lock
 
 clean:  ## stop a running mesh and remove what was built
 	@[ ! -x $(BIN)/glassmesh ] || $(BIN)/glassmesh down || true
-	rm -rf $(VENV) .glassmesh build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) bench/.peers .glassmesh build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
