@@ -67,7 +67,7 @@ def run_worker(bootstrap: Bootstrap, sockets: str, *, drain_time: float | None, 
     from proxy.workers import follower, process
 
     start = _start(bootstrap, drain_time, http1_codec)
-    return follower.run(start, process.inherited(sockets), _loop_factory(os.environ))
+    return follower.run(start, *process.inherited(sockets), _loop_factory(os.environ))
 
 
 def _start(bootstrap: Bootstrap, drain_time: float | None, http1_codec: str) -> Start:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 
 from proxy.config.access_log import (
     AccessLog,
@@ -30,6 +31,8 @@ _DESCRIPTORS = {_STDOUT: 1, "/proc/self/fd/1": 1, "/dev/stderr": 2, "/proc/self/
 
 Logger = Callable[[StreamInfo], None]
 Test = Callable[[StreamInfo], bool]
+Alone = Callable[[], AbstractContextManager[None]]
+"""Keeps other processes that write to the same file out: what goes into a pipe in several pieces would be mixed up."""
 
 log = logging.logger("main")
 
@@ -37,8 +40,9 @@ log = logging.logger("main")
 class AccessLogFile:
     """One open file with its unwritten lines."""
 
-    def __init__(self, path: str, stats: StatsStore) -> None:
+    def __init__(self, path: str, stats: StatsStore, alone: Alone = nullcontext) -> None:
         self.path = path
+        self._alone = alone
         self._lines: list[str] = []
         self._descriptor = _DESCRIPTORS.get(path)
         self._dropped = stats.counter("access_log_file.write_failed")
@@ -60,8 +64,9 @@ class AccessLogFile:
         data = memoryview("".join(self._lines).encode("utf-8", "surrogateescape"))
         self._lines.clear()
         try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            with self._alone():
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
             self._written.value += 1
         except OSError:
             self._dropped.value += 1
@@ -76,8 +81,9 @@ class AccessLogFile:
 class AccessLogs:
     """Every access log file of this sidecar, by path."""
 
-    def __init__(self, stats: StatsStore) -> None:
+    def __init__(self, stats: StatsStore, alone: Alone = nullcontext) -> None:
         self._stats = stats
+        self._alone = alone
         self._files: dict[str, AccessLogFile] = {}
 
     def loggers(self, configs: Iterable[AccessLog]) -> list[Logger]:
@@ -103,7 +109,7 @@ class AccessLogs:
         found = self._files.get(path)
         if found is None:
             try:
-                found = self._files[path] = AccessLogFile(path, self._stats)
+                found = self._files[path] = AccessLogFile(path, self._stats, self._alone)
             except OSError as error:
                 raise FormatError(f"unable to open file '{path}': {error.strerror}") from error
         return found

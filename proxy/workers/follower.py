@@ -34,6 +34,8 @@ from proxy.workers.messages import (
     ResetCounters,
     Roots,
 )
+from proxy.workers.process import Place
+from proxy.workers.shared_memory import SharedMemory
 from proxy.workers.worker import Start, Worker
 from proxy.xds.resources import EMPTY, Resource, Resources
 
@@ -41,18 +43,21 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop] | None
 """None is asyncio's own."""
 
 
-def run(start: Start, ends: Ends, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None) -> int:
+def run(
+    start: Start, place: Place, ends: Ends, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
+) -> int:
     """Serve until told to end; the exit status."""
     process.leave_signals_to_the_leader()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(Follower(start).run(ends))
+        return runner.run(Follower(start, place).run(ends))
 
 
 class Follower:
     """One worker that is told what to do."""
 
-    def __init__(self, start: Start) -> None:
-        self._worker = Worker(start, leads=False, bind=self._bind)
+    def __init__(self, start: Start, place: Place) -> None:
+        shared = SharedMemory(place.memory, place.number, place.workers)
+        self._worker = Worker(start, leads=False, bind=self._bind, shared=shared)
         self._listening: dict[tuple[str, int], socket.socket] = {}
         self._resources: Resources = EMPTY
         self._prepared: PreparedConfiguration | None = None

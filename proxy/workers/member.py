@@ -19,7 +19,7 @@ log = logging.logger("main")
 
 
 class Member:
-    """`number` is its place among the listening sockets. `serves`: it has what the leader has."""
+    """`number` is its place; the leader has 0. `serves`: it has what the leader has."""
 
     def __init__(self, number: int, process: Process) -> None:
         self.number, self.process = number, process

@@ -13,12 +13,13 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from proxy.workers import channel
 from proxy.workers.channel import Ends
 
 OPTION = "--worker"
-"""Of the command line of a worker started anew: its two sockets, as descriptor numbers."""
+"""Of the command line of a worker started anew: the descriptor numbers of its two sockets, and its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +35,45 @@ class Process:
         return os.waitpid(self.pid, 0)[1]
 
 
-def fork(count: int, serve: Callable[[Ends], int]) -> list[Process]:
-    """Start `count` workers, each running `serve` and nothing else of this program."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One worker's among all: the leader is number 0. `memory` is the descriptor of what they share."""
+
+    number: int
+    workers: int
+    memory: int
+
+    def __str__(self) -> str:
+        return f"{self.number},{self.workers},{self.memory}"
+
+
+def fork(workers: int, memory: int, serve: Callable[[Place, Ends], int]) -> list[Process]:
+    """Start the others of so many workers, each running `serve` and nothing else of this program."""
     gc.collect()
     gc.freeze()
     started: list[Process] = []
-    for _ in range(count):
+    for number in range(1, workers):
         ours, theirs = channel.pair()
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            _serve_alone(serve, theirs, [ours, *(process.ends for process in started)])
+            _serve_alone(
+                partial(serve, Place(number, workers, memory), theirs),
+                [ours, *(process.ends for process in started)],
+            )
         theirs.close()
         started.append(Process(pid, ours))
     return started
 
 
-def _serve_alone(serve: Callable[[Ends], int], ends: Ends, others: Sequence[Ends]) -> None:
+def _serve_alone(serve: Callable[[], int], others: Sequence[Ends]) -> None:
     """The life of a forked worker. It must not hold the leader's sockets: their end tells of the leader's."""
     status = 1
     try:
         for each in others:
             each.close()
-        status = serve(ends)
+        status = serve()
     except BaseException:  # the interpreter's own end is not ours to run: it belongs to the leader
         sys.excepthook(*sys.exc_info())
     finally:
@@ -65,29 +81,31 @@ def _serve_alone(serve: Callable[[Ends], int], ends: Ends, others: Sequence[Ends
         os._exit(status)
 
 
-def begin(command: Sequence[str]) -> Process:
+def begin(command: Sequence[str], place: Place) -> Process:
     """Start one worker by running `command`, this program's own. Raises OSError."""
     ours, theirs = channel.pair()
-    numbers = [theirs.messages.fileno(), theirs.descriptors.fileno()]
-    for number in numbers:
+    sockets = [theirs.messages.fileno(), theirs.descriptors.fileno()]
+    for number in (*sockets, place.memory):
         os.set_inheritable(number, True)
     try:
-        arguments = [*command, OPTION, ",".join(map(str, numbers))]
-        pid = os.posix_spawn(command[0], arguments, os.environ)
+        option = ",".join(map(str, (*sockets, place)))
+        pid = os.posix_spawn(command[0], [*command, OPTION, option], os.environ)
     except OSError:
         ours.close()
         raise
     finally:
+        os.set_inheritable(place.memory, False)
         theirs.close()
     return Process(pid, ours)
 
 
-def inherited(option: str) -> Ends:
-    """The sockets of a worker that was started with OPTION."""
-    messages, descriptors = (socket.socket(fileno=int(number)) for number in option.split(","))
-    for one in (messages, descriptors):
-        one.set_inheritable(False)
-    return Ends(messages, descriptors)
+def inherited(option: str) -> tuple[Place, Ends]:
+    """What a worker was started with by OPTION."""
+    messages, descriptors, number, workers, memory = map(int, option.split(","))
+    for each in (messages, descriptors, memory):
+        os.set_inheritable(each, False)
+    ends = Ends(socket.socket(fileno=messages), socket.socket(fileno=descriptors))
+    return Place(number, workers, memory), ends
 
 
 def leave_signals_to_the_leader() -> None:

@@ -18,12 +18,13 @@ from proxy.config.decode import SECRET, ConfigError
 from proxy.observability import logging
 from proxy.observability.stats import StatsStore
 from proxy.tls.secrets import CertificateSecret, ValidationSecret
-from proxy.workers import follower, merging, messages, process
+from proxy.workers import follower, merging, messages, process, shared_memory
 from proxy.workers.follower import LoopFactory
 from proxy.workers.listening_sockets import ListeningSockets
 from proxy.workers.member import Member
 from proxy.workers.messages import Answer, Ask, Commit, Finish, Listen, Prepare
-from proxy.workers.process import Process
+from proxy.workers.process import Place, Process
+from proxy.workers.shared_memory import SharedMemory
 from proxy.workers.team_pages import TeamPages
 from proxy.workers.worker import Start, Worker
 from proxy.xds.backoff import Backoff
@@ -40,14 +41,17 @@ log = logging.logger("main")
 
 
 class Team:
-    """`begin()` starts the process of a worker that takes another's place; it may raise OSError."""
+    """`begin(number)` starts the process of a worker that takes another's place; it may raise OSError."""
 
-    def __init__(self, start: Start, processes: Sequence[Process], begin: Callable[[], Process]) -> None:
+    def __init__(
+        self, start: Start, memory: int, processes: Sequence[Process], begin: Callable[[int], Process]
+    ) -> None:
         self._sockets = ListeningSockets(len(processes))
-        self.leader = Worker(start, bind=self._sockets.bind)
+        self._shared = SharedMemory(memory, 0, len(processes) + 1)
+        self.leader = Worker(start, bind=self._sockets.bind, shared=self._shared)
         self.pages = TeamPages(self)
         self._begin = begin
-        self._members = [Member(number, process) for number, process in enumerate(processes)]
+        self._members = [Member(number, process) for number, process in enumerate(processes, 1)]
         self._ended = StatsStore()  # what workers had counted that are gone
         self._applying = asyncio.Lock()
         self._configured = False
@@ -59,8 +63,16 @@ class Team:
     @classmethod
     def fork(cls, start: Start, concurrency: int, command: Sequence[str], loop_factory: LoopFactory) -> Team:
         """Start the others, beside this process. To be called before there is an event loop."""
-        processes = process.fork(concurrency - 1, lambda ends: follower.run(start, ends, loop_factory))
-        return cls(start, processes, lambda: process.begin(command))
+        memory = shared_memory.create(concurrency)
+        processes = process.fork(
+            concurrency, memory, lambda place, ends: follower.run(start, place, ends, loop_factory)
+        )
+        return cls(
+            start,
+            memory,
+            processes,
+            lambda number: process.begin(command, Place(number, concurrency, memory)),
+        )
 
     @property
     def concurrency(self) -> int:
@@ -117,7 +129,7 @@ class Team:
         try:
             for address, found in self._sockets.held.items():
                 if address not in member.listens:
-                    member.give_descriptor(found[member.number].fileno(), Listen(*address))
+                    member.give_descriptor(found[member.number - 1].fileno(), Listen(*address))
         except OSError as error:
             log.error("worker %d does not take its listening sockets: %s", member.process.pid, error)
             member.abandon()
@@ -190,25 +202,26 @@ class Team:
         if self._closing:
             return
         merging.keep(self._ended, member.last)
+        self._shared.forget(member.number)
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         log.error("worker %d ended %s; another takes its place", member.process.pid, how)
         if clock.monotonic() - member.started > _SETTLED_SECONDS:
-            self._backoffs[member.number].reset()
+            self._backoffs[member.number - 1].reset()
         task = asyncio.create_task(self._replace(member.number))
         self._replacements.add(task)
         task.add_done_callback(self._replacements.discard)
 
     async def _replace(self, number: int) -> None:
         """Start a worker in the place of one that ended: at once, and if that helps for moments only, less and less often."""
-        backoff = self._backoffs[number]
+        backoff = self._backoffs[number - 1]
         while True:
             await asyncio.sleep(backoff.next(random.random()))  # noqa: S311 - spreads retries
             try:
-                member = Member(number, self._begin())
+                member = Member(number, self._begin(number))
                 break
             except OSError as error:
                 log.error("no worker can be started: %s", error)
-        self._members[number] = member
+        self._members[number - 1] = member
         await member.listen(self._gone)
         await self._join(member)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from proxy import clock
 from proxy.admin.server_pages import VERSION
@@ -25,6 +27,9 @@ from proxy.observability.workload import workload_of_node
 from proxy.tls.secrets import SecretStore
 from proxy.upstream.cluster import OriginalDstCluster
 
+if TYPE_CHECKING:
+    from proxy.workers.shared_memory import SharedMemory
+
 Bind = Callable[[tuple[str, int]], socket.socket]
 
 
@@ -38,13 +43,22 @@ class Start:
 
 
 class Worker:
-    """`leads`: this process also owns discovery, pages and signals. `data_plane` and `configuration` exist once opened."""
+    """`leads`: this process also owns discovery, pages and signals. `shared`: what it has in common with other
+    workers, if there are any. `data_plane` and `configuration` exist once opened.
+    """
 
-    def __init__(self, start: Start, *, leads: bool = True, bind: Bind = listener.bind) -> None:
-        self._start, self._bind = start, bind
+    def __init__(
+        self,
+        start: Start,
+        *,
+        leads: bool = True,
+        bind: Bind = listener.bind,
+        shared: SharedMemory | None = None,
+    ) -> None:
+        self._start, self._bind, self._shared = start, bind, shared
         self.stats = StatsStore(_inclusion(start.bootstrap))
         self.secrets = SecretStore()
-        self.logs = access_log.AccessLogs(self.stats)
+        self.logs = access_log.AccessLogs(self.stats, nullcontext if shared is None else shared.writing)
         metadata = start.bootstrap.node.get("metadata") or {}
         self._metadata = metadata
         self.metrics = IstioMetrics(
