@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -49,6 +49,7 @@ from proxy.router.route import Route
 from proxy.router.route_builder import build_table
 from proxy.tls.contexts import downstream_context, upstream_context
 from proxy.tls.secrets import SecretStore
+from proxy.upstream.circuit_breaker import SharedCount
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.cluster_builder import ClusterParts
 from proxy.upstream.cluster_manager import ClusterManager, PreparedClusters
@@ -79,6 +80,10 @@ def _not_counted(_: str, __: StreamInfo) -> None:
     """Nobody asks for live TCP metrics."""
 
 
+def _none_shared(_: str) -> Sequence[SharedCount]:
+    return ()
+
+
 @dataclass(slots=True)
 class Services:
     """What the data path gets from the rest of the sidecar. The defaults serve tests and tools."""
@@ -100,6 +105,8 @@ class Services:
     """Where this proxy runs, if its bootstrap says so."""
     bind: Callable[[tuple[str, int]], socket.socket] = listening_socket
     """Gives the listening socket of an address."""
+    shared_counts: Callable[[str], Sequence[SharedCount]] = _none_shared
+    """See ClusterParts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +156,7 @@ class DataPlane:
                 draw=draw,
                 deadlines=self.deadlines,
                 locality=services.locality,
+                shared_counts=services.shared_counts,
             ),
             self._set_clusters,
             self._resolve,

@@ -6,6 +6,8 @@ Reference: Envoy "circuit breaking", source/common/upstream/resource_manager_imp
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
+
 from proxy.observability.stats import Gauge
 
 
@@ -41,6 +43,46 @@ class Resource:
 
     def __repr__(self) -> str:
         return f"{self.count}/{self.limit}"
+
+
+class SharedCount:
+    """A count that several workers add up: each writes a number of its own, nobody else's. `count` is their sum.
+
+    Reading and then writing it, as `count += 1` does, changes this worker's number by the difference. Two workers may pass
+    a limit at the same moment, as two of Envoy's threads may.
+    """
+
+    __slots__ = ("_numbers", "_own", "_read")
+
+    def __init__(self, numbers: MutableSequence[int] | memoryview[int], own: int) -> None:
+        self._numbers, self._own = numbers, own
+        self._read = 0
+
+    def get(self) -> int:
+        self._read = sum(self._numbers)
+        return self._read
+
+    def set(self, value: int) -> None:
+        self._numbers[self._own] += value - self._read
+        self._read = value
+
+
+class SharedResource(Resource):
+    """A quantity that all workers of a sidecar take from."""
+
+    __slots__ = ("shared",)
+
+    def __init__(self, shared: SharedCount, limit: int, gauge: Gauge, remaining: Gauge | None = None) -> None:
+        self.shared = shared
+        super().__init__(limit, gauge, remaining)
+
+    @property
+    def count(self) -> int:
+        return self.shared.get()
+
+    @count.setter
+    def count(self, value: int) -> None:
+        self.shared.set(value)
 
 
 class CircuitBreaker:

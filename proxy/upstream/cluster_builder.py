@@ -6,7 +6,7 @@ Reference: envoy.config.cluster.v3.Cluster; Envoy source/common/upstream/upstrea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from proxy.observability.workload import Service, Upstream, service_of_cluster, 
 from proxy.tls.contexts import TlsContext
 from proxy.upstream import retry_budget
 from proxy.upstream.automatic_names import AutomaticNames
-from proxy.upstream.circuit_breaker import CircuitBreaker, Resource
+from proxy.upstream.circuit_breaker import CircuitBreaker, Resource, SharedCount, SharedResource
 from proxy.upstream.cluster import Cluster, OriginalDstCluster
 from proxy.upstream.cluster_stats import ClusterStats
 from proxy.upstream.connector import Connector, ConnectSettings, Keepalive
@@ -45,6 +45,10 @@ _HEALTH: dict[str, Health] = {
 }
 
 
+def _not_shared(_: str) -> Sequence[SharedCount]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterParts:
     """What every cluster is built with."""
@@ -57,6 +61,8 @@ class ClusterParts:
     deadlines: Deadlines
     locality: tuple[str, str, str] | None = None
     """The proxy's own."""
+    shared_counts: Callable[[str], Sequence[SharedCount]] = _not_shared
+    """What all workers of this sidecar have under way to a cluster, in the order of `_breaker`; empty where this is the only one."""
 
 
 def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, TransportChoice]:
@@ -67,7 +73,7 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
     stats = ClusterStats(parts.stats, wanted.alt_stat_name or wanted.name)
     arguments: dict[str, Any] = {
         "stats": stats,
-        "breaker": _breaker(wanted, parts.stats),
+        "breaker": _breaker(wanted, parts.stats, parts.shared_counts(wanted.name)),
         "connector": parts.connector,
         "wrap": parts.wrap,
         "balancer": build_balancer(wanted, parts.draw, parts.deadlines.now, stats.lb_healthy_panic),
@@ -150,23 +156,25 @@ def _connect_settings(wanted: config.Cluster) -> ConnectSettings:
     return ConnectSettings(float(wanted.connect_timeout), source, keepalive)
 
 
-def _breaker(wanted: config.Cluster, store: StatsStore) -> CircuitBreaker:
+def _breaker(wanted: config.Cluster, store: StatsStore, shared: Sequence[SharedCount]) -> CircuitBreaker:
     thresholds = wanted.circuit_breakers.thresholds if wanted.circuit_breakers is not None else []
     limits = next((one for one in thresholds if one.priority == "DEFAULT"), _DEFAULT_BREAKERS)
     prefix = f"cluster.{wanted.alt_stat_name or wanted.name}.circuit_breakers.default."
 
-    def resource(limit: int, name: str, remaining: str) -> Resource:
+    def resource(which: int, limit: int, name: str, remaining: str) -> Resource:
         left = store.gauge(f"{prefix}remaining_{remaining}") if limits.track_remaining else None
-        return Resource(limit, store.gauge(f"{prefix}{name}_open"), left)
+        gauge = store.gauge(f"{prefix}{name}_open")
+        return SharedResource(shared[which], limit, gauge, left) if shared else Resource(limit, gauge, left)
 
-    pending = resource(limits.max_pending_requests, "rq_pending", "pending")
-    requests = resource(limits.max_requests, "rq", "rq")
+    connections = resource(0, limits.max_connections, "cx", "cx")
+    pending = resource(1, limits.max_pending_requests, "rq_pending", "pending")
+    requests = resource(2, limits.max_requests, "rq", "rq")
     if limits.retry_budget is None:
-        retries = resource(limits.max_retries, "rq_retry", "retries")
+        retries = resource(3, limits.max_retries, "rq_retry", "retries")
     else:
-        gauge = store.gauge(prefix + "rq_retry_open")
-        retries = retry_budget.build(limits.retry_budget, limits.max_retries, gauge, requests, pending)
-    return CircuitBreaker(resource(limits.max_connections, "cx", "cx"), pending, requests, retries)
+        gauge, count = store.gauge(prefix + "rq_retry_open"), shared[3] if shared else None
+        retries = retry_budget.build(limits.retry_budget, limits.max_retries, gauge, requests, pending, count)
+    return CircuitBreaker(connections, pending, requests, retries)
 
 
 class TransportChoice:

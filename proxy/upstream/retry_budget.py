@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from proxy.config.cluster import RetryBudget as RetryBudgetConfig
 from proxy.observability.stats import Gauge
-from proxy.upstream.circuit_breaker import Resource
+from proxy.upstream.circuit_breaker import Resource, SharedCount
 
 DEFAULT_PERCENT = 20.0
 DEFAULT_MIN_CONCURRENCY = 3
@@ -42,16 +42,45 @@ class RetryBudget(Resource):
         return self.count < max(int(self._share * active), self._min_concurrency)
 
 
+class SharedRetryBudget(RetryBudget):
+    """A budget that all workers of a sidecar take from; so are the counts of `requests` and `pending` theirs."""
+
+    __slots__ = ("shared",)
+
+    def __init__(
+        self,
+        shared: SharedCount,
+        limit: int,
+        gauge: Gauge,
+        requests: Resource,
+        pending: Resource,
+        percent: float,
+        min_concurrency: int,
+    ) -> None:
+        self.shared = shared
+        super().__init__(limit, gauge, requests, pending, percent, min_concurrency)
+
+    @property
+    def count(self) -> int:
+        return self.shared.get()
+
+    @count.setter
+    def count(self, value: int) -> None:
+        self.shared.set(value)
+
+
 def build(
-    config: RetryBudgetConfig, max_retries: int, gauge: Gauge, requests: Resource, pending: Resource
+    config: RetryBudgetConfig,
+    max_retries: int,
+    gauge: Gauge,
+    requests: Resource,
+    pending: Resource,
+    shared: SharedCount | None = None,
 ) -> RetryBudget:
-    """The budget of a threshold, in place of its `max_retries`."""
-    percent, least = config.budget_percent, config.min_retry_concurrency
-    return RetryBudget(
-        max_retries,
-        gauge,
-        requests,
-        pending,
-        DEFAULT_PERCENT if percent is None else percent.value,
-        DEFAULT_MIN_CONCURRENCY if least is None else least,
-    )
+    """The budget of a threshold, in place of its `max_retries`; `shared` with other workers, if there are any."""
+    percent = DEFAULT_PERCENT if config.budget_percent is None else config.budget_percent.value
+    least = config.min_retry_concurrency
+    least = DEFAULT_MIN_CONCURRENCY if least is None else least
+    if shared is None:
+        return RetryBudget(max_retries, gauge, requests, pending, percent, least)
+    return SharedRetryBudget(shared, max_retries, gauge, requests, pending, percent, least)

@@ -11,8 +11,13 @@ import fcntl
 import hashlib
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+
+from proxy.observability import logging
+from proxy.upstream.circuit_breaker import SharedCount
+
+log = logging.logger("upstream")
 
 _NUMBER = 8  # bytes
 _DIGEST = 16
@@ -45,11 +50,18 @@ class SharedMemory:
         self._breakers = Table(view[:breakers], BREAKER_CELLS * workers)
         self._buckets = Table(view[breakers:], BUCKET_CELLS)
 
-    def breaker(self, cluster: str) -> memoryview[int] | None:
-        """Whole numbers: for each of BREAKER_CELLS quantities one of each worker, which nobody else writes. None: no room."""
+    def counts(self, cluster: str) -> Sequence[SharedCount]:
+        """What workers have under way to a cluster: BREAKER_CELLS quantities, for each a number of each worker. Empty: no room."""
         with self.locked(_DIRECTORY_LOCK):
             place = self._breakers.place(cluster)
-        return None if place is None else self._breakers.cells(place).cast("q")
+        if place is None:
+            log.warning(
+                "cluster %s: each worker counts for itself, %d clusters are shared already", cluster, NAMES
+            )
+            return ()
+        numbers, workers = self._breakers.cells(place).cast("q"), self.workers
+        quantities = (numbers[i * workers : (i + 1) * workers] for i in range(BREAKER_CELLS))
+        return tuple(SharedCount(quantity, self.number) for quantity in quantities)
 
     def bucket(self, name: str) -> tuple[memoryview[float], int] | None:
         """Two floating-point numbers, and the lock to hold while they change. None: no room."""

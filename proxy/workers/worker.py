@@ -77,7 +77,7 @@ class Worker:
 
     def _services(self) -> Services:
         node = self._start.bootstrap.node
-        return Services(
+        services = Services(
             stats=self.stats,
             secrets=self.secrets,
             access_loggers=self.logs.loggers,
@@ -93,6 +93,9 @@ class Worker:
             locality=_locality(node.get("locality")),
             bind=self._bind,
         )
+        if self._shared is not None:
+            services.shared_counts = self._shared.counts
+        return services
 
     async def housekeeping(self) -> None:
         """Every second access logs are written; every five, TCP metrics are taken and unused hosts forgotten."""
