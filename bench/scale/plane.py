@@ -116,10 +116,10 @@ class Api:
         """Everything a mesh of this size holds."""
         for name in mesh.namespaces():
             await self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        await self._in_parallel(self.create(mesh.service(number)) for number in range(services))
         await self._in_parallel(
             self._run_pod(number, endpoint) for number in range(services) for endpoint in range(endpoints)
         )
+        await self._in_parallel(self.create(mesh.service(number)) for number in range(services))
         await self._in_parallel(self.create(obj) for obj in mesh.rules(services))
 
     async def _run_pod(self, number: int, endpoint: int) -> None:

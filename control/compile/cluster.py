@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from control.compile import names
 from control.compile.endpoint import load_assignment
 from control.compile.load_balancer import balancing_fields, locality_setting, preference
-from control.compile.locality import client_of
+from control.compile.locality import client_key, client_of
 from control.compile.protobuf import CLUSTER, CONFIG_SOURCE, Message, config_path, istio_metadata
+from control.compile.proxy_headers import proxy_headers
+from control.compile.resource import Resource, resource
 from control.compile.tls import RAW_BUFFER, auto_mtls_matches, mesh_client, originate
 from control.compile.traffic_policy import Policy, effective_policy, pool_fields
 from control.push.config import DestinationRuleConfig
@@ -61,13 +63,33 @@ def inbound_cluster(context: PushContext, service: Service, port: Port, target: 
     }
 
 
-def outbound_clusters(context: PushContext, proxy: Proxy) -> Iterator[tuple[Message, Message | None]]:
+Pair = tuple[Resource, Resource | None]
+
+
+def outbound_clusters(context: PushContext, proxy: Proxy) -> Iterator[Pair]:
     """Each cluster a proxy may call, with its endpoints; those that find their own endpoints have None."""
+    client = (proxy.kind, proxy_headers(context.mesh, proxy), client_key(context, proxy))
+    kept = context.kept.clusters
     for service in context.visible_services(proxy.namespace):
         rule = context.destination_rule(service.hostname, proxy.namespace, proxy.labels)
-        for port in service.ports:
-            for subset in (None, *((rule.spec.subsets or ()) if rule else ())):
-                yield _outbound(context, proxy, service, port, rule, subset)
+        mode = context.peers.of_namespace(service.namespace)
+        yield from kept.get(
+            context,
+            (service.hostname, id(rule), mode, client),
+            (service, context.backends(service), rule),
+            lambda service=service, rule=rule: list(_of_service(context, proxy, service, rule)),  # type: ignore[misc]
+        )
+
+
+def _of_service(
+    context: PushContext, proxy: Proxy, service: Service, rule: DestinationRuleConfig | None
+) -> Iterator[Pair]:
+    headers = proxy_headers(context.mesh, proxy)
+    for port in service.ports:
+        for subset in (None, *((rule.spec.subsets or ()) if rule else ())):
+            cluster, endpoints = _outbound(context, proxy, service, port, rule, subset)
+            found = resource(headers.cluster(cluster))
+            yield found, None if endpoints is None else resource(endpoints)
 
 
 def _outbound(

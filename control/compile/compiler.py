@@ -1,16 +1,13 @@
 """All resources of a proxy, from one context.
 
 What a client may call depends on its namespace and kind, and on its labels only where configuration asks for them, so proxies that
-agree on these share the outcome, down to the bytes. Invariant: same context and proxy, same bytes.
+agree on these share the outcome, down to the bytes; and what a change did not touch is the outcome of the context before. Invariant:
+same context and proxy, same bytes, whatever was compiled earlier.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
-
-import msgspec
 
 from control.compile import names
 from control.compile.cluster import (
@@ -20,61 +17,41 @@ from control.compile.cluster import (
     passthrough_cluster,
 )
 from control.compile.gateway import gateway_listeners, gateway_routes
-from control.compile.inbound_listener import inbound_ports, virtual_inbound
+from control.compile.inbound_listener import InboundPort, inbound_ports, virtual_inbound
 from control.compile.locality import client_key
 from control.compile.outbound_listener import outbound_listeners
-from control.compile.protobuf import CLUSTER, ENDPOINT, LISTENER, ROUTE, Message, duration
+from control.compile.part import Part
+from control.compile.protobuf import CLUSTER, ENDPOINT, LISTENER, ROUTE, duration
 from control.compile.proxy_headers import proxy_headers
+from control.compile.resource import Resource, Resources, resource
 from control.compile.route_table import outbound_routes
 from control.push.context import PushContext
 from control.push.proxy import Proxy
 
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """One xDS resource as it is sent, and a digest of it."""
-
-    name: str
-    body: bytes
-    digest: str
-
-    def __repr__(self) -> str:
-        return f"<Resource {self.name} {self.digest}>"
-
-
-Resources = Mapping[str, Mapping[str, Resource]]  # by type URL, then name
-
-
-def resource(message: Message) -> Resource:
-    body = msgspec.json.encode(message)
-    name = str(message.get("name") or message.get("cluster_name"))
-    return Resource(name, body, hashlib.blake2b(body, digest_size=8).hexdigest())
+ByName = dict[str, Resource]
 
 
 def compile_proxy(context: PushContext, proxy: Proxy) -> Resources:
     """Listeners, routes, clusters and endpoints. Secrets are the proxy's own affair."""
+    found: dict[str, ByName] = {}
+    for part in compile_parts(context, proxy):
+        for url, resources in part.resources.items():
+            found.setdefault(url, {}).update(resources)
+    return found
+
+
+def compile_parts(context: PushContext, proxy: Proxy) -> tuple[Part, ...]:
+    """The same, in parts: first what it shares with the other clients of its view."""
+    view = _client_key(context, proxy)
     if proxy.kind == "router":
-        return _gateway(context, proxy)
-    outbound = context.memo(_client_key(context, proxy, "outbound"), lambda: _outbound(context, proxy))
-    workload = context.by_ip.get(proxy.ip)
-    labels = workload.labels if workload else proxy.labels
-    ports = inbound_ports(context, proxy, labels)
-    listener = resource(virtual_inbound(context, proxy, labels, ports))
-    headers = proxy_headers(context.mesh, proxy)
-    inbound = (inbound_cluster(context, e.service, e.port, e.number) for e in ports)
-    clusters = [resource(headers.cluster(message)) for message in inbound]
-    return {
-        **outbound,
-        LISTENER: {**outbound[LISTENER], listener.name: listener},
-        CLUSTER: {**outbound[CLUSTER], **{cluster.name: cluster for cluster in clusters}},
-    }
+        return _reachable(context, proxy, view), _gateway(context, proxy)
+    return _outbound(context, proxy, view), _inbound(context, proxy)
 
 
-def _client_key(context: PushContext, proxy: Proxy, part: str) -> Hashable:
+def _client_key(context: PushContext, proxy: Proxy) -> Hashable:
     labels = tuple(sorted(proxy.labels.items())) if context.client_labels_matter else ()
     near = client_key(context, proxy)
     return (
-        part,
         proxy.kind,
         proxy.namespace,
         proxy.vanilla,
@@ -84,48 +61,146 @@ def _client_key(context: PushContext, proxy: Proxy, part: str) -> Hashable:
     )
 
 
-def _named(messages: Iterable[Message]) -> dict[str, Resource]:
+def _named(resources: Iterable[Resource]) -> ByName:
     """The first of a name counts: the oldest service keeps a contested listener."""
-    found: dict[str, Resource] = {}
-    for message in messages:
-        made = resource(message)
-        found.setdefault(made.name, made)
+    found: ByName = {}
+    for one in resources:
+        found.setdefault(one.name, one)
     return found
 
 
-def _outbound(context: PushContext, proxy: Proxy) -> Resources:
-    clusters, endpoints = _destinations(context, proxy)
+def _outbound(context: PushContext, proxy: Proxy, view: Hashable) -> Part:
+    """All a client may call. Each type is made anew only when something it is made from is another."""
+    kept, services = context.kept.parts, context.service_index
+    clusters, endpoints = _destinations(context, proxy, view)
+    rules = (context.destination_rules, context.routing, context.rate_limits)
+    # Only the listeners of headless services know addresses of workloads.
+    addresses = context.workload_index if services.some_headless else None
+    listeners = kept.get(
+        context,
+        ("listeners", view),
+        (services, *rules, addresses),
+        lambda: _named(map(resource, outbound_listeners(context, proxy))),
+    )
+    routes = kept.get(
+        context, ("routes", view), (services, *rules), lambda: _named(outbound_routes(context, proxy))
+    )
+    return kept.get(
+        context,
+        ("outbound", view),
+        (clusters, endpoints, listeners, routes),
+        lambda: Part(
+            {
+                CLUSTER: {**clusters, **_well_known(context, proxy)},
+                ENDPOINT: endpoints,
+                LISTENER: listeners,
+                ROUTE: routes,
+            }
+        ),
+    )
+
+
+def _well_known(context: PushContext, proxy: Proxy) -> ByName:
     headers = proxy_headers(context.mesh, proxy)
     connect_timeout = duration(context.mesh.connectTimeout)
-    well_known = [
+    messages = (
         passthrough_cluster(names.PASSTHROUGH, connect_timeout),
         passthrough_cluster(names.INBOUND_PASSTHROUGH, connect_timeout),
         black_hole_cluster(connect_timeout),
-    ]
-    return {
-        CLUSTER: {**clusters, **_named(map(headers.cluster, well_known))},
-        ENDPOINT: endpoints,
-        LISTENER: _named(outbound_listeners(context, proxy)),
-        ROUTE: _named(outbound_routes(context, proxy)),
-    }
+    )
+    return _named(resource(headers.cluster(message)) for message in messages)
 
 
-def _destinations(context: PushContext, proxy: Proxy) -> tuple[dict[str, Resource], dict[str, Resource]]:
+def _destinations(context: PushContext, proxy: Proxy, view: Hashable) -> tuple[ByName, ByName]:
+    sources = (context.service_index, context.workload_index, context.destination_rules, context.peers)
+    return context.kept.parts.get(
+        context, ("destinations", view), sources, lambda: _compiled_destinations(context, proxy)
+    )
+
+
+def _compiled_destinations(context: PushContext, proxy: Proxy) -> tuple[ByName, ByName]:
     pairs = list(outbound_clusters(context, proxy))
+    clusters = _named(cluster for cluster, _ in pairs)
+    return clusters, _named(endpoints for _, endpoints in pairs if endpoints is not None)
+
+
+def _inbound(context: PushContext, proxy: Proxy) -> Part:
+    """What a workload serves; workloads alike share it."""
+    workload = context.by_ip.get(proxy.ip)
+    labels = workload.labels if workload else proxy.labels
+    ports = inbound_ports(context, proxy, labels)
+    listener = _inbound_listener(context, proxy, labels, ports)
+    clusters = [_inbound_cluster(context, proxy, entry) for entry in ports]
+    return context.kept.inbound.get(
+        context,
+        ("part", listener.digest, *(cluster.digest for cluster in clusters)),
+        (listener, *clusters),
+        lambda: Part({LISTENER: {listener.name: listener}, CLUSTER: _named(clusters)}),
+    )
+
+
+def _inbound_listener(
+    context: PushContext, proxy: Proxy, labels: Mapping[str, str], ports: list[InboundPort]
+) -> Resource:
+    served = tuple((e.number, e.service.hostname, e.port.number, e.port.treatment) for e in ports)
     headers = proxy_headers(context.mesh, proxy)
-    return _named(headers.cluster(cluster) for cluster, _ in pairs), _named(
-        endpoints for _, endpoints in pairs if endpoints is not None
+    key = ("listener", proxy.namespace, frozenset(labels.items()), proxy.vanilla, headers, served)
+    return context.kept.inbound.get(
+        context,
+        key,
+        (context.peers, context.rate_limits),
+        lambda: resource(virtual_inbound(context, proxy, labels, ports)),
     )
 
 
-def _gateway(context: PushContext, proxy: Proxy) -> Resources:
-    clusters, endpoints = context.memo(
-        _client_key(context, proxy, "destinations"), lambda: _destinations(context, proxy)
+def _inbound_cluster(context: PushContext, proxy: Proxy, entry: InboundPort) -> Resource:
+    service, headers = entry.service, proxy_headers(context.mesh, proxy)
+    rule = context.destination_rule(service.hostname, service.namespace, {})
+    return context.kept.inbound.get(
+        context,
+        ("cluster", service.hostname, entry.port.number, entry.number, headers),
+        (service, rule),
+        lambda: resource(headers.cluster(inbound_cluster(context, service, entry.port, entry.number))),
     )
-    black_hole = _named([black_hole_cluster(duration(context.mesh.connectTimeout))])
-    return {
-        CLUSTER: {**clusters, **black_hole},
-        ENDPOINT: endpoints,
-        LISTENER: _named(gateway_listeners(context, proxy)),
-        ROUTE: _named(gateway_routes(context, proxy)),
-    }
+
+
+def _reachable(context: PushContext, proxy: Proxy, view: Hashable) -> Part:
+    """What a gateway may call."""
+    clusters, endpoints = _destinations(context, proxy, view)
+    black_hole = black_hole_cluster(duration(context.mesh.connectTimeout))
+    return context.kept.parts.get(
+        context,
+        ("reachable", view),
+        (clusters, endpoints),
+        lambda: Part({CLUSTER: {**clusters, **_named([resource(black_hole)])}, ENDPOINT: endpoints}),
+    )
+
+
+def _gateway(context: PushContext, proxy: Proxy) -> Part:
+    """What a gateway serves."""
+    sources = (
+        context.service_index,
+        context.workload_index,
+        context.routing,
+        context.destination_rules,
+        context.gateways,
+        context.rate_limits,
+        context.credentials,
+    )
+    return context.kept.parts.get(
+        context,
+        (
+            "gateway",
+            proxy.id,
+            frozenset(proxy.labels.items()),
+            proxy.vanilla,
+            proxy_headers(context.mesh, proxy),
+        ),
+        sources,
+        lambda: Part(
+            {
+                LISTENER: _named(map(resource, gateway_listeners(context, proxy))),
+                ROUTE: _named(gateway_routes(context, proxy)),
+            }
+        ),
+    )

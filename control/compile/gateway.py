@@ -17,8 +17,9 @@ from control.compile.http_route import virtual_service_routes
 from control.compile.protobuf import CONFIG_SOURCE, LISTENER, Message, socket_address
 from control.compile.proxy_headers import proxy_headers
 from control.compile.rate_limit import for_port, for_routes
+from control.compile.resource import Table
 from control.compile.route_match import CATCH_ALL, Audience, is_catch_all
-from control.compile.route_table import route_configuration
+from control.compile.route_table import route_configuration, virtual_host
 from control.push.config import GatewayConfig, VirtualServiceConfig
 from control.push.context import PushContext
 from control.push.proxy import Proxy
@@ -110,7 +111,7 @@ def _https_table(entry: Bound) -> str:
     return f"https.{port.number}.{port.name}.{source.name}.{source.namespace}"
 
 
-def gateway_routes(context: PushContext, proxy: Proxy) -> Iterator[Message]:
+def gateway_routes(context: PushContext, proxy: Proxy) -> Iterator[Table]:
     for port, bound in sorted(servers(context, proxy).items()):
         if is_http(bound[0].server):
             yield _table(context, proxy, f"http.{port}", bound)
@@ -119,7 +120,7 @@ def gateway_routes(context: PushContext, proxy: Proxy) -> Iterator[Message]:
             yield _table(context, proxy, _https_table(entry), [entry])
 
 
-def _table(context: PushContext, proxy: Proxy, name: str, bound: list[Bound]) -> Message:
+def _table(context: PushContext, proxy: Proxy, name: str, bound: list[Bound]) -> Table:
     hosts: dict[str, list[Message]] = {}
     for entry in bound:
         for config in context.virtual_services_at(entry.gateway.key, proxy.namespace):
@@ -133,7 +134,9 @@ def _table(context: PushContext, proxy: Proxy, name: str, bound: list[Bound]) ->
         for host, routes in hosts.items()
     ]
     virtual_hosts += [_virtual_host(host, number, [], True) for host in sorted(redirects - hosts.keys())]
-    return route_configuration(name, virtual_hosts or [_nothing(number)], proxy_headers(context.mesh, proxy))
+    headers = proxy_headers(context.mesh, proxy)
+    pieces = [virtual_host(message, headers) for message in virtual_hosts or [_nothing(number)]]
+    return route_configuration(name, pieces)
 
 
 def _redirects(server: Server) -> bool:

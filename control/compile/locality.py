@@ -54,8 +54,13 @@ def client_of(context: PushContext, proxy: Proxy) -> Client:
 def client_key(context: PushContext, proxy: Proxy) -> Hashable:
     """Clients that agree on this prefer the same endpoints."""
     client = client_of(context, proxy)
-    keys = context.memo("failover labels", lambda: tuple(sorted(_failover_labels(context))))
-    return (client.locality, tuple(client.labels.get(key) for key in keys))
+    keys = context.kept.parts.get(
+        context,
+        "failover labels",
+        (context.service_index, context.destination_rules),
+        lambda: tuple(sorted(_failover_labels(context))),
+    )
+    return (client.locality, tuple((key, client.labels.get(key)) for key in keys))
 
 
 def _failover_labels(context: PushContext) -> set[str]:

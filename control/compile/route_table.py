@@ -12,10 +12,11 @@ from control.compile.hash_policy import with_hash_policy
 from control.compile.http_route import default_route, virtual_service_routes
 from control.compile.protobuf import ROUTE, Message
 from control.compile.proxy_headers import ProxyHeaders, proxy_headers
+from control.compile.resource import Piece, Table, table
 from control.compile.retry import time_limits
 from control.compile.route_match import CATCH_ALL, Audience
 from control.push.config import VirtualServiceConfig
-from control.push.context import PushContext, best_virtual_service
+from control.push.context import PushContext
 from control.push.proxy import Proxy
 from control.registry.protocol import Treatment
 from control.registry.service import Port, Service
@@ -25,18 +26,21 @@ _UNMATCHED_HOSTS_PORT = 80  # where hosts that are no service get their virtual 
 _MAX_DIRECT_RESPONSE = 1024 * 1024  # bytes
 
 
-def route_configuration(name: str, virtual_hosts: list[Message], headers: ProxyHeaders) -> Message:
-    if headers.attempt_count:
-        counted = {"include_request_attempt_count": True}
-        virtual_hosts = [{**host, **counted} if "routes" in host else host for host in virtual_hosts]
-    return {
+def route_configuration(name: str, virtual_hosts: list[Piece]) -> Table:
+    message: Message = {
         "@type": ROUTE,
         "name": name,
-        "virtual_hosts": virtual_hosts,
+        "virtual_hosts": [],
         "validate_clusters": False,
         "ignore_port_in_host_matching": True,
         "max_direct_response_body_size_bytes": _MAX_DIRECT_RESPONSE,
     }
+    return table(message, virtual_hosts)
+
+
+def virtual_host(message: Message, headers: ProxyHeaders) -> Piece:
+    counted = headers.attempt_count and "routes" in message
+    return Piece({**message, "include_request_attempt_count": True} if counted else message)
 
 
 def http_ports(context: PushContext, proxy: Proxy) -> list[int]:
@@ -70,94 +74,98 @@ def domains(service: Service, namespace: str, cluster_domain: str) -> list[str]:
     return found
 
 
-def outbound_routes(context: PushContext, proxy: Proxy) -> Iterator[Message]:
-    configs = context.virtual_services_at(MESH_GATEWAY, proxy.namespace)
+def outbound_routes(context: PushContext, proxy: Proxy) -> Iterator[Table]:
+    client = _Client(context, proxy)
     for port in http_ports(context, proxy):
-        hosts = list(_shared_table(context, proxy, configs, port))
-        yield route_configuration(str(port), hosts, proxy_headers(context.mesh, proxy))
+        yield route_configuration(str(port), list(client.shared_hosts(port)))
     for service in context.visible_services(proxy.namespace):
         for service_port in service.ports:
             if service_port.treatment is Treatment.AUTO and not service.headless:
-                yield _own_table(context, proxy, configs, service, service_port)
+                name = f"{service.hostname}:{service_port.number}"
+                yield route_configuration(name, [client.service_host(service, service_port, ("*",))])
 
 
-def _shared_table(
-    context: PushContext, proxy: Proxy, configs: list[VirtualServiceConfig], port: int
-) -> Iterator[Message]:
-    taken: set[str] = set()
-    for service in context.visible_services(proxy.namespace):
-        service_port = service.by_number.get(port)
-        if service_port is not None and shared_http(service, service_port):
-            names_ = domains(service, proxy.namespace, context.mesh.clusterDomain)
-            routes = _service_routes(context, proxy, configs, service, service_port)
-            yield from _virtual_host(f"{service.hostname}:{port}", names_, routes, taken)
-    if port == _UNMATCHED_HOSTS_PORT:
-        yield from _hosts_without_service(context, proxy, configs, taken)
-    yield catch_all(context)
+class _Client:
+    """Virtual hosts as one client is to see them. One is made anew only when something it is made from is another."""
 
+    def __init__(self, context: PushContext, proxy: Proxy) -> None:
+        self._context, self._proxy = context, proxy
+        self._configs = context.virtual_services_at(MESH_GATEWAY, proxy.namespace)
+        self._headers = proxy_headers(context.mesh, proxy)
+        labels = frozenset(proxy.labels.items()) if context.client_labels_matter else None
+        self._who = (proxy.namespace, labels, self._headers)
+        # What the rules of a VirtualService look at.
+        self._world = (context.service_index, context.destination_rules, context.rate_limits)
 
-def _virtual_host(name: str, wanted: list[str], routes: list[Message], taken: set[str]) -> Iterator[Message]:
-    """Envoy refuses a table in which a domain stands twice, so the first keeps it."""
-    free = [domain for domain in dict.fromkeys(wanted) if domain not in taken]
-    taken.update(free)
-    if free:
-        yield {
-            "name": name,
-            "domains": free,
-            "routes": routes,
-        }
+    def shared_hosts(self, port: int) -> Iterator[Piece]:
+        """Those of all HTTP services with this port, in the one table they share."""
+        namespace, domain = self._proxy.namespace, self._context.mesh.clusterDomain
+        taken: set[str] = set()
+        for service in self._context.visible_services(namespace):
+            service_port = service.by_number.get(port)
+            if service_port is not None and shared_http(service, service_port):
+                free = _free(domains(service, namespace, domain), taken)
+                if free:
+                    yield self.service_host(service, service_port, free)
+        if port == _UNMATCHED_HOSTS_PORT:
+            yield from self._hosts_without_service(taken)
+        yield virtual_host(catch_all(self._context), self._headers)
 
+    def service_host(self, service: Service, port: Port, free: tuple[str, ...]) -> Piece:
+        """The host of a service, by the names that are free for it."""
+        found = self._configs.best(service.hostname)
+        name = f"{service.hostname}:{port.number}"
+        if found is None:
+            rule = self._context.destination_rule(service.hostname, self._proxy.namespace, self._proxy.labels)
+            key, sources = (name, free, self._headers, id(rule)), (service, port, rule)
+        else:
+            key, sources = (name, free, self._who, id(found[0])), (service, port, found[0], *self._world)
 
-def _own_table(
-    context: PushContext,
-    proxy: Proxy,
-    configs: list[VirtualServiceConfig],
-    service: Service,
-    port: Port,
-) -> Message:
-    routes = _service_routes(context, proxy, configs, service, port)
-    host = f"{service.hostname}:{port.number}"
-    headers = proxy_headers(context.mesh, proxy)
-    return route_configuration(host, list(_virtual_host(host, ["*"], routes, set())), headers)
+        def make() -> Piece:
+            routes = self._service_routes(service, port, found[0] if found is not None else None)
+            return self._host(name, free, routes)
 
+        return self._context.kept.hosts.get(self._context, key, sources, make)
 
-def _service_routes(
-    context: PushContext,
-    proxy: Proxy,
-    configs: list[VirtualServiceConfig],
-    service: Service,
-    port: Port,
-) -> list[Message]:
-    """The rules of the VirtualService for the service; without one, or with none for this client, the plain route."""
-    found = best_virtual_service(configs, service.hostname)
-    if found is not None:
-        routes = virtual_service_routes(context, found[0], _audience(context, proxy, port.number))
-        if routes:
-            return routes
-    cluster = names.outbound_cluster(port.number, "", service.hostname)
-    route = default_route(context, cluster, service.hostname, port.number)
-    action = with_hash_policy(context, proxy.namespace, proxy.labels, route["route"])
-    return [{**route, "route": action}]
+    def _host(self, name: str, free: tuple[str, ...], routes: list[Message]) -> Piece:
+        return virtual_host({"name": name, "domains": list(free), "routes": routes}, self._headers)
 
-
-def _audience(context: PushContext, proxy: Proxy, port: int) -> Audience:
-    forwarded_host = proxy_headers(context.mesh, proxy).forwarded_host
-    return Audience(
-        proxy.namespace, proxy.labels, port, frozenset({MESH_GATEWAY}), forwarded_host=forwarded_host
-    )
-
-
-def _hosts_without_service(
-    context: PushContext, proxy: Proxy, configs: list[VirtualServiceConfig], taken: set[str]
-) -> Iterator[Message]:
-    port = _UNMATCHED_HOSTS_PORT
-    for config in configs:
-        for host in config.hosts if config.spec.http else ():
-            if host in context.by_host or best_virtual_service(configs, host) != (config, host):
-                continue
-            routes = virtual_service_routes(context, config, _audience(context, proxy, port))
+    def _service_routes(
+        self, service: Service, port: Port, config: VirtualServiceConfig | None
+    ) -> list[Message]:
+        """The rules of the VirtualService for the service; without one, or with none for this client, the plain route."""
+        context, proxy = self._context, self._proxy
+        if config is not None:
+            routes = virtual_service_routes(context, config, self._audience(port.number))
             if routes:
-                yield from _virtual_host(f"{host}:{port}", [host], routes, taken)
+                return routes
+        cluster = names.outbound_cluster(port.number, "", service.hostname)
+        route = default_route(context, cluster, service.hostname, port.number)
+        action = with_hash_policy(context, proxy.namespace, proxy.labels, route["route"])
+        return [{**route, "route": action}]
+
+    def _audience(self, port: int) -> Audience:
+        proxy, forwarded_host = self._proxy, self._headers.forwarded_host
+        gateways = frozenset({MESH_GATEWAY})
+        return Audience(proxy.namespace, proxy.labels, port, gateways, forwarded_host=forwarded_host)
+
+    def _hosts_without_service(self, taken: set[str]) -> Iterator[Piece]:
+        port = _UNMATCHED_HOSTS_PORT
+        for config in self._configs:
+            for host in config.hosts if config.spec.http else ():
+                if host in self._context.by_host or self._configs.best(host) != (config, host):
+                    continue
+                routes = virtual_service_routes(self._context, config, self._audience(port))
+                free = _free([host], taken) if routes else ()
+                if free:
+                    yield self._host(f"{host}:{port}", free, routes)
+
+
+def _free(wanted: list[str], taken: set[str]) -> tuple[str, ...]:
+    """Envoy refuses a table in which a domain stands twice, so the first keeps it."""
+    free = tuple(domain for domain in dict.fromkeys(wanted) if domain not in taken)
+    taken.update(free)
+    return free
 
 
 def catch_all(context: PushContext) -> Message:

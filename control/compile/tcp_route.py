@@ -16,7 +16,7 @@ from control.compile.protobuf import Message, duration
 from control.compile.route_action import destination_cluster
 from control.compile.traffic_policy import effective_policy
 from control.push.config import VirtualServiceConfig, resolve_gateway
-from control.push.context import PushContext, best_virtual_service
+from control.push.context import PushContext
 from control.push.proxy import Proxy
 from control.registry.service import Port, Service
 from control.resources.destination import RouteDestination
@@ -27,7 +27,7 @@ from control.resources.tcp_rule import L4MatchAttributes, TLSMatchAttributes
 def tcp_chains(context: PushContext, proxy: Proxy, service: Service, port: Port) -> list[Message]:
     """The chains of a TCP service port: those of VirtualService rules, then the service's own cluster."""
     configs = context.virtual_services_at(MESH_GATEWAY, proxy.namespace)
-    found = best_virtual_service(configs, service.hostname)
+    found = configs.best(service.hostname)
     chains: list[Message] = []
     if found is not None:
         rules = (*_tls_rules(context, proxy, found[0], port), *_tcp_rules(context, proxy, found[0], port))

@@ -22,8 +22,8 @@ from control.explain.destinations import Destination, destinations, shares_of
 from control.explain.request import Asked, is_address, service_name
 from control.explain.resources import Configuration, Message, typed
 from control.push.config import VirtualServiceConfig
-from control.push.context import best_virtual_service
 from control.push.proxy import Proxy
+from control.push.virtual_services import Bound
 from control.resources.istio_types import MESH_GATEWAY
 from proxy.config.network_filters import HttpConnectionManager
 from proxy.config.route import Route, RouteConfiguration
@@ -303,12 +303,12 @@ def _config(
             return config
     if name or proxy.kind == "router":
         return None
-    seen = [
+    seen = Bound(
         one
         for one in mesh.virtual_services
         if MESH_GATEWAY in one.gateways and one.visible_from(proxy.namespace)
-    ]
-    best = best_virtual_service(seen, found.virtual_host.rpartition(":")[0])
+    )
+    best = seen.best(found.virtual_host.rpartition(":")[0])
     return best[0] if best is not None and best[0].spec.http else None
 
 

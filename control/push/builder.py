@@ -16,7 +16,7 @@ from control.push.context import PushContext
 from control.registry.locality import node_from
 from control.registry.objects import Key, ObjectCache
 from control.registry.service import service_from
-from control.registry.workload import place, workload_from
+from control.registry.workload import Placed, place, workload_from
 from control.resources import (
     config_map,
     destination_rule,
@@ -55,30 +55,36 @@ class ContextBuilder:
         self._cache = cache
         self._mesh = mesh
         self._parsed: dict[str, dict[Key, tuple[Object, object]]] = {}
-        self._parts: tuple[list[object], ...] = ()
+        self._found: dict[str, tuple[int, list[object]]] = {}  # what came of a kind at a revision of it
+        self._placed: Placed = {}
         self._context = PushContext(mesh)
 
     def build(self) -> PushContext:
         """The context of now; the same one as before while nothing that matters has changed."""
         domain = self._mesh.clusterDomain
-        nodes = self._all(node.KIND, node_from)
-        parts = (
+        made = PushContext(
+            self._mesh,
             self._all(service.KIND, lambda obj: service_from(obj, domain)),
-            place(self._all(pod.KIND, workload_from), nodes),
+            place(self._all(pod.KIND, workload_from), self._all(node.KIND, node_from), self._placed),
             self._all(virtual_service.KIND, lambda obj: config.virtual_service(obj, domain)),
             self._all(destination_rule.KIND, lambda obj: config.destination_rule(obj, domain)),
             self._all(gateway.KIND, config.gateway),
             self._all(peer_authentication.KIND, config.peer_authentication),
             self._all(config_map.SECRET, config.credential),
             self._all(local_rate_limit.KIND, config.local_rate_limit),
+            previous=self._context,
         )
-        if parts != self._parts:
-            self._parts = parts  # type: ignore[assignment]  # only compared
-            self._context = PushContext(self._mesh, *parts)
+        if not made.is_like(self._context):
+            self._context = made
         return self._context
 
     def _all(self, kind: Kind, parse: Callable[[Object], T | None]) -> list[T]:
-        return [parsed for parsed in self._each(kind, parse) if parsed is not None]
+        revision = self._cache.revision(kind)
+        known = self._found.get(kind.resource)
+        if known is None or known[0] != revision:
+            found = [parsed for parsed in self._each(kind, parse) if parsed is not None]
+            known = self._found[kind.resource] = (revision, found)  # type: ignore[assignment]
+        return known[1]  # type: ignore[return-value]  # of the kind's own parser
 
     def _each(self, kind: Kind, parse: Callable[[Object], T | None]) -> Iterator[T | None]:
         before = self._parsed.get(kind.resource, {})
@@ -86,9 +92,12 @@ class ContextBuilder:
         for key, obj in self._cache.objects(kind).items():
             known = before.get(key)
             # The store never changes an object it has handed out, so the same object has the same content.
-            result = known[1] if known and known[0] is obj else self._parse(kind, key, obj, parse)
-            after[key] = (obj, result)
-            yield result  # type: ignore[misc]  # of the kind's own parser
+            if known is None or known[0] is not obj:
+                result = self._parse(kind, key, obj, parse)
+                # What is equal stays the same object, so that nothing is made anew for it.
+                known = (obj, known[1] if known is not None and known[1] == result else result)
+            after[key] = known
+            yield known[1]  # type: ignore[misc]
         self._parsed[kind.resource] = after
 
     @staticmethod

@@ -1,12 +1,12 @@
 """PushContext: everything the compiler asks, indexed, as it was at one moment.
 
-Immutable: a change makes a new one. Derived answers are kept in `memo`, which lives as long as the context, so that many
-proxies with the same view share one computation. Reference: istio's pilot/pkg/model/push_context.go.
+Immutable: a change makes a new one. Parts that did not change are handed on as they are, and with them what was made from
+them: `kept`. Reference: istio's pilot/pkg/model/push_context.go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
 from control.mesh_config import MeshConfig
@@ -18,15 +18,17 @@ from control.push.config import (
     PeerAuthenticationConfig,
     VirtualServiceConfig,
 )
-from control.push.delegates import merge_delegates
-from control.push.destination_rules import DestinationRules, specificity
+from control.push.destination_rules import DestinationRules
+from control.push.kept import Outcomes, same
 from control.push.peer_policy import PeerPolicies
 from control.push.rate_limits import RateLimits
+from control.push.virtual_services import Bound, VirtualServices
+from control.registry.indexes import Backends, Services, Workloads
 from control.registry.service import Port, Service
-from control.registry.workload import Workload, spiffe_id
-from control.resources.istio_types import host_matches
+from control.registry.workload import Workload
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Endpoint(NamedTuple):
@@ -37,7 +39,7 @@ class Endpoint(NamedTuple):
 
 
 class PushContext:
-    """A snapshot of services, workloads and Istio configuration."""
+    """A snapshot of services, workloads and Istio configuration. `previous` is the one before, of the same mesh config."""
 
     def __init__(
         self,
@@ -50,49 +52,55 @@ class PushContext:
         peer_authentications: Iterable[PeerAuthenticationConfig] = (),
         credentials: Iterable[Credential] = (),
         local_rate_limits: Iterable[LocalRateLimitConfig] = (),
+        *,
+        previous: PushContext | None = None,
     ) -> None:
         self.mesh = mesh
-        self.services = tuple(sorted(services, key=lambda s: (s.created, s.name, s.namespace)))
-        self.by_host: Mapping[str, Service] = {service.hostname: service for service in self.services}
-        self.workloads = tuple(sorted(workloads, key=lambda w: (w.namespace, w.name)))
-        self.by_name: Mapping[tuple[str, str], Workload] = {(w.namespace, w.name): w for w in self.workloads}
-        self.by_ip: Mapping[str, Workload] = {workload.ip: workload for workload in self.workloads}
-        self.virtual_services = tuple(
-            sorted(
-                merge_delegates(virtual_services, mesh.clusterDomain), key=lambda config: config.source.age
-            )
+        self._previous: Mapping[str, tuple[tuple[Any, ...], Any]] = previous._parts if previous else {}
+        self._parts: dict[str, tuple[tuple[Any, ...], Any]] = {}
+        self.kept = previous.kept if previous else Outcomes()
+        part, root = self._part, mesh.rootNamespace
+        earlier = previous.workload_index if previous else None
+        self.service_index = part("services", services, Services)
+        self.workload_index = part("workloads", workloads, lambda given: Workloads(given, earlier))
+        self.routing = part(
+            "virtual services", virtual_services, lambda given: VirtualServices(given, mesh.clusterDomain)
         )
-        self.destination_rules = DestinationRules(destination_rules, mesh.rootNamespace)
-        self.gateways = tuple(sorted(gateways, key=lambda config: config.source.age))
-        self.peers = PeerPolicies(peer_authentications, mesh.rootNamespace)
-        self.rate_limits = RateLimits(local_rate_limits, mesh.rootNamespace)
-        self.credentials: Mapping[tuple[str, str], Credential] = {
-            (credential.namespace, credential.name): credential for credential in credentials
-        }
-        self._memo: dict[Hashable, Any] = {}
-        self._by_namespace: dict[str, list[Workload]] = {}
-        for workload in self.workloads:
-            self._by_namespace.setdefault(workload.namespace, []).append(workload)
-        self.client_labels_matter = self.destination_rules.selective or any(
-            _asks_for_labels(config) for config in self.virtual_services
+        self.destination_rules = part(
+            "destination rules", destination_rules, lambda given: DestinationRules(given, root)
         )
+        self.gateways = part("gateways", gateways, _by_age)
+        self.peers = part("peers", peer_authentications, lambda given: PeerPolicies(given, root))
+        self.rate_limits = part("rate limits", local_rate_limits, lambda given: RateLimits(given, root))
+        self.credentials = part("credentials", credentials, _by_name)
+        self._previous = {}
+        self.services = self.service_index.all
+        self.by_host = self.service_index.by_host
+        self.workloads = self.workload_index.all
+        self.by_name = self.workload_index.by_name
+        self.by_ip = self.workload_index.by_ip
+        self.virtual_services = self.routing.all
+        self.client_labels_matter = self.destination_rules.selective or self.routing.ask_for_labels
 
-    def memo(self, key: Hashable, make: Callable[[], T]) -> T:
-        """`make()`, computed once per context."""
-        if key not in self._memo:
-            self._memo[key] = make()
-        return cast(T, self._memo[key])
+    def _part(self, name: str, given: Iterable[P], make: Callable[[tuple[P, ...]], T]) -> T:
+        """The index of these objects; the previous one where they are the same."""
+        objects = tuple(given)
+        known = self._previous.get(name)
+        found = cast(T, known[1]) if known and same(known[0], objects) else make(objects)
+        self._parts[name] = (objects, found)
+        return found
+
+    def is_like(self, other: PushContext) -> bool:
+        """Whether it was made from the very same objects."""
+        return all(part[1] is other._parts[name][1] for name, part in self._parts.items())
+
+    def backends(self, service: Service) -> Backends:
+        """The workloads a service selects; the same object for as long as they are the same."""
+        return self.workload_index.behind(service)
 
     def workloads_of(self, service: Service) -> list[Workload]:
         """The workloads a service selects, ready or not."""
-        return self.memo(
-            ("workloads", service.hostname),
-            lambda: [
-                workload
-                for workload in self._by_namespace.get(service.namespace, ())
-                if service.selects(service.namespace, workload.labels)
-            ],
-        )
+        return self.backends(service).workloads
 
     def endpoints(self, service: Service, port: Port) -> list[Endpoint]:
         """The ready workloads behind a service port."""
@@ -105,28 +113,18 @@ class PushContext:
 
     def identities(self, service: Service) -> list[str]:
         """The SPIFFE IDs the workloads of a service may have, sorted."""
-        trust_domain = self.mesh.trustDomain
-        return sorted(
-            {
-                spiffe_id(trust_domain, workload.namespace, workload.service_account)
-                for workload in self.workloads_of(service)
-            }
-        )
+        return self.backends(service).identities(self.mesh.trustDomain)
 
     def visible_services(self, namespace: str) -> list[Service]:
-        return [service for service in self.services if service.visible_from(namespace)]
+        return self.service_index.visible(namespace)
 
     def services_of(self, namespace: str, labels: Mapping[str, str]) -> list[Service]:
         """The services a workload is behind, oldest first."""
-        return [service for service in self.services if service.selects(namespace, labels)]
+        return self.service_index.of(namespace, labels)
 
-    def virtual_services_at(self, gateway: str, namespace: str) -> list[VirtualServiceConfig]:
+    def virtual_services_at(self, gateway: str, namespace: str) -> Bound:
         """Those bound to `mesh` or a gateway `namespace/name`, seen from a namespace, oldest first."""
-        return [
-            config
-            for config in self.virtual_services
-            if gateway in config.gateways and config.visible_from(namespace)
-        ]
+        return self.routing.bound(gateway, namespace)
 
     def destination_rule(
         self, host: str, client_namespace: str, labels: Mapping[str, str]
@@ -144,20 +142,9 @@ class PushContext:
         ]
 
 
-def _asks_for_labels(config: VirtualServiceConfig) -> bool:
-    rules = [*(config.spec.http or ()), *(config.spec.tls or ()), *(config.spec.tcp or ())]
-    return any(match.sourceLabels for rule in rules for match in rule.match or ())
+def _by_age(gateways: tuple[GatewayConfig, ...]) -> tuple[GatewayConfig, ...]:
+    return tuple(sorted(gateways, key=lambda config: config.source.age))
 
 
-def best_virtual_service(
-    configs: Iterable[VirtualServiceConfig], host: str
-) -> tuple[VirtualServiceConfig, str] | None:
-    """The VirtualService for a host: most specific, then oldest; with the host of it that matched."""
-    best: tuple[VirtualServiceConfig, str] | None = None
-    for config in configs:  # oldest first, so only a more specific one replaces
-        for candidate in config.hosts:
-            if host_matches(candidate, host) and (
-                best is None or specificity(candidate) > specificity(best[1])
-            ):
-                best = (config, candidate)
-    return best
+def _by_name(credentials: tuple[Credential, ...]) -> Mapping[tuple[str, str], Credential]:
+    return {(credential.namespace, credential.name): credential for credential in credentials}

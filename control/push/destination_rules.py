@@ -38,6 +38,7 @@ class DestinationRules:
     def __init__(self, rules: Iterable[DestinationRuleConfig], root_namespace: str) -> None:
         self._root = root_namespace
         self._merged: dict[str, dict[str, DestinationRuleConfig]] = {}
+        self._wildcards: dict[str, list[DestinationRuleConfig]] = {}
         self._selective: dict[str, list[DestinationRuleConfig]] = {}
         for rule in sorted(rules, key=lambda r: r.source.age):
             if rule.spec.workloadSelector and rule.spec.workloadSelector.matchLabels:
@@ -45,6 +46,10 @@ class DestinationRules:
                 continue
             hosts = self._merged.setdefault(rule.source.namespace, {})
             hosts[rule.host] = merge(hosts[rule.host], rule) if rule.host in hosts else rule
+        for namespace, hosts in self._merged.items():
+            wide = [rule for host, rule in hosts.items() if host.startswith("*")]
+            if wide:
+                self._wildcards[namespace] = wide
 
     @property
     def selective(self) -> bool:
@@ -66,8 +71,14 @@ class DestinationRules:
         if chosen is not None:
             return chosen
         for namespace in dict.fromkeys((client_namespace, service_namespace, self._root)):
-            rules = self._merged.get(namespace, {}).values()
-            chosen = _most_specific((r for r in rules if r.visible_from(client_namespace)), host)
+            rules = self._merged.get(namespace)
+            if rules is None:
+                continue
+            exact = rules.get(host)  # nothing is more specific
+            if exact is not None and exact.visible_from(client_namespace):
+                return exact
+            wide = self._wildcards.get(namespace, ())
+            chosen = _most_specific((r for r in wide if r.visible_from(client_namespace)), host)
             if chosen is not None:
                 return chosen
         return None

@@ -17,8 +17,8 @@ import msgspec
 from aiohttp import web
 from msgspec.structs import asdict
 
-from control.compile.compiler import Resource
 from control.compile.protobuf import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
+from control.compile.resource import Resource
 from control.push.connection import AGGREGATED, Connection
 from control.push.proxy import BadNode
 from control.push.snapshot import Snapshot, difference, digest

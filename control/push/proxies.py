@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from control.compile.compiler import Resources, compile_proxy
+from control.compile.compiler import compile_proxy
+from control.compile.resource import Resources
 from control.push.connection import Connection
 from control.push.context import PushContext
 from control.push.proxy import Proxy, parse_node

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from control.compile.compiler import Resource, Resources
+from control.compile.resource import Resource, Resources
 
 _NOTHING: Mapping[str, Resource] = {}
 

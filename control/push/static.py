@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from control.compile.compiler import Resource, resource
+from control.compile.resource import Resource, resource
 from control.push.connection import Connection
 from control.push.discovery import Discovery, application, runner
 from control.push.proxy import BadNode, Proxy

@@ -30,11 +30,16 @@ class ObjectCache:
         self._kinds = tuple(kinds)
         self.on_change = on_change
         self._objects: dict[str, dict[Key, Object]] = {kind.resource: {} for kind in self._kinds}
+        self._revisions: dict[str, int] = {kind.resource: 0 for kind in self._kinds}
         self._listed: set[str] = set()
         self.ready = asyncio.Event()
 
     def objects(self, kind: Kind) -> Mapping[Key, Object]:
         return self._objects[kind.resource]
+
+    def revision(self, kind: Kind) -> int:
+        """Rises with every change to a kind."""
+        return self._revisions[kind.resource]
 
     async def run(self) -> None:
         """Follow the store until cancelled."""
@@ -71,5 +76,6 @@ class ObjectCache:
         self._changed(kind)
 
     def _changed(self, kind: Kind) -> None:
+        self._revisions[kind.resource] += 1
         if self.on_change is not None:
             self.on_change(kind)

@@ -49,6 +49,10 @@ class Service:
     def by_number(self) -> Mapping[int, Port]:
         return {port.number: port for port in self.ports}
 
+    @cached_property
+    def selector_key(self) -> frozenset[tuple[str, str]]:
+        return frozenset(self.selector.items())
+
     def selects(self, namespace: str, labels: Mapping[str, str]) -> bool:
         if namespace != self.namespace or not self.selector:
             return False

@@ -109,15 +109,33 @@ def _weight(meta: Object) -> int:
     return min(int(text), MAX_WEIGHT) if text.isdecimal() and int(text) else 1
 
 
-def place(workloads: Iterable[Workload], nodes: Iterable[Node]) -> list[Workload]:
-    """Workloads that do not say themselves where they run are where their node is."""
+Placed = dict[int, tuple[Workload, Workload]]  # by identity: a workload as it came, and where it was put
+
+
+def place(
+    workloads: Iterable[Workload], nodes: Iterable[Node], placed: Placed | None = None
+) -> list[Workload]:
+    """Workloads that do not say themselves where they run are where their node is.
+
+    One that is in `placed` at the same place stays the object it was; `placed` then holds these workloads alone.
+    """
     where = {node.name: node.locality for node in nodes if node.locality}
-    return [
-        replace(workload, locality=where[workload.node])
-        if workload.node in where and not workload.locality
-        else workload
-        for workload in workloads
-    ]
+    before = placed.copy() if placed else {}
+    after: Placed = {}
+    found = []
+    for workload in workloads:
+        locality = where.get(workload.node)
+        if locality is not None and not workload.locality:
+            known = before.get(id(workload))
+            if known is None or known[1].locality != locality:
+                known = (workload, replace(workload, locality=locality))
+            after[id(workload)] = known
+            workload = known[1]
+        found.append(workload)
+    if placed is not None:
+        placed.clear()
+        placed.update(after)
+    return found
 
 
 def _named_ports(spec: Object) -> Mapping[str, int]:

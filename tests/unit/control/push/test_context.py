@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from control.push.config import peer_authentication
-from control.push.context import best_virtual_service
 from control.push.manifests import BadManifest, context_of, read
 from control.push.peer_policy import PeerPolicies
 
@@ -143,7 +142,7 @@ def _vs(name: str, hosts: str, http: str = "[{route: [{destination: {host: web}}
 )
 def test_which_virtual_service(services: list[str], chosen: str | None) -> None:
     context = context_of(read("".join(services)))
-    found = best_virtual_service(context.virtual_services_at("mesh", "client"), HOST)
+    found = context.virtual_services_at("mesh", "client").best(HOST)
     assert (found[0].source.name if found else None) == chosen
 
 

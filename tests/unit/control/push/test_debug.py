@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from control.compile.compiler import resource
+from control.compile.resource import resource
 from control.compile.protobuf import LISTENER
 from control.push.connection import Connection
 from control.push.debug import config_dump

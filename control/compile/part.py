@@ -1,0 +1,37 @@
+"""Resources that belong together: those all clients of one view share, or those of one workload.
+
+Immutable, and the same object for every proxy that has it, so that what is worked out about it is worked out once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+
+from control.compile.resource import Resource, Resources
+
+
+def digest(resources: Iterable[Resource]) -> str:
+    """The version of a set of resources."""
+    text = "\n".join(sorted(f"{resource.name} {resource.digest}" for resource in resources))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+class Part:
+    """`resources` by type URL, then name. Two parts of one proxy have no resource in common."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(resource for found in self.resources.values() for resource in found.values())
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The version of each type."""
+        return {url: digest(found.values()) for url, found in self.resources.items()}
+
+    def __repr__(self) -> str:
+        return f"<Part {self.digest}>"
