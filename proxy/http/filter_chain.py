@@ -15,7 +15,7 @@ single response a request hook may leave an edit in `stream.response_edits`: req
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from proxy.http.local_reply import LocalReply
 
@@ -31,7 +31,7 @@ CompleteHook = Callable[["Stream"], None]
 class HttpFilter:
     """Base of all HTTP filters; a subclass defines the hooks it needs."""
 
-    name = ""
+    name: ClassVar[str] = ""
     only_by_route = False
 
     def silence(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from proxy.config.per_filter import CORS, CorsPolicy
 from proxy.config.values import RuntimeFractionalPercent, StringMatcher
@@ -101,7 +102,7 @@ def _share(percent: RuntimeFractionalPercent | None, default: float) -> float:
 class CorsFilter(HttpFilter):
     """See the module."""
 
-    name = CORS
+    name: ClassVar[str] = CORS
     only_by_route = True
 
     def __init__(self, store: StatsStore, stat_prefix: str, draw: Callable[[], float]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from proxy.config.per_filter import FAULT, HTTPFault
 from proxy.deadlines import Deadlines
@@ -83,7 +84,7 @@ class FaultStats:
 class Fault(HttpFilter):
     """`policy` is the listener's own, for requests whose route has none."""
 
-    name = FAULT
+    name: ClassVar[str] = FAULT
 
     def __init__(
         self, policy: FaultPolicy, stats: FaultStats, deadlines: Deadlines, draw: Callable[[], float]

@@ -7,6 +7,7 @@ Reference: Istio proxy source/extensions/filters/http/alpn; reference §3.7.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from proxy.http.filter_chain import HttpFilter
 from proxy.http.stream import Stream
@@ -17,7 +18,7 @@ _UPSTREAM_PROTOCOLS = {"HTTP10": "HTTP/1.0", "HTTP11": "HTTP/1.1", "HTTP2": "HTT
 class IstioAlpn(HttpFilter):
     """`overrides` maps a protocol of StreamInfo to the ALPN list to offer."""
 
-    name = "istio.alpn"
+    name: ClassVar[str] = "istio.alpn"
 
     def __init__(self, overrides: Mapping[str, tuple[str, ...]]) -> None:
         self._overrides = {_UPSTREAM_PROTOCOLS[key]: alpn for key, alpn in overrides.items()}

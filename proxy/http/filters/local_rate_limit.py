@@ -9,6 +9,7 @@ draft-polli-ratelimit-headers-03.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 from proxy.config.per_filter import LOCAL_RATE_LIMIT
@@ -103,7 +104,7 @@ def _share(percent: RuntimeFractionalPercent | None) -> float:
 class LocalRateLimit(HttpFilter):
     """`limiter` is the listener's own, for requests whose route has none."""
 
-    name = LOCAL_RATE_LIMIT
+    name: ClassVar[str] = LOCAL_RATE_LIMIT
 
     def __init__(self, limiter: Limiter | None, draw: Callable[[], float]) -> None:
         self._limiter = limiter

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from proxy.config.http_filters import PeerMetadata as PeerMetadataConfig
 from proxy.http.filter_chain import Headers, HttpFilter
@@ -34,7 +35,7 @@ class PeerMetadataParts:
 class PeerMetadata(HttpFilter):
     """Discovery and propagation as configured, by direction."""
 
-    name = "istio.peer_metadata"
+    name: ClassVar[str] = "istio.peer_metadata"
 
     def __init__(self, config: PeerMetadataConfig, parts: PeerMetadataParts, *, inbound: bool) -> None:
         self._inbound = inbound

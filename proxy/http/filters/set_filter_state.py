@@ -6,6 +6,8 @@ Reference: envoy.extensions.filters.http.set_filter_state.v3.Config.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from proxy.http.filter_chain import HttpFilter
 from proxy.http.stream import Stream
 
@@ -15,7 +17,7 @@ ALPN_OBJECT = "envoy.network.application_protocols"
 class SetFilterState(HttpFilter):
     """`alpn` is the comma-separated value of ALPN_OBJECT."""
 
-    name = "envoy.filters.http.set_filter_state"
+    name: ClassVar[str] = "envoy.filters.http.set_filter_state"
 
     def __init__(self, alpn: str) -> None:
         self._alpn = tuple(protocol.strip() for protocol in alpn.split(","))
