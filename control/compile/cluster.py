@@ -74,8 +74,7 @@ def outbound_clusters(context: PushContext, proxy: Proxy) -> Iterator[Pair]:
         rule = context.destination_rule(service.hostname, proxy.namespace, proxy.labels)
         mode = context.peers.of_namespace(service.namespace)
         yield from kept.get(
-            context,
-            (service.hostname, id(rule), mode, client),
+            (service.hostname, rule and rule.source, mode, client),
             (service, context.backends(service), rule),
             lambda service=service, rule=rule: list(_of_service(context, proxy, service, rule)),  # type: ignore[misc]
         )

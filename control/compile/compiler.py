@@ -45,7 +45,7 @@ def compile_parts(context: PushContext, proxy: Proxy) -> tuple[Part, ...]:
     view = _client_key(context, proxy)
     if proxy.kind == "router":
         return _reachable(context, proxy, view), _gateway(context, proxy)
-    return _outbound(context, proxy, view), _inbound(context, proxy)
+    return context.memo(view, lambda: _outbound(context, proxy, view)), _own(context, proxy)
 
 
 def _client_key(context: PushContext, proxy: Proxy) -> Hashable:
@@ -77,16 +77,12 @@ def _outbound(context: PushContext, proxy: Proxy, view: Hashable) -> Part:
     # Only the listeners of headless services know addresses of workloads.
     addresses = context.workload_index if services.some_headless else None
     listeners = kept.get(
-        context,
         ("listeners", view),
         (services, *rules, addresses),
         lambda: _named(map(resource, outbound_listeners(context, proxy))),
     )
-    routes = kept.get(
-        context, ("routes", view), (services, *rules), lambda: _named(outbound_routes(context, proxy))
-    )
+    routes = kept.get(("routes", view), (services, *rules), lambda: _named(outbound_routes(context, proxy)))
     return kept.get(
-        context,
         ("outbound", view),
         (clusters, endpoints, listeners, routes),
         lambda: Part(
@@ -114,7 +110,7 @@ def _well_known(context: PushContext, proxy: Proxy) -> ByName:
 def _destinations(context: PushContext, proxy: Proxy, view: Hashable) -> tuple[ByName, ByName]:
     sources = (context.service_index, context.workload_index, context.destination_rules, context.peers)
     return context.kept.parts.get(
-        context, ("destinations", view), sources, lambda: _compiled_destinations(context, proxy)
+        ("destinations", view), sources, lambda: _compiled_destinations(context, proxy)
     )
 
 
@@ -122,6 +118,18 @@ def _compiled_destinations(context: PushContext, proxy: Proxy) -> tuple[ByName, 
     pairs = list(outbound_clusters(context, proxy))
     clusters = _named(cluster for cluster, _ in pairs)
     return clusters, _named(endpoints for _, endpoints in pairs if endpoints is not None)
+
+
+def _own(context: PushContext, proxy: Proxy) -> Part:
+    sources = (
+        proxy,
+        context.service_index,
+        context.by_ip.get(proxy.ip),
+        context.destination_rules,
+        context.peers,
+        context.rate_limits,
+    )
+    return context.kept.parts.get(("own", proxy.id), sources, lambda: _inbound(context, proxy))
 
 
 def _inbound(context: PushContext, proxy: Proxy) -> Part:
@@ -132,7 +140,6 @@ def _inbound(context: PushContext, proxy: Proxy) -> Part:
     listener = _inbound_listener(context, proxy, labels, ports)
     clusters = [_inbound_cluster(context, proxy, entry) for entry in ports]
     return context.kept.inbound.get(
-        context,
         ("part", listener.digest, *(cluster.digest for cluster in clusters)),
         (listener, *clusters),
         lambda: Part({LISTENER: {listener.name: listener}, CLUSTER: _named(clusters)}),
@@ -146,7 +153,6 @@ def _inbound_listener(
     headers = proxy_headers(context.mesh, proxy)
     key = ("listener", proxy.namespace, frozenset(labels.items()), proxy.vanilla, headers, served)
     return context.kept.inbound.get(
-        context,
         key,
         (context.peers, context.rate_limits),
         lambda: resource(virtual_inbound(context, proxy, labels, ports)),
@@ -157,7 +163,6 @@ def _inbound_cluster(context: PushContext, proxy: Proxy, entry: InboundPort) -> 
     service, headers = entry.service, proxy_headers(context.mesh, proxy)
     rule = context.destination_rule(service.hostname, service.namespace, {})
     return context.kept.inbound.get(
-        context,
         ("cluster", service.hostname, entry.port.number, entry.number, headers),
         (service, rule),
         lambda: resource(headers.cluster(inbound_cluster(context, service, entry.port, entry.number))),
@@ -169,7 +174,6 @@ def _reachable(context: PushContext, proxy: Proxy, view: Hashable) -> Part:
     clusters, endpoints = _destinations(context, proxy, view)
     black_hole = black_hole_cluster(duration(context.mesh.connectTimeout))
     return context.kept.parts.get(
-        context,
         ("reachable", view),
         (clusters, endpoints),
         lambda: Part({CLUSTER: {**clusters, **_named([resource(black_hole)])}, ENDPOINT: endpoints}),
@@ -188,7 +192,6 @@ def _gateway(context: PushContext, proxy: Proxy) -> Part:
         context.credentials,
     )
     return context.kept.parts.get(
-        context,
         (
             "gateway",
             proxy.id,

@@ -54,12 +54,7 @@ def client_of(context: PushContext, proxy: Proxy) -> Client:
 def client_key(context: PushContext, proxy: Proxy) -> Hashable:
     """Clients that agree on this prefer the same endpoints."""
     client = client_of(context, proxy)
-    keys = context.kept.parts.get(
-        context,
-        "failover labels",
-        (context.service_index, context.destination_rules),
-        lambda: tuple(sorted(_failover_labels(context))),
-    )
+    keys = context.memo("failover labels", lambda: tuple(sorted(_failover_labels(context))))
     return (client.locality, tuple((key, client.labels.get(key)) for key in keys))
 
 

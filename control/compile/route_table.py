@@ -45,13 +45,19 @@ def virtual_host(message: Message, headers: ProxyHeaders) -> Piece:
 
 def http_ports(context: PushContext, proxy: Proxy) -> list[int]:
     """Ports with a shared HTTP listener: those of HTTP services."""
-    ports = {
-        port.number
-        for service in context.visible_services(proxy.namespace)
-        for port in service.ports
-        if shared_http(service, port)
-    }
-    return sorted(ports)
+    return _ports(context, proxy.namespace)[0]
+
+
+def _ports(context: PushContext, namespace: str) -> tuple[list[int], list[tuple[Service, Port]]]:
+    """The ports that HTTP services share, and those ports of services that have a table of their own."""
+
+    def make() -> tuple[list[int], list[tuple[Service, Port]]]:
+        every = [(one, port) for one in context.visible_services(namespace) for port in one.ports]
+        shared = {port.number for one, port in every if shared_http(one, port)}
+        own = [(one, port) for one, port in every if port.treatment is Treatment.AUTO and not one.headless]
+        return sorted(shared), own
+
+    return context.kept.parts.get(("ports", namespace), (context.service_index,), make)
 
 
 def shared_http(service: Service, port: Port) -> bool:
@@ -78,11 +84,9 @@ def outbound_routes(context: PushContext, proxy: Proxy) -> Iterator[Table]:
     client = _Client(context, proxy)
     for port in http_ports(context, proxy):
         yield route_configuration(str(port), list(client.shared_hosts(port)))
-    for service in context.visible_services(proxy.namespace):
-        for service_port in service.ports:
-            if service_port.treatment is Treatment.AUTO and not service.headless:
-                name = f"{service.hostname}:{service_port.number}"
-                yield route_configuration(name, [client.service_host(service, service_port, ("*",))])
+    for service, service_port in _ports(context, proxy.namespace)[1]:
+        name = f"{service.hostname}:{service_port.number}"
+        yield route_configuration(name, [client.service_host(service, service_port, ("*",))])
 
 
 class _Client:
@@ -99,16 +103,11 @@ class _Client:
 
     def shared_hosts(self, port: int) -> Iterator[Piece]:
         """Those of all HTTP services with this port, in the one table they share."""
-        namespace, domain = self._proxy.namespace, self._context.mesh.clusterDomain
-        taken: set[str] = set()
-        for service in self._context.visible_services(namespace):
-            service_port = service.by_number.get(port)
-            if service_port is not None and shared_http(service, service_port):
-                free = _free(domains(service, namespace, domain), taken)
-                if free:
-                    yield self.service_host(service, service_port, free)
+        named, taken = _names(self._context, self._proxy.namespace, port)
+        for service, service_port, free in named:
+            yield self.service_host(service, service_port, free)
         if port == _UNMATCHED_HOSTS_PORT:
-            yield from self._hosts_without_service(taken)
+            yield from self._hosts_without_service(set(taken))
         yield virtual_host(catch_all(self._context), self._headers)
 
     def service_host(self, service: Service, port: Port, free: tuple[str, ...]) -> Piece:
@@ -117,15 +116,15 @@ class _Client:
         name = f"{service.hostname}:{port.number}"
         if found is None:
             rule = self._context.destination_rule(service.hostname, self._proxy.namespace, self._proxy.labels)
-            key, sources = (name, free, self._headers, id(rule)), (service, port, rule)
+            key, sources = (name, free, self._headers, rule and rule.source), (service, port, rule)
         else:
-            key, sources = (name, free, self._who, id(found[0])), (service, port, found[0], *self._world)
+            key, sources = (name, free, self._who, found[0].source), (service, port, found[0], *self._world)
 
         def make() -> Piece:
             routes = self._service_routes(service, port, found[0] if found is not None else None)
             return self._host(name, free, routes)
 
-        return self._context.kept.hosts.get(self._context, key, sources, make)
+        return self._context.kept.hosts.get(key, sources, make)
 
     def _host(self, name: str, free: tuple[str, ...], routes: list[Message]) -> Piece:
         return virtual_host({"name": name, "domains": list(free), "routes": routes}, self._headers)
@@ -159,6 +158,26 @@ class _Client:
                 free = _free([host], taken) if routes else ()
                 if free:
                     yield self._host(f"{host}:{port}", free, routes)
+
+
+Named = list[tuple[Service, Port, tuple[str, ...]]]
+
+
+def _names(context: PushContext, namespace: str, port: int) -> tuple[Named, set[str]]:
+    """The services of a shared table, each with the names that are free for it; and all names taken."""
+
+    def make() -> tuple[Named, set[str]]:
+        found: Named = []
+        taken: set[str] = set()
+        for service in context.visible_services(namespace):
+            own = service.by_number.get(port)
+            if own is not None and shared_http(service, own):
+                free = _free(domains(service, namespace, context.mesh.clusterDomain), taken)
+                if free:
+                    found.append((service, own, free))
+        return found, taken
+
+    return context.kept.parts.get(("names", namespace, port), (context.service_index,), make)
 
 
 def _free(wanted: list[str], taken: set[str]) -> tuple[str, ...]:

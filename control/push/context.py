@@ -6,7 +6,7 @@ them: `kept`. Reference: istio's pilot/pkg/model/push_context.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar, cast
 
 from control.mesh_config import MeshConfig
@@ -74,6 +74,7 @@ class PushContext:
         self.rate_limits = part("rate limits", local_rate_limits, lambda given: RateLimits(given, root))
         self.credentials = part("credentials", credentials, _by_name)
         self._previous = {}
+        self._memo: dict[Hashable, Any] = {}
         self.services = self.service_index.all
         self.by_host = self.service_index.by_host
         self.workloads = self.workload_index.all
@@ -89,6 +90,12 @@ class PushContext:
         found = cast(T, known[1]) if known and same(known[0], objects) else make(objects)
         self._parts[name] = (objects, found)
         return found
+
+    def memo(self, key: Hashable, make: Callable[[], T]) -> T:
+        """`make()`, computed once per context."""
+        if key not in self._memo:
+            self._memo[key] = make()
+        return cast(T, self._memo[key])
 
     def is_like(self, other: PushContext) -> bool:
         """Whether it was made from the very same objects."""

@@ -39,6 +39,7 @@ class DestinationRules:
         self._root = root_namespace
         self._merged: dict[str, dict[str, DestinationRuleConfig]] = {}
         self._wildcards: dict[str, list[DestinationRuleConfig]] = {}
+        self._chosen: dict[tuple[str, str, str], DestinationRuleConfig | None] = {}
         self._selective: dict[str, list[DestinationRuleConfig]] = {}
         for rule in sorted(rules, key=lambda r: r.source.age):
             if rule.spec.workloadSelector and rule.spec.workloadSelector.matchLabels:
@@ -65,11 +66,19 @@ class DestinationRules:
     def find(
         self, host: str, service_namespace: str, client_namespace: str, labels: Mapping[str, str]
     ) -> DestinationRuleConfig | None:
-        chosen = _most_specific(
-            (rule for rule in self._selective.get(client_namespace, ()) if _selected(rule, labels)), host
-        )
-        if chosen is not None:
-            return chosen
+        if self._selective:
+            own = self._selective.get(client_namespace, ())
+            chosen = _most_specific((rule for rule in own if _selected(rule, labels)), host)
+            if chosen is not None:
+                return chosen
+        key = (host, service_namespace, client_namespace)
+        if key not in self._chosen:
+            self._chosen[key] = self._choose(*key)
+        return self._chosen[key]
+
+    def _choose(
+        self, host: str, service_namespace: str, client_namespace: str
+    ) -> DestinationRuleConfig | None:
         for namespace in dict.fromkeys((client_namespace, service_namespace, self._root)):
             rules = self._merged.get(namespace)
             if rules is None:

@@ -1,7 +1,7 @@
 """What was made from parts that have not changed since, kept from one context to the next.
 
-An outcome is good as long as everything it was made from is the very same object: contexts hand unchanged parts on, so identity is
-all that has to be compared. What was not asked for under one context is forgotten with the next that asks for anything.
+An outcome is good as long as everything it was made from is the same; contexts hand unchanged parts on as they are, so comparing
+mostly ends at identity. A key names all else that matters; it is made of names, so a change replaces what it outdates.
 Invariant: `get` answers what `make` would.
 """
 
@@ -12,7 +12,7 @@ from operator import is_
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
-_Entries = dict[Hashable, tuple[tuple[object, ...], Any]]
+_MOST = 200_000  # outcomes of one kind; beyond, what is gone from the mesh is swept out with all else
 
 
 def same(one: Sequence[object], other: Sequence[object]) -> bool:
@@ -21,21 +21,19 @@ def same(one: Sequence[object], other: Sequence[object]) -> bool:
 
 
 class Kept:
-    """Outcomes by key. A key must name all that is not an object of `sources`."""
+    """Outcomes by key."""
 
-    def __init__(self) -> None:
-        self._entries: _Entries = {}
-        self._earlier: _Entries = {}
-        self._user: object = None
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._entries: dict[Hashable, tuple[tuple[object, ...], Any]] = {}
 
-    def get(self, user: object, key: Hashable, sources: tuple[object, ...], make: Callable[[], T]) -> T:
-        """`make()`, unless it was made from the same `sources` before. `user` is the context that asks."""
-        if user is not self._user:
-            self._earlier, self._entries, self._user = self._entries, {}, user
-        entry = self._entries.get(key) or self._earlier.get(key)
-        if entry is None or not same(entry[0], sources):
-            entry = (sources, make())
-        self._entries[key] = entry
+    def get(self, key: Hashable, sources: tuple[object, ...], make: Callable[[], T]) -> T:
+        """`make()`, unless it was made from the same `sources` before."""
+        entry = self._entries.get(key)
+        if entry is None or entry[0] != sources:
+            if len(self._entries) >= self._most:
+                self._entries.clear()
+            entry = self._entries[key] = (sources, make())
         return cast(T, entry[1])
 
     def __repr__(self) -> str:
@@ -43,10 +41,10 @@ class Kept:
 
 
 class Outcomes:
-    """The kinds of outcomes that outlive a context: whole parts of a view, and what the parts are made of."""
+    """The kinds of outcomes that outlive a context."""
 
     def __init__(self) -> None:
-        self.parts = Kept()
-        self.clusters = Kept()
-        self.hosts = Kept()
-        self.inbound = Kept()
+        self.parts = Kept()  # of a view: whole types, and what the proxies of the view share
+        self.clusters = Kept()  # of a service
+        self.hosts = Kept()  # virtual hosts
+        self.inbound = Kept()  # what workloads serve

@@ -41,6 +41,7 @@ class PeerPolicies:
     def __init__(self, policies: Iterable[PeerAuthenticationConfig], root_namespace: str) -> None:
         self._root = root_namespace
         self._by_namespace: dict[str, list[PeerAuthenticationConfig]] = {}
+        self._modes: dict[str, Mode] = {}
         for policy in policies:
             self._by_namespace.setdefault(policy.source.namespace, []).append(policy)
 
@@ -50,7 +51,9 @@ class PeerPolicies:
 
     def of_namespace(self, namespace: str) -> Mode:
         """The mode of a namespace without regard to workload policies."""
-        return self._wide(namespace) or self._wide(self._root) or "PERMISSIVE"
+        if namespace not in self._modes:
+            self._modes[namespace] = self._wide(namespace) or self._wide(self._root) or "PERMISSIVE"
+        return self._modes[namespace]
 
     def of_workload(self, namespace: str, labels: Mapping[str, str]) -> PeerPolicy:
         wide = self.of_namespace(namespace)
