@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from bench import goals, machine, report, runner
+from bench import charts, goals, machine, report, runner, scaled
 from bench.children import ChildDied
 from bench.peers import PEERS
 from bench.peers.peer import Peer
@@ -79,7 +79,7 @@ def chosen_peers(names: str | None, workloads: Sequence[Workload]) -> tuple[list
 
 def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The document of one run."""
-    workloads, _with_scale = chosen_workloads(options.only, options.quick)
+    workloads, with_scale = chosen_workloads(options.only, options.quick)
     peers, missing = chosen_peers(options.peers, workloads)
     for title, reason in missing.items():
         console.print(f"[yellow]without {title}: {escape(reason)}[/yellow]", highlight=False)
@@ -92,7 +92,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="glassmesh-bench-") as directory, _saying(console) as say:
         results = runner.run(workloads, peers, effort, pins, Path(directory), say)
-        scale = None
+        scale = scaled.measure(Path(directory), say) if with_scale else None
     documents = {one.name: report.workload_document(one, results[one.name]) for one in workloads}
     document: dict[str, Any] = {
         "ratio_to_envoy": report.headline(documents, "glassmesh"),
@@ -113,7 +113,10 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     titles = {peer.name: peer.title for peer in peers}
     for table in report.tables(workloads, documents, titles):
         console.print(table)
-    console.print(goals.table(document["goals"]))
+    if scale:
+        console.print(scaled.table(scale["sizes"]))
+    if any(one["met"] is not None for one in document["goals"].values()):
+        console.print(goals.table(document["goals"]))
     return document
 
 
@@ -148,6 +151,10 @@ def main() -> int:
         return 130
     options.output.write_text(json.dumps(document, indent=2) + "\n")
     console.print(f"CPUs: {document['cpus_of']}. Written to {os.path.relpath(options.output)}")
+    if not options.no_charts:
+        into = options.output.parent / "charts"
+        drawn = charts.draw(document, into)
+        console.print(f"{len(drawn)} charts in {os.path.relpath(into)}")
     return 0
 
 

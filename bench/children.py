@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -24,8 +25,11 @@ class ChildDied(Exception):
     """A child ended while it was still needed; the message holds the end of what it wrote."""
 
 
-def _die_with_parent() -> None:
+def _prepare() -> None:
+    """Runs in the child: it dies with its parent, and may open as many files as it is allowed to."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Child:
@@ -91,7 +95,7 @@ class Children:
                     env=None if env is None else {**os.environ, **env},
                     # A terminal's Ctrl-C reaches this process alone, which then ends its children in order.
                     start_new_session=True,
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=_prepare,
                 )
             finally:
                 os.sched_setaffinity(0, ours)

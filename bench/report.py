@@ -30,6 +30,7 @@ LABELS: dict[str, tuple[str, float, str]] = {
     "rss_idle_kib": ("RSS idle, MiB", 1 / 1024, ".1f"),
     "rss_kib": ("RSS after, MiB", 1 / 1024, ".1f"),
     "pss_kib": ("PSS after, MiB", 1 / 1024, ".1f"),
+    "resumed_share": ("sessions resumed", 1, ".0%"),
     "connections_held": ("connections held", 1, ",.0f"),
     "cpu_us_per_connection": ("CPU/connection, µs", 1, ",.0f"),
     "kib_per_connection": ("KiB/connection", 1, ".1f"),

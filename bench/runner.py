@@ -44,7 +44,7 @@ def arguments(pair: Pair, workload: Workload, stretch: float) -> dict[str, Any]:
     scene = workload.scene
     place: dict[str, Any] = {"port": pair.port, "host": pair.authority(scene.host)}
     if workload.target == "server":
-        place["port"] = pair.server_port
+        place |= {"port": pair.server_port, **pair.client_files}
     if pair.peer.forward:
         place["path"] = pair.target(scene.host)
     return {
@@ -125,6 +125,8 @@ def _run_scene(
             for workload in workloads
         }
         for number, workload in itertools.product(range(effort.rounds), workloads):
+            if number >= (workload.rounds or effort.rounds):
+                continue
             wanted = [pair for pair in pairs if _wants(workload, pair)]
             for pair, measured in zip(wanted, found[workload.name], strict=True):
                 say(f"{workload.title}, round {number + 1} of {effort.rounds}: {pair.peer.title}")

@@ -27,12 +27,16 @@ SERVER_NODE = "sidecar~127.0.0.1~app.default~default.svc.cluster.local"
 
 @dataclass
 class Pair:
-    """What answers on `port`; `sidecars` is empty when there is no proxy. Memory in KiB, time in s."""
+    """What answers on `port`; `sidecars` is empty when there is no proxy. Memory in KiB, time in s.
+
+    `client_files` are a client's `certificate`, `key` and `root` for `server_port`, in PEM.
+    """
 
     peer: Peer
     port: int
     server_port: int = 0
     app_port: int = 0
+    client_files: dict[str, str] = field(default_factory=dict)
     sidecars: dict[str, Child] = field(default_factory=dict)
     idle: dict[str, dict[str, int]] = field(default_factory=dict)
     start_s: float = 0.0
@@ -81,7 +85,9 @@ def _xds_files(
 ) -> tuple[Files, list[Child]]:
     """An Envoy bootstrap for each role, and the xDS server they lead to."""
     xds_port, *admin_ports = free_ports(3)
-    snapshots = scene.snapshots(ports, Authority(), peer.vanilla)
+    authority = Authority()
+    _write_client(directory, peer, authority)
+    snapshots = scene.snapshots(ports, authority, peer.vanilla)
     xds_file = directory / f"{peer.name}-xds.json"
     xds_file.write_text(json.dumps(dict(zip(NODES.values(), snapshots, strict=False))))
     xds = children.start(
@@ -102,14 +108,27 @@ def _own_files(directory: Path, peer: Peer, scene: Scene, ports: Ports) -> Files
     """The peer's own configuration for each role, with a certificate for each."""
     assert peer.configure is not None
     authority = Authority()
-    root = directory / f"{peer.name}-root.pem"
-    root.write_text(authority.root_pem)
+    root = Path(_write_client(directory, peer, authority)["root"])
     files = {}
     for role, port, target in _roles(scene, ports):
         chain, key = directory / f"{peer.name}-{role}.crt", directory / f"{peer.name}-{role}.key"
         for file, text in zip((chain, key), authority.issue(spiffe_id("default", role)), strict=True):
             file.write_text(text)
         files[role] = peer.configure(Place(role, directory, port, target, chain, key, root, scene.host))
+    return files
+
+
+def client_files(directory: Path, peer: Peer) -> dict[str, str]:
+    """Where a client's certificate, key and root are."""
+    names = {"certificate": "generator.crt", "key": "generator.key", "root": "root.pem"}
+    return {name: str(directory / f"{peer.name}-{file}") for name, file in names.items()}
+
+
+def _write_client(directory: Path, peer: Peer, authority: Authority) -> dict[str, str]:
+    files = client_files(directory, peer)
+    texts = (*authority.issue(spiffe_id("default", "client")), authority.root_pem)
+    for file, text in zip(files.values(), texts, strict=True):
+        Path(file).write_text(text)
     return files
 
 
@@ -133,7 +152,7 @@ def start_pair(
         files = _own_files(directory, peer, scene, ports)
     else:
         files, needed = _xds_files(children, directory, peer, scene, ports, pins)
-    pair = Pair(peer, client, server, app_port)
+    pair = Pair(peer, client, server, app_port, client_files(directory, peer))
     before = time.monotonic()
     for role, file in files.items():
         cpus = pins.client if role == "client" else pins.server

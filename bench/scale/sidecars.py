@@ -40,7 +40,7 @@ class Sidecar:
 
     def cpu(self) -> float:
         """Seconds so far, of Envoy with its agent."""
-        return sum(cpu_seconds(pid) for pid in {self.pid, self.child.pid})
+        return cpu_seconds(self.child.pid)
 
 
 def start(

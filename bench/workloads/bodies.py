@@ -10,7 +10,9 @@ from bench.workloads.workload import Scene, Workload
 _KIB, _MIB = 1024, 1024 * 1024
 
 
-def _bodies(name: str, title: str, scene: Scene = HTTP_BODIES, section: str = "bodies", **plan: Any) -> Workload:
+def _bodies(
+    name: str, title: str, scene: Scene = HTTP_BODIES, section: str = "bodies", **plan: Any
+) -> Workload:
     return Workload(
         name=name,
         title=title,
@@ -27,7 +29,9 @@ def _opaque(name: str, title: str, scene: Scene) -> list[Workload]:
     """Over opaque connections the same messages are bytes that no sidecar understands."""
     section = "opaque TCP"
     return [
-        _bodies(f"{name}_down", f"{title}, towards the client", scene, section, direction="down", size=10 * _MIB),
+        _bodies(
+            f"{name}_down", f"{title}, towards the client", scene, section, direction="down", size=10 * _MIB
+        ),
         _bodies(f"{name}_up", f"{title}, towards the app", scene, section, direction="up", size=10 * _MIB),
     ]
 

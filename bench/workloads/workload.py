@@ -65,3 +65,5 @@ class Workload:
     warmup: float = 0.3
     target: str = "client"
     quick: bool = False
+    rounds: int | None = None
+    """At most so many, whatever the run's effort."""
