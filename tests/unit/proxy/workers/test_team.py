@@ -1,0 +1,293 @@
+"""A sidecar of two workers: the leading one runs in the test, the other is a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy import bootstrap
+from proxy.agent import environment
+from proxy.server import Sidecar
+from proxy.workers import process, shared_memory
+from proxy.workers.process import Place
+from proxy.workers.team import Team
+from proxy.workers.worker import Start
+from tests.unit.proxy.control_plane import ControlPlane, pod_environment, running
+from tests.unit.proxy.mesh_ca import MeshCa
+from tests.unit.proxy.test_server import ID, T, app, cluster, get, listener, ready, until
+
+COMMAND = [sys.executable, "-m", "proxy", "sidecar"]
+REQUESTS = 24  # all on one worker once in 2^23 runs
+
+
+EVERYTHING = {"proxyStatsMatcher": {"inclusionPrefixes": ["http", "cluster"]}}
+RQ = "http.inbound_0.0.0.0_80.downstream_rq_total"
+SDS = {"api_config_source": {"api_type": "REST", "cluster_names": ["xds-rest"]}}
+TLS = {
+    "name": "tls",
+    "typed_config": {
+        "@type": T + "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        "common_tls_context": {
+            "tls_certificate_sds_secret_configs": [{"name": "default", "sds_config": SDS}]
+        },
+    },
+}
+
+
+@asynccontextmanager
+async def sidecar(
+    plane: ControlPlane, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Sidecar, Team]]:
+    """The leading worker here, and another one: every stat is registered."""
+    pod = pod_environment(plane, directory)
+    pod["PROXY_CONFIG"] = json.dumps({**json.loads(pod["PROXY_CONFIG"]), **EVERYTHING})
+    for name, value in pod.items():
+        monkeypatch.setenv(name, value)
+    start = Start(bootstrap.from_environment(environment.read("sidecar", pod)), 1.0)
+    memory = shared_memory.create(2)
+    first = process.begin(COMMAND, Place(1, 2, memory))
+    team = Team(start, memory, [first], lambda number: process.begin(COMMAND, Place(number, 2, memory)))
+    proxy = Sidecar(start.bootstrap, team=team)
+    task = asyncio.create_task(proxy.run())
+    try:
+        async with asyncio.timeout(10):
+            while "stats" not in proxy.addresses and not task.done():
+                await asyncio.sleep(0.005)
+        yield proxy, team
+    finally:
+        pids = team.pids
+        proxy.stop()
+        assert await task == 0
+        for pid in pids:
+            with pytest.raises(ProcessLookupError):
+                os.kill(pid, 0)
+
+
+async def requests(proxy: Sidecar, count: int = REQUESTS) -> None:
+    """Each on a connection of its own."""
+    address = proxy.bound_address("in")
+    for _ in range(count):
+        assert await get(address, "/") == (200, "ok")
+
+
+async def merged(proxy: Sidecar, name: str) -> int:
+    _, text = await get(proxy.addresses["admin"], f"/stats?filter=^{name}$")
+    return int(text.rpartition(": ")[2])
+
+
+async def counted_by_the_other(team: Team) -> int:
+    [answer] = await team.ask(hosts=False)
+    assert answer.stats is not None
+    return answer.stats.counters.get(RQ, 0)
+
+
+async def test_both_serve_and_are_counted_together(
+    mesh_ca: MeshCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        app() as port,
+        running(mesh_ca, ID, tmp_path) as plane,
+        sidecar(plane, tmp_path, monkeypatch) as (proxy, team),
+    ):
+        plane.push(clusters=[cluster(port)], listeners=[listener()])
+        await until(lambda: ready(proxy))
+        await requests(proxy)
+        assert 0 < await counted_by_the_other(team) < REQUESTS
+        assert await merged(proxy, RQ) == REQUESTS
+        assert await merged(proxy, "server.concurrency") == 2
+        assert await merged(proxy, "cluster.app.membership_total") == 1
+        assert await merged(proxy, "server.memory_allocated") > 30_000_000
+        _, hosts = await get(proxy.addresses["admin"], "/clusters")
+        assert f"app::127.0.0.1:{port}::rq_total::{REQUESTS}\n" in hosts
+        _, text = await get(proxy.addresses["stats"], "/stats/prometheus")
+        lines = text.splitlines()
+        assert sum(line.startswith("istio_build{") for line in lines) == 1
+        [total] = [line for line in lines if line.startswith("envoy_http_downstream_rq_total{")]
+        assert total.endswith(f" {REQUESTS}")
+
+        # One that is killed is replaced; what it had counted is not lost, and its queue refuses nobody.
+        [pid] = team.pids
+        os.kill(pid, signal.SIGKILL)
+
+        async def dead() -> bool:
+            return pid not in team.pids
+
+        async def replaced() -> bool:
+            return bool(team.pids)
+
+        await until(dead)
+        await requests(proxy)
+        await until(replaced)
+        assert await merged(proxy, RQ) == 2 * REQUESTS
+        assert await counted_by_the_other(team)
+
+        await get(proxy.addresses["admin"], "/reset_counters", "POST")
+        await requests(proxy, 4)
+        assert await merged(proxy, RQ) == 4
+
+
+async def test_a_push_reaches_all_or_none(
+    mesh_ca: MeshCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        app() as port,
+        running(mesh_ca, ID, tmp_path) as plane,
+        sidecar(plane, tmp_path, monkeypatch) as (proxy, team),
+    ):
+        plane.push(clusters=[cluster(port)], listeners=[listener()])
+        await until(lambda: ready(proxy))
+        accepted = str(plane.version)
+
+        async def refused() -> bool:
+            return "error_detail" in plane.asked[-1][1]
+
+        # A file that only this process has open: the other one cannot write to it.
+        only_here = 900
+        os.dup2(1, only_here)
+        plane.push(listeners=[listener(access_log=[file_log(f"/proc/self/fd/{only_here}")])])
+        await until(refused)
+        os.close(only_here)
+        told = plane.asked[-1][1]
+        assert f"unable to open file '/proc/self/fd/{only_here}'" in told["error_detail"]["message"]
+        assert told["version_info"] == accepted
+        assert team.leader.configuration.version == accepted
+        await requests(proxy)
+
+        plane.push(clusters=[], listeners=[])
+
+        async def gone() -> bool:
+            return (await get(proxy.addresses["admin"], "/listeners"))[1] == ""
+
+        await until(gone)
+        [answer] = await team.ask(hosts=True)
+        assert answer.hosts == {}
+
+
+def file_log(path: str) -> dict[str, Any]:
+    typed = {"@type": T + "envoy.extensions.access_loggers.file.v3.FileAccessLog", "path": path}
+    return {"name": "file", "typed_config": typed}
+
+
+async def serials(address: tuple[str, int]) -> set[bytes]:
+    """Of the certificates that connections are shown."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    found = set[bytes]()
+    for _ in range(REQUESTS):
+        _, writer = await asyncio.open_connection(*address, ssl=context)
+        found.add(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+        writer.close()
+    return found
+
+
+async def test_a_renewed_certificate_is_shown_by_all(
+    mesh_ca: MeshCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        app() as port,
+        running(mesh_ca, ID, tmp_path) as plane,
+        sidecar(plane, tmp_path, monkeypatch) as (proxy, team),
+    ):
+        secure = listener()
+        secure["filter_chains"][0]["transport_socket"] = TLS
+        plane.push(clusters=[cluster(port)], listeners=[secure])
+        await until(lambda: ready(proxy))
+        address = proxy.bound_address("in")
+        [first] = await serials(address)
+        team.leader.secrets.set_certificate("default", *mesh_ca.issue(ID))
+        await team.ask(hosts=False)  # it does one thing after another
+        [second] = await serials(address)
+        assert first != second
+
+
+@asynccontextmanager
+async def slow_app(release: asyncio.Event, arrived: list[int]) -> AsyncIterator[int]:
+    """Answers 200 `ok` once `release` is set, and tells what arrived before."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        arrived.append(1)
+        await release.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+async def test_the_command(tmp_path: Path) -> None:
+    """Workers that were forked: a drain with requests in flight in each of them, and a log with a line for every one."""
+    release, arrived, log = asyncio.Event(), list[int](), tmp_path / "access.log"
+    async with slow_app(release, arrived) as port:
+        served, backend = listener(), cluster(port)
+        served["address"]["socket_address"]["port_value"] = free_port()
+        served["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = [file_log(str(log))]
+        for resource in (served, backend):
+            del resource["@type"]
+        static = {"listeners": [served], "clusters": [backend]}
+        (tmp_path / "bootstrap.json").write_text(json.dumps({"static_resources": static}))
+        command = [
+            sys.executable,
+            "-m",
+            "proxy",
+            "-c",
+            str(tmp_path / "bootstrap.json"),
+            "--concurrency",
+            "2",
+        ]
+        child = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        assert child.stderr is not None
+        try:
+            assert b"all clusters and listeners initialized" in await child.stderr.readline()
+            address = ("127.0.0.1", served["address"]["socket_address"]["port_value"])
+            answers = [asyncio.create_task(get(address, f"/{i}")) for i in range(REQUESTS)]
+
+            async def all_in_flight() -> bool:
+                return len(arrived) == REQUESTS
+
+            await until(all_in_flight)
+            assert len(children(child.pid)) == 1
+            child.terminate()
+
+            async def refused() -> bool:
+                try:
+                    _, writer = await asyncio.open_connection(*address)
+                except OSError:
+                    return True
+                writer.close()
+                return False
+
+            await until(refused)
+            release.set()
+            assert await asyncio.gather(*answers) == [(200, "ok")] * REQUESTS
+            async with asyncio.timeout(5):
+                assert await child.wait() == 0
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+    assert sorted(line.split()[2] for line in log.read_text().splitlines()) == sorted(
+        f"/{i}" for i in range(REQUESTS)
+    )
+
+
+def children(pid: int | None) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
