@@ -55,21 +55,35 @@ def service(number: int) -> Object:
     return _object("v1", "Service", number, spec)
 
 
-def pod(number: int, endpoint: int) -> tuple[Object, Object]:
-    """The Pod as it is created, and its status."""
+def pod(number: int, endpoint: int) -> Object:
     one = pod_of(number, endpoint)
     labels = {"app": one.app, "version": "v1", "security.istio.io/tlsMode": "istio"}
     spec = {
         "serviceAccountName": one.service_account,
         "containers": [{"name": "app", "image": "app", "ports": [{"containerPort": PORT}]}],
     }
-    obj = {
+    return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": one.name, "namespace": one.namespace, "labels": labels},
         "spec": spec,
+        "status": {"phase": "Running", "podIP": one.ip, "conditions": _READY},
     }
-    return obj, {"status": {"phase": "Running", "podIP": one.ip, "conditions": _READY}}
+
+
+def objects(services: int, endpoints: int) -> Iterator[Object]:
+    """Everything a mesh of this size holds."""
+    for name in namespaces():
+        yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    for number in range(services):
+        made = service(number)
+        made["spec"]["clusterIP"] = f"10.96.{number // 250}.{number % 250 + 1}"
+        yield made
+        for endpoint in range(endpoints):
+            yield pod(number, endpoint)
+    for number in range(0, services, 10):
+        yield virtual_service(number)
+        yield destination_rule(number)
 
 
 def virtual_service(number: int, header: str = "1") -> Object:
@@ -83,12 +97,6 @@ def virtual_service(number: int, header: str = "1") -> Object:
 def destination_rule(number: int, connections: int = 100) -> Object:
     policy = {"connectionPool": {"tcp": {"maxConnections": connections}}}
     return _object(ISTIO, "DestinationRule", number, {"host": name_of(number), "trafficPolicy": policy})
-
-
-def rules(services: int) -> Iterator[Object]:
-    for number in range(0, services, 10):
-        yield virtual_service(number)
-        yield destination_rule(number)
 
 
 def _object(version: str, kind: str, number: int, spec: Object) -> Object:
@@ -117,7 +125,7 @@ def changes(services: int, endpoints: int) -> list[Change]:
 
     def endpoint(round_: int) -> tuple[str, Object, Object]:
         # The last pod goes and comes: what its node says of it.
-        obj, _ = pod(services - 1, endpoints - 1)
+        obj = pod(services - 1, endpoints - 1)
         status = {"type": "Ready", "status": "True" if round_ % 2 else "False"}
         return "PATCH STATUS", obj, {"status": {"conditions": [status]}}
 

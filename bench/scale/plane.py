@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import ssl
 import sys
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -20,15 +20,13 @@ from bench.ports import free_ports
 from bench.scale import mesh
 from bench.scale.mesh import Object
 from bench.sidecars import ENVIRONMENT
+from control.resources import destination_rule, namespace, pod, service, virtual_service
+from control.store.sqlite import utc_now
+from control.store.table import ObjectTable
 
 GATEWAY = "169.254.77.1"  # where sidecars in namespaces of their own find it
-_WRITERS = 16
-_PLURALS = {
-    "Namespace": "namespaces",
-    "Service": "services",
-    "Pod": "pods",
-    "VirtualService": "virtualservices",
-    "DestinationRule": "destinationrules",
+_KINDS = {
+    module.KIND.kind: module.KIND for module in (namespace, service, pod, virtual_service, destination_rule)
 }
 _PATCH = {"Content-Type": "application/merge-patch+json"}
 
@@ -48,9 +46,11 @@ class Plane:
         self.token: str = config["users"][0]["user"]["token"]
 
 
-def start(children: Children, directory: Path) -> Plane:
-    """Raises ChildDied or TimeoutError with what it said."""
+def start(children: Children, directory: Path, services: int, endpoints: int) -> Plane:
+    """A control plane whose store holds a mesh of this size. Raises ChildDied or TimeoutError with what it said."""
     state = directory / "state"
+    (state / "control").mkdir(parents=True)
+    _fill(state / "control/store.sqlite", mesh.objects(services, endpoints))
     api, *others = free_ports(5)
     options = ("--xds-port", "--secure-port", "--monitoring-port", "--webhook-port")
     words = [word for name, port in zip(options, others, strict=True) for word in (name, str(port))]
@@ -61,6 +61,21 @@ def start(children: Children, directory: Path) -> Plane:
     return Plane(child, state, json.loads(found.read_text()))
 
 
+def _fill(path: Path, objects: Iterable[Object]) -> None:
+    """As if every object had been written through the API long ago."""
+    table = ObjectTable(path)
+    writes: list[tuple[tuple[str, str, str], Object | None]] = []
+    for version, obj in enumerate(objects, table.version() + 1):
+        kind = _KINDS[obj["kind"]]
+        made = kind.default(obj)
+        meta = {**made["metadata"], "uid": str(uuid.uuid4()), "creationTimestamp": utc_now()}
+        meta |= {"generation": 1, "resourceVersion": str(version)}
+        key = (kind.resource, meta.get("namespace", ""), meta["name"])
+        writes.append((key, {**made, "metadata": meta}))
+    table.commit(table.version() + len(writes), writes)
+    table.close()
+
+
 class Api:
     """Writes objects; a write that returned is stored."""
 
@@ -69,7 +84,7 @@ class Api:
         tls = ssl.create_default_context(cadata=plane.root_certificate)
         self._session = aiohttp.ClientSession(
             f"https://127.0.0.1:{plane.ports['api']}",
-            connector=aiohttp.TCPConnector(ssl=tls, limit=_WRITERS),
+            connector=aiohttp.TCPConnector(ssl=tls, limit=4),
             headers={"Authorization": f"Bearer {plane.token}"},
         )
 
@@ -112,35 +127,8 @@ class Api:
         answer = await self.call("POST", f"{base}/{account}/token", wanted)
         return str(answer["status"]["token"])
 
-    async def populate(self, services: int, endpoints: int) -> None:
-        """Everything a mesh of this size holds."""
-        for name in mesh.namespaces():
-            await self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        await self._in_parallel(
-            self._run_pod(number, endpoint) for number in range(services) for endpoint in range(endpoints)
-        )
-        await self._in_parallel(self.create(mesh.service(number)) for number in range(services))
-        await self._in_parallel(self.create(obj) for obj in mesh.rules(services))
-
-    async def _run_pod(self, number: int, endpoint: int) -> None:
-        obj, status = mesh.pod(number, endpoint)
-        await self.create(obj)
-        await self.write("PATCH STATUS", obj, status)
-
-    async def _in_parallel(self, writes: Iterable[Any]) -> None:
-        todo = iter(writes)
-
-        async def worker() -> None:
-            for write in todo:
-                await write
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_WRITERS):
-                group.create_task(worker())
-
 
 def _collection(obj: Object) -> str:
-    version, plural = obj["apiVersion"], _PLURALS[obj["kind"]]
+    version, plural = obj["apiVersion"], _KINDS[obj["kind"]].plural
     base = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    namespace = obj["metadata"].get("namespace")
-    return f"{base}/namespaces/{namespace}/{plural}" if namespace else f"{base}/{plural}"
+    return f"{base}/namespaces/{obj['metadata']['namespace']}/{plural}"

@@ -61,29 +61,16 @@ async def _run(
     real: Sequence[str],
     say: Say,
 ) -> Figures:
-    control = plane.start(children, directory)
+    control = plane.start(children, directory, services, endpoints)
     figures: Figures = {"services": services, "endpoints": endpoints, "clients": clients}
     async with Api(control) as api:
-        begun = time.monotonic()
-        await api.populate(services, endpoints)
-        figures["fill"] = _filled(control, begun, services * (endpoints * 2 + 1))
-        say(f"{services} services × {endpoints} endpoints are in the store: {figures['fill']}")
-        await asyncio.sleep(1.0)
+        say(f"{services} services x {endpoints} endpoints")
+        await asyncio.sleep(2.0)
         measured = Measuring(children, directory, control, api, services, endpoints, rounds, say)
         figures["real"] = await measured.real_sidecars(real)
         if clients:
             figures["thin"] = await measured.thin_clients(min(clients, services * endpoints), tls)
     return figures
-
-
-def _filled(control: Plane, begun: float, writes: int) -> Figures:
-    seconds = time.monotonic() - begun
-    pid = control.child.pid
-    return {
-        "seconds": round(seconds, 1),
-        "cpu_ms_per_write": round(cpu_seconds(pid) * 1000 / writes, 2),
-        **memory_kib(pid),
-    }
 
 
 class Measuring:

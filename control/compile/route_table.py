@@ -5,7 +5,7 @@ Reference: istio's pilot/pkg/networking/core/httproute.go, core/route/route.go (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from control.compile import names
 from control.compile.hash_policy import with_hash_policy
@@ -114,6 +114,8 @@ class _Client:
         """The host of a service, by the names that are free for it."""
         found = self._configs.best(service.hostname)
         name = f"{service.hostname}:{port.number}"
+        key: Hashable
+        sources: tuple[object, ...]
         if found is None:
             rule = self._context.destination_rule(service.hostname, self._proxy.namespace, self._proxy.labels)
             key, sources = (name, free, self._headers, rule and rule.source), (service, port, rule)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from control.mesh_config import MeshConfig
 from control.push import config
@@ -83,8 +83,8 @@ class ContextBuilder:
         known = self._found.get(kind.resource)
         if known is None or known[0] != revision:
             found = [parsed for parsed in self._each(kind, parse) if parsed is not None]
-            known = self._found[kind.resource] = (revision, found)  # type: ignore[assignment]
-        return known[1]  # type: ignore[return-value]  # of the kind's own parser
+            known = self._found[kind.resource] = (revision, cast(list[object], found))
+        return cast(list[T], known[1])  # of the kind's own parser
 
     def _each(self, kind: Kind, parse: Callable[[Object], T | None]) -> Iterator[T | None]:
         before = self._parsed.get(kind.resource, {})

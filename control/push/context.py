@@ -58,9 +58,9 @@ class PushContext:
         self.mesh = mesh
         self._previous: Mapping[str, tuple[tuple[Any, ...], Any]] = previous._parts if previous else {}
         self._parts: dict[str, tuple[tuple[Any, ...], Any]] = {}
-        self.kept = previous.kept if previous else Outcomes()
+        self.kept: Outcomes = previous.kept if previous else Outcomes()
         part, root = self._part, mesh.rootNamespace
-        earlier = previous.workload_index if previous else None
+        earlier: Workloads | None = previous.workload_index if previous else None
         self.service_index = part("services", services, Services)
         self.workload_index = part("workloads", workloads, lambda given: Workloads(given, earlier))
         self.routing = part(
