@@ -27,19 +27,20 @@ _EXPECT = frozenset({b"expect"})
 class Admission:
     """The admission of one connection's requests. `write` sends an interim response."""
 
-    __slots__ = ("_client", "_settings", "_valid_authority", "_write")
+    __slots__ = ("_client", "_settings", "_valid_authority", "_weighs", "_write")
 
     def __init__(self, settings: HcmSettings, client: ClientFacts, write: Callable[[bytes], None]) -> None:
         self._settings = settings
         self._client = client
         self._write = write
         self._valid_authority = b""
+        self._weighs = settings.use_remote_address or bool(settings.internal_networks)
 
     def admit(self, stream: Stream, request: Request) -> LocalReply | None:
         """Check and mutate the head; a reply if the request goes no further. Raises CodecError."""
-        settings, fields = self._settings, request.fields
+        settings, fields, info = self._settings, request.fields, stream.info
         if request.version != "HTTP/1.1":
-            stream.info.protocol = "HTTP/1.1"  # as Envoy logs what it refuses for its version
+            info.protocol = "HTTP/1.1"  # as Envoy logs what it refuses for its version
             raise CodecError(426, "low_version")
         authority = fields.get(b"host")
         if authority is None:
@@ -49,7 +50,7 @@ class Admission:
         if authority != self._valid_authority:  # a client mostly asks for one host
             h1_rules.check_authority(authority)
             self._valid_authority = authority
-        stream.authority = stream.info.authority = authority
+        stream.authority = info.authority = authority
         if request.target[:1] != b"/":
             refused = self._admit_special_target(stream, request)
             if refused is not None:
@@ -58,13 +59,13 @@ class Admission:
             refused = self._normalize_path(stream)
             if refused is not None:
                 return refused
-        stream.info.path = stream.path
+        info.path = stream.path
         if not settings.use_remote_address:
-            stream.info.original_path = fields.get(b"x-envoy-original-path")
+            info.original_path = fields.get(b"x-envoy-original-path")
         if request.upgrade and fields[b"upgrade"].lower() in settings.upgrades:
             stream.upgrade = fields[b"upgrade"].lower()
         self._mutate(stream, request)
-        stream.info.request_headers = stream.headers
+        info.request_headers = stream.headers
         return None
 
     def _normalize_path(self, stream: Stream) -> LocalReply | None:
@@ -101,6 +102,27 @@ class Admission:
 
     def _mutate(self, stream: Stream, request: Request) -> None:
         settings, fields, client = self._settings, request.fields, self._client
+        headers, scheme = stream.headers, fields.get(b"x-forwarded-proto")
+        if self._weighs or not request_headers.LOOKED_AT.isdisjoint(fields):
+            headers = self._mutate_closely(stream, fields)
+            if scheme is not None and settings.use_remote_address and not settings.xff_trusted_hops:
+                headers = [pair for pair in headers if pair[0] != b"x-forwarded-proto"]
+                scheme = None
+        if scheme is None:
+            scheme = b"https" if client.tls else b"http"
+            headers.append((b"x-forwarded-proto", scheme))
+        stream.scheme = scheme
+        if client.xfcc is not None or b"x-forwarded-client-cert" in fields:
+            headers = request_headers.forward_client_cert(headers, fields, settings.client_cert.mode, client)
+        if settings.generate_request_id and not fields.get(b"x-request-id"):
+            if b"x-request-id" in fields:  # an empty one counts as none
+                headers = [pair for pair in headers if pair[0] != b"x-request-id"]
+            headers.append((b"x-request-id", request_id.generate()))
+        stream.headers = headers
+
+    def _mutate_closely(self, stream: Stream, fields: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        """What is to be done at an edge, where callers differ in what they may say, or for headers few requests have."""
+        settings, client = self._settings, self._client
         extra = _NOTHING
         expects = fields.get(b"expect")
         if expects is not None and expects.lower() == b"100-continue" and not settings.proxy_100_continue:
@@ -128,20 +150,7 @@ class Admission:
             headers = self._mutate_at_edge(headers, fields, address, internal=stream.internal)
         if stream.internal:
             headers.append((b"x-envoy-internal", b"true"))
-        scheme = fields.get(b"x-forwarded-proto")
-        if scheme is None or (edge and not settings.xff_trusted_hops):
-            if scheme is not None:
-                headers = [pair for pair in headers if pair[0] != b"x-forwarded-proto"]
-            scheme = b"https" if client.tls else b"http"
-            headers.append((b"x-forwarded-proto", scheme))
-        stream.scheme = scheme
-        if client.xfcc is not None or b"x-forwarded-client-cert" in fields:
-            headers = request_headers.forward_client_cert(headers, fields, settings.client_cert.mode, client)
-        if settings.generate_request_id and not fields.get(b"x-request-id"):
-            if b"x-request-id" in fields:  # an empty one counts as none
-                headers = [pair for pair in headers if pair[0] != b"x-request-id"]
-            headers.append((b"x-request-id", request_id.generate()))
-        stream.headers = headers
+        return headers
 
     def _is_internal(self, fields: dict[bytes, bytes], address: bytes) -> bool:
         """Whether the caller may steer the router by header: one address is known of it, and that is trusted.

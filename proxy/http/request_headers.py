@@ -41,7 +41,8 @@ _EDGE = frozenset(
 )
 _REMOVED = _HOP_BY_HOP | _OVERRIDES
 _REMOVED_INTERNAL = _HOP_BY_HOP | {b"x-envoy-internal"}  # is for us to say
-_NOMINATING = frozenset({b"connection", b"te"})
+LOOKED_AT = _REMOVED | {b"te", b"expect", b"x-forwarded-for"}
+"""Without any of these a request needs no closer look, unless it comes to an edge."""
 RESPONSE_REMOVED = _HOP_BY_HOP
 
 
@@ -120,8 +121,11 @@ def forward_client_cert(headers: Headers, fields: Fields, mode: str, client: Cli
         return [pair for pair in headers if pair[0] != name] if name in fields else headers
     if mode == "FORWARD_ONLY":
         return headers
+    if name not in fields:
+        headers.append((name, client.xfcc))
+        return headers
     before = [value for field, value in headers if field == name] if mode == "APPEND_FORWARD" else []
-    kept = [pair for pair in headers if pair[0] != name] if name in fields else headers
+    kept = [pair for pair in headers if pair[0] != name]
     kept.append((name, b",".join([*before, client.xfcc])))
     return kept
 

@@ -17,6 +17,7 @@ from proxy.http.codec import Request, h1_encode
 from proxy.http.local_reply import LocalReply
 from proxy.http.request_headers import RESPONSE_REMOVED
 from proxy.observability.stream_info import StreamInfo
+from proxy.router.header_ops import without
 from proxy.router.route import ClusterTarget, Route
 
 if TYPE_CHECKING:
@@ -164,8 +165,10 @@ class Stream:
             return
         if not RESPONSE_REMOVED.isdisjoint(fields):
             headers = [pair for pair in headers if pair[0] not in RESPONSE_REMOVED]
-        if overwrite and b"server" in fields:
-            headers = [pair for pair in headers if pair[0] != b"server"]
+            if overwrite:
+                headers = [pair for pair in headers if pair[0] != b"server"]
+        elif overwrite and b"server" in fields:
+            headers = without(headers, fields, b"server")
         if status == 204 and b"content-length" in fields:
             headers = [pair for pair in headers if pair[0] != b"content-length"]
         if b"date" not in fields:

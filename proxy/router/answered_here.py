@@ -26,7 +26,7 @@ class World(Protocol):
     def draw(self) -> Callable[[], float]: ...
 
 
-def note_destination(stream: DownstreamStream, route: Route, world: World) -> tuple[HeaderOps, ...]:
+def note_destination(world: World, stream: DownstreamStream, route: Route) -> tuple[HeaderOps, ...]:
     """Draw the destination, note route and cluster, if it exists; returns the operations on the response, none for routes that answer themselves."""
     info, action = stream.info, route.action
     info.route_name = route.name or None

@@ -121,6 +121,14 @@ def apply_to_local_reply(
     headers[:] = [pair for pair in headers if pair[0] != b"server"]
 
 
+def without(headers: Headers, fields: dict[bytes, bytes], name: bytes) -> Headers:
+    """The headers without `name`; `fields` indexes them, and has it. The same list, changed, if no name repeats."""
+    if len(headers) == len(fields):
+        headers.remove((name, fields[name]))
+        return headers
+    return [pair for pair in headers if pair[0] != name]
+
+
 def _add(headers: Headers, addition: HeaderAddition, info: StreamInfo) -> None:
     value = addition.value if isinstance(addition.value, bytes) else addition.value(info)
     if not value and not addition.keep_empty:

@@ -65,22 +65,24 @@ def headers_of_attempt(stream: DownstreamStream, timeouts: Timeouts, attempt: in
 
     `attempt` counts from 1; 0: it is not told. `elapsed` s passed since the request was complete.
     """
-    extra: Headers = []
     headers = stream.headers
     if timeouts is not NO_TIMEOUTS:
-        headers, expected = _without_expected(headers), timeouts.of_attempt(elapsed)
-        if expected:
-            extra.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % (expected * 1000)))
-            if timeouts.grpc:
-                headers = [pair for pair in headers if pair[0] != b"grpc-timeout"]
-                extra.append((b"grpc-timeout", format_grpc_timeout(expected)))
+        headers = _with_timeouts(headers, timeouts, timeouts.of_attempt(elapsed))
     if attempt:
         if b"x-envoy-attempt-count" in stream.fields:
             headers = [pair for pair in headers if pair[0] != b"x-envoy-attempt-count"]
-        extra.append((b"x-envoy-attempt-count", b"%d" % attempt))
-    return headers + extra if extra else headers
+        number = b"%d" % attempt if attempt > 1 else b"1"
+        headers = [*headers, (b"x-envoy-attempt-count", number)]
+    return headers
 
 
-def _without_expected(headers: Headers) -> Headers:
+def _with_timeouts(headers: Headers, timeouts: Timeouts, expected: float) -> Headers:
     """What an earlier hop expected is replaced; only a trusted one's gets here at all."""
-    return [pair for pair in headers if pair[0] != b"x-envoy-expected-rq-timeout-ms"]
+    kept = [pair for pair in headers if pair[0] != b"x-envoy-expected-rq-timeout-ms"]
+    if expected:
+        if timeouts.grpc:
+            kept = [pair for pair in kept if pair[0] != b"grpc-timeout"]
+        kept.append((b"x-envoy-expected-rq-timeout-ms", b"%d" % (expected * 1000)))
+        if timeouts.grpc:
+            kept.append((b"grpc-timeout", format_grpc_timeout(expected)))
+    return kept

@@ -20,11 +20,14 @@ def prepare(
 ) -> tuple[Timeouts, RetryPolicy | None]:
     """The request as every attempt sends it, and what holds for its attempts; None: nothing is retried."""
     timeouts, policy, grpc = action.timeouts, action.retry, action.grpc_timeout
-    if grpc is not None and stream.fields.get(b"content-type", b"").startswith(b"application/grpc"):
-        timeouts = grpc.timeouts(stream.fields.get(b"grpc-timeout"), timeouts)
+    if grpc is not None:
+        content_type = stream.fields.get(b"content-type")
+        if content_type is not None and content_type.startswith(b"application/grpc"):
+            timeouts = grpc.timeouts(stream.fields.get(b"grpc-timeout"), timeouts)
     if stream.internal:
         timeouts = take_timeouts(stream.headers, timeouts)
-    finalize(stream, action, target)
+    if action.rewrites:
+        finalize(stream, action, target)
     if stream.internal or target.steers:
         policy = take_retry_policy(stream.headers, policy)
     if policy is not None and policy.request_headers:

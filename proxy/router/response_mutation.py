@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from proxy.router.header_ops import apply_to_response
+from proxy.router.header_ops import apply_to_response, without
 from proxy.router.route import ClusterTarget, ForwardAction
 from proxy.router.stream import DownstreamStream, Headers
 from proxy.router.upstream_attempt import ResponseInProgress
@@ -33,8 +33,9 @@ def finalized(
         took = int(service_time * 1000)
         info.upstream_service_time_ms = took
         if _SERVICE_TIME in fields:
-            headers = [pair for pair in headers if pair[0] != _SERVICE_TIME]
-        headers.append((_SERVICE_TIME, b"%d" % took))
+            headers = without(headers, fields, _SERVICE_TIME)
+        fields[_SERVICE_TIME] = value = b"%d" % took
+        headers.append((_SERVICE_TIME, value))
     if cookies:
         headers += [(b"set-cookie", cookie) for cookie in cookies]
     if action.attempt_count_in_response:

@@ -7,6 +7,9 @@ back once its response is complete. Reference: Envoy source/common/router/router
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 from proxy.observability import response_flags as flags
 from proxy.router.environment import RouterEnvironment
 from proxy.router.hedging import SlowAttempts
@@ -64,14 +67,14 @@ class ResponsePassing:
                 self._stream.send_informational(status, headers)
             connection.informational.clear()
 
-    async def _pass_response(self, attempt: UpstreamAttempt) -> None:
-        stream, response = self._stream, attempt.response
+    def _pass_response(self, attempt: UpstreamAttempt) -> Coroutine[Any, Any, None] | None:
+        """Pass on what is there; the rest by the coroutine returned, which must be awaited. None: there is no more."""
+        stream, response, now = self._stream, attempt.response, self._world.now()
         assert response is not None
         if self._slow is not None:
             self._slow.abandon()
-        info = stream.info
-        info.response_code_details = "via_upstream"
-        took = self._world.now() - self._received_at if self._received else None
+        stream.info.response_code_details = "via_upstream"
+        took = now - self._received_at if self._received else None
         cookies = self._selection.cookies if self._selection is not None else ()
         headers, fields = finalized(stream, self._action, self._target, response, took, cookies)
         if self._timers is not None:
@@ -80,17 +83,31 @@ class ResponsePassing:
             stream.response_spelling = response.spelling
         tunnel = response.status == 101 and stream.upgrade is not None
         end = response.complete or (response.status == 101 and not tunnel)  # nobody asked for that tunnel
-        stream.send_response(response.status, headers, fields, response.take(), end, response.trailers)
-        if not end:
+        chunks = response.chunks if end else response.take()
+        stream.send_response(response.status, headers, fields, chunks, end, response.trailers)
+        if not end or tunnel:
+            return self._pass_rest(attempt, ended=end, tunnel=tunnel)
+        self._finish(attempt, now)
+        return None
+
+    async def _pass_rest(self, attempt: UpstreamAttempt, *, ended: bool, tunnel: bool) -> None:
+        if not ended:
             await self._pass_body(attempt)
         if tunnel:
             # Nothing ends a tunnel but the end of its connection.
+            info = self._stream.info
             info.response_flags |= flags.UC
             info.response_code_details = "upstream_reset_after_response_started{connection_termination}"
-        attempt.end(reusable=response.reusable and response.status != 101 and stream.body.complete)
-        self._cluster.stats.rq_time.record((self._world.now() - self._started) * 1000)
+        self._finish(attempt, self._world.now())
+
+    def _finish(self, attempt: UpstreamAttempt, now: float) -> None:
+        response = attempt.response
+        assert response is not None
+        attempt.end(reusable=response.reusable and response.status != 101 and self._stream.body.complete)
+        milliseconds = (now - self._started) * 1000
+        self._cluster.stats.rq_time.record(milliseconds)
         if self._action.stats is not None:
-            self._action.stats.record_time((self._world.now() - self._started) * 1000)
+            self._action.stats.record_time(milliseconds)
 
     async def _pass_body(self, attempt: UpstreamAttempt) -> None:
         stream, response, world = self._stream, attempt.response, self._world

@@ -64,12 +64,12 @@ class ForwardAction:
     attempt_count: bool = False
     attempt_count_in_response: bool = False
     stats: RouteStats | None = None  # of a route with a stat_prefix
+    only: ClusterTarget | None = None  # the destination, where there is one
+    rewrites: bool = True  # path, host or headers of requests
 
     def pick(self, draw: float) -> ClusterTarget:
         """The destination of one request; `draw` is uniform in [0, 1)."""
         targets = self.targets
-        if len(targets) == 1:
-            return targets[0]
         point = draw * self.total_weight
         for target in targets:
             if point < target.upto:

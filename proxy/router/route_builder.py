@@ -143,8 +143,12 @@ def _forward(
 ) -> ForwardAction:
     targets = _targets(action, outer, levels)
     retry = action.retry_policy if action.retry_policy is not None else virtual_host.retry_policy
+    path = rewrite.path_rewrite(config.match, action.prefix_rewrite, action.regex_rewrite)
+    host = action.host_rewrite_literal.encode() if action.host_rewrite_literal else None
     return ForwardAction(
         targets=targets,
+        only=targets[0] if len(targets) == 1 else None,
+        rewrites=path is not None or host is not None or any(map(_rewrites, targets)),
         total_weight=targets[-1].upto,
         stats=stats,
         timeouts=resilience_builder.timeouts(action, retry),
@@ -152,13 +156,17 @@ def _forward(
         grpc_timeout=resilience_builder.grpc_timeout(action),
         mirrors=resilience_builder.mirror_policies(action.request_mirror_policies),
         hash_policy=hash_policy(action.hash_policy),
-        rewrite_path=rewrite.path_rewrite(config.match, action.prefix_rewrite, action.regex_rewrite),
-        host_rewrite=action.host_rewrite_literal.encode() if action.host_rewrite_literal else None,
+        rewrite_path=path,
+        host_rewrite=host,
         append_forwarded_host=action.append_x_forwarded_host,
         cluster_not_found_status=_NOT_FOUND_CODES[action.cluster_not_found_response_code],
         attempt_count=virtual_host.include_request_attempt_count,
         attempt_count_in_response=virtual_host.include_attempt_count_in_response,
     )
+
+
+def _rewrites(target: ClusterTarget) -> bool:
+    return bool(target.request_ops) or target.host_rewrite is not None
 
 
 def _targets(action: RouteAction, outer: tuple[Ops, ...], levels: FilterLevels) -> tuple[ClusterTarget, ...]:

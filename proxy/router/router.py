@@ -34,7 +34,7 @@ from proxy.upstream.failure import UpstreamReset
 
 
 def route_request(
-    stream: DownstreamStream, route: Route | None, world: RouterEnvironment
+    world: RouterEnvironment, stream: DownstreamStream, route: Route | None
 ) -> Coroutine[Any, Any, None] | None:
     """Answer the stream: at once (None), or by the coroutine returned, which must be awaited.
 
@@ -43,18 +43,18 @@ def route_request(
     if route is None:
         stream.send_local_reply(404, b"", flags.NR, "route_not_found")
         return None
-    stream.info.route_name = route.name or None
-    action = route.action
+    info, action = stream.info, route.action
+    info.route_name = route.name or None
     if isinstance(action, DirectResponse):
         answer_directly(stream, action)
         return None
-    target = stream.target = stream.target or action.pick(world.draw())
+    target = stream.target = stream.target or action.only or action.pick(world.draw())
     cluster = world.clusters.get(target.cluster)
     if cluster is None:
         answer_without_cluster(stream, action, target)
         return None
-    stream.info.upstream_cluster = target.cluster
-    stream.info.upstream_metadata = cluster.upstream
+    info.upstream_cluster = target.cluster
+    info.upstream_metadata = cluster.upstream
     return _Forwarding(stream, action, target, cluster, world).run()
 
 
@@ -197,7 +197,9 @@ class _Forwarding(ResponsePassing):
 
     async def _pass_adopted(self) -> Step | None:
         assert self._attempt is not None
-        await self._pass_response(self._attempt)
+        rest = self._pass_response(self._attempt)
+        if rest is not None:
+            await rest
         return None
 
     # One attempt.
@@ -207,18 +209,19 @@ class _Forwarding(ResponsePassing):
 
         Raises UpstreamReset, PerTryTimeout or StreamDurationReached if no response came.
         """
-        stream, pause = self._stream, self._world.pause
-        stream.info.upstream_attempts += 1
-        host = self._cluster.pick(stream) if self._selection is None else self._selection.pick()
+        stream, cluster, action, pause = self._stream, self._cluster, self._action, self._world.pause
+        info = stream.info
+        info.upstream_attempts += 1
+        host = cluster.pick(stream) if self._selection is None else self._selection.pick()
         if host is None:
-            self._cluster.stats.upstream_cx_none_healthy.value += 1
+            cluster.stats.upstream_cx_none_healthy.value += 1
             self._recover().reply(failure_reply.NO_HEALTHY_UPSTREAM)
             return None
-        stream.info.upstream_host = host.name
-        stream.info.upstream_metadata = host.upstream
-        if self._action.mirrors:
+        info.upstream_host = host.name
+        info.upstream_metadata = host.upstream
+        if action.mirrors:
             self._start_mirrors()
-        pool = self._cluster.pool(host, stream.alpn_override, stream.authority)
+        pool = cluster.pool(host, stream.alpn_override, stream.authority)
         attempt = self._attempt = UpstreamAttempt(stream.flow, host, pool)
         try:
             connection = pool.acquire(attempt)
@@ -229,8 +232,8 @@ class _Forwarding(ResponsePassing):
             attempt.connection = connection  # type: ignore[assignment]  # pools of HTTP clusters hold HTTP connections
         else:
             await self._wait_for_connection(attempt)
-        if self._action.stats is not None:
-            self._action.stats.upstream_rq_total.value += 1
+        if action.stats is not None:
+            action.stats.upstream_rq_total.value += 1
         self._send_request(attempt)
         response = attempt.response
         assert response is not None
@@ -248,7 +251,9 @@ class _Forwarding(ResponsePassing):
             self._pass_informational(attempt)
         if self._wants_another(attempt):
             return self._back_off if self._attempt is not None else self._wait_for_slow
-        await self._pass_response(attempt)
+        rest = self._pass_response(attempt)
+        if rest is not None:
+            await rest
         return None
 
     def _start_mirrors(self) -> None:
@@ -288,7 +293,7 @@ class _Forwarding(ResponsePassing):
             chunks = self._feed.first()
         elif not self._received:
             self._received = True
-            self._received_at = self._world.now()
+            self._received_at = self._started  # it was complete then, and did not wait since
             if self._timers is not None:
                 self._timers.on_request_received()
         # Only a retry has lost some of the time.
@@ -350,14 +355,13 @@ class _Forwarding(ResponsePassing):
 
     def _wants_another(self, attempt: UpstreamAttempt) -> bool:
         """Whether to drop this response and attempt again, as far as policy and budget go."""
-        response, policy = attempt.response, self._policy
+        response, policy, host = attempt.response, self._policy, attempt.host
         assert response is not None
-        status = response.status
-        wanted = policy is not None and policy.wants_response(status, response.fields, response.headers)
-        host = attempt.host
-        if b"grpc-status" in response.fields:
+        status, fields = response.status, response.fields
+        wanted = policy is not None and policy.wants_response(status, fields, response.headers)
+        if b"grpc-status" in fields:
             content_type = self._stream.fields.get(b"content-type")
-            status = outcome(status, response.fields[b"grpc-status"], content_type)
+            status = outcome(status, fields[b"grpc-status"], content_type)
         if host.monitor is not None:
             host.monitor.on_response(status)
         if (wanted or self._recovery is not None) and self._recover().takes_retry(policy, wanted=wanted):

@@ -63,10 +63,21 @@ class UpstreamConnection(Protocol):
 class UpstreamAttempt:
     """Waiter of the pool and exchange of the connection."""
 
-    __slots__ = ("_flow", "connection", "ended", "failure", "host", "pool", "request_sent", "response")
+    __slots__ = (
+        "_flow",
+        "connection",
+        "ended",
+        "failure",
+        "host",
+        "on_response_progress",
+        "pool",
+        "request_sent",
+        "response",
+    )
 
     def __init__(self, flow: Wakeable, host: Host, pool: ConnectionPool) -> None:
         self._flow = flow
+        self.on_response_progress = flow.wake
         self.host = host
         self.pool = pool
         self.connection: UpstreamConnection | None = None
@@ -86,9 +97,6 @@ class UpstreamAttempt:
         self._flow.wake()
 
     # The connection reports.
-
-    def on_response_progress(self) -> None:
-        self._flow.wake()
 
     def on_upstream_reset(self, failure: UpstreamReset) -> None:
         self.failure = failure

@@ -27,4 +27,4 @@ class Terminal:
 
 def terminal(world: RouterEnvironment) -> Terminal:
     """The router in this environment."""
-    return Terminal(partial(route_request, world=world), partial(note_destination, world=world))
+    return Terminal(partial(route_request, world), partial(note_destination, world))
