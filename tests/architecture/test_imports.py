@@ -23,7 +23,7 @@ LAYERS = (
     {"config"},
 )
 # Small modules without dependencies of their own, for everybody.
-EVERYWHERE = {"clock", "deadlines"}
+EVERYWHERE = {"clock", "deadlines", "compiled"}
 
 # Within the layer of net and http, http uses net and never the other way round.
 FORBIDDEN = (("net", "http"),)

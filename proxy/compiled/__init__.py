@@ -1,0 +1,82 @@
+"""Whether the request path runs from its sources or from what mypyc made of them: the same modules, by another loader.
+
+`python -m proxy.compiled` (`make compile`) compiles the modules of `modules.py` into a directory beside this file, one for each
+interpreter, with a manifest of the sources they were made of. They are used only while every one of these sources is unchanged;
+after any edit all of them run from source again, so that what runs is always what is written.
+`GLASSMESH_COMPILED=0` in the environment: never; `=1`: or else do not start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from importlib.util import source_hash, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[2]
+DIRECTORY = Path(__file__).parent / str(sys.implementation.cache_tag)
+MANIFEST = "manifest.json"
+
+state = "from source"
+"""How this process runs its request path, in words."""
+
+
+class Unusable(Exception):
+    """Why the compiled modules are not used."""
+
+
+def source_of(module: str, root: Path = ROOT) -> Path:
+    return root.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def digest(source: Path) -> str:
+    return source_hash(source.read_bytes()).hex()
+
+
+def load_manifest(directory: Path = DIRECTORY, root: Path = ROOT) -> dict[str, str]:
+    """The extension file of each compiled module. Raises Unusable where there is none, or a source has changed since."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        raise Unusable("not compiled") from None
+    for module, wanted in manifest["sources"].items():
+        source = source_of(module, root)
+        if not source.exists() or digest(source) != wanted:
+            raise Unusable(f"{source.relative_to(root)} has changed since it was compiled")
+    return {name: str(directory / file) for name, file in manifest["files"].items()}
+
+
+class CompiledFinder:
+    """Finds the modules in `files`, ahead of their sources; a `sys.meta_path` finder."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        self._files = files
+
+    def find_spec(
+        self, name: str, _: Sequence[str] | None = None, __: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        file = self._files.get(name)
+        if file is None:
+            return None
+        return spec_from_file_location(name, file, loader=ExtensionFileLoader(name, file))
+
+
+def use() -> None:
+    """Take the compiled modules from here on, if there are any that are up to date. Raises ImportError if they are insisted on."""
+    global state
+    wish = os.environ.get("GLASSMESH_COMPILED", "")
+    if wish == "0":
+        return
+    try:
+        files = load_manifest()
+    except Unusable as reason:
+        if wish == "1":
+            raise ImportError(f"GLASSMESH_COMPILED=1, but {reason}: run `make compile`") from None
+        state = f"from source ({reason})"
+        return
+    sys.meta_path.insert(0, CompiledFinder(files))
+    state = "compiled"

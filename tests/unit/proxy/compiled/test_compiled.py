@@ -1,0 +1,123 @@
+"""Which modules come compiled: all or none, and never of a source that has changed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import proxy
+from proxy import compiled
+from proxy.compiled import CompiledFinder, Unusable, load_manifest
+from proxy.compiled.__main__ import write_manifest
+from proxy.compiled.modules import MODULES
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> tuple[Path, Path]:
+    """A tree of two sources and what was compiled of them: (directory, root)."""
+    root, directory = tmp_path / "root", tmp_path / "made"
+    (root / "a").mkdir(parents=True)
+    directory.mkdir()
+    for name in ("x", "y"):
+        (root / "a" / f"{name}.py").write_text(f"name = {name!r}\n")
+    sources = {f"a.{name}": compiled.digest(root / "a" / f"{name}.py") for name in ("x", "y")}
+    files = {"a.x": "a/x.so", "a.y": "a/y.so", "group": "group.so"}
+    (directory / compiled.MANIFEST).write_text(json.dumps({"sources": sources, "files": files}))
+    return directory, root
+
+
+def test_each_module_has_its_file(made: tuple[Path, Path]) -> None:
+    directory, root = made
+    assert load_manifest(directory, root) == {
+        name: str(directory / file)
+        for name, file in {"a.x": "a/x.so", "a.y": "a/y.so", "group": "group.so"}.items()
+    }
+
+
+def test_one_changed_source_makes_all_unusable(made: tuple[Path, Path]) -> None:
+    directory, root = made
+    (root / "a" / "y.py").write_text("name = 'z'\n")
+    with pytest.raises(Unusable, match=r"a/y\.py has changed since it was compiled"):
+        load_manifest(directory, root)
+
+
+def test_so_does_one_that_is_gone(made: tuple[Path, Path]) -> None:
+    directory, root = made
+    (root / "a" / "x.py").unlink()
+    with pytest.raises(Unusable, match=r"a/x\.py has changed"):
+        load_manifest(directory, root)
+
+
+def test_nothing_was_compiled(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="not compiled"):
+        load_manifest(tmp_path, tmp_path)
+
+
+def test_the_finder_knows_its_modules_only() -> None:
+    finder = CompiledFinder({"a.x": "/nowhere/a/x.so"})
+    spec = finder.find_spec("a.x")
+    assert spec is not None
+    assert isinstance(spec.loader, ExtensionFileLoader)
+    assert spec.origin == "/nowhere/a/x.so"
+    assert finder.find_spec("a.y") is None
+
+
+def test_the_manifest_names_every_module_or_fails(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"not compiled: proxy\.clock, "):
+        write_manifest(tmp_path)
+
+
+def _state(wish: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """A new process that takes its compiled modules from `directory`."""
+    code = (
+        "import os, pathlib; os.environ['GLASSMESH_COMPILED'] = '0'; import proxy.compiled as c\n"
+        f"os.environ['GLASSMESH_COMPILED'] = {wish!r}; c.load_manifest.__defaults__ = (pathlib.Path({str(directory)!r}), c.ROOT)\n"
+        "c.use(); print(c.state)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(compiled.ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
+
+
+def test_what_the_environment_asks_for(tmp_path: Path) -> None:
+    assert _state("0", tmp_path).stdout == "from source\n"
+    assert _state("", tmp_path).stdout == "from source (not compiled)\n"
+    insisted = _state("1", tmp_path)
+    assert insisted.returncode == 1
+    assert "GLASSMESH_COMPILED=1, but not compiled: run `make compile`" in insisted.stderr
+
+
+def test_this_process_runs_the_sources() -> None:
+    assert compiled.state == "from source"
+    assert not any(isinstance(finder, CompiledFinder) for finder in sys.meta_path)
+
+
+def _classes() -> list[type[Any]]:
+    found = []
+    for info in pkgutil.walk_packages(proxy.__path__, "proxy."):
+        if not info.name.endswith("__main__"):
+            module = importlib.import_module(info.name)
+            found += [
+                one for _, one in inspect.getmembers(module, inspect.isclass) if one.__module__ == info.name
+            ]
+    return found
+
+
+def test_what_derives_from_a_compiled_class_is_compiled() -> None:
+    left = {
+        f"{one.__module__}.{one.__name__}"
+        for one in _classes()
+        if one.__module__ not in MODULES and any(base.__module__ in MODULES for base in one.__bases__)
+    }
+    assert not left, "add their modules to proxy/compiled/modules.py"
