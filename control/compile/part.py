@@ -23,6 +23,7 @@ class Part:
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
+        self.arrived_from: object = None  # what led here last; its owner is `control.push.difference`
 
     @cached_property
     def digest(self) -> str:

@@ -7,10 +7,11 @@ Reference: Envoy xDS protocol, ACK/NACK; istio's pilot/pkg/model/proxy_status.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from control.push.difference import difference
 from control.push.proxy import Proxy
 from control.push.snapshot import Snapshot
 
@@ -86,27 +87,33 @@ class Connection:
     # Snapshots the next difference may start from: the one accepted last and the one sent last.
     accepted: Snapshot | None = None
     offered: Snapshot | None = None
-    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: dict[asyncio.Future[None], tuple[str, Sequence[str]]] = field(default_factory=dict)
 
     def exchange(self, type_url: str, names: Sequence[str] = ()) -> Exchange:
         return self.exchanges.setdefault((type_url, tuple(sorted(names))), Exchange())
 
     def replace(self, snapshot: Snapshot) -> bool:
-        """Offer a new snapshot and wake every held poll; False when nothing differs."""
+        """Offer a new snapshot and wake the held polls it concerns; False when nothing differs."""
         if snapshot.version == self.snapshot.version:
             return False
-        self.snapshot = snapshot
-        self._changed.set()
-        self._changed = asyncio.Event()
+        before, self.snapshot = self.snapshot, snapshot
+        touched = difference(before, snapshot).touched if self._waiting else {}
+        for waiting, (type_url, names) in self._waiting.items():
+            if not waiting.done() and _concerns(touched, type_url, names):
+                waiting.set_result(None)
         return True
 
-    async def wait(self, seconds: float) -> bool:
-        """Until the snapshot is replaced; False after `seconds`."""
+    async def wait(self, seconds: float, type_url: str = "", names: Sequence[str] = ()) -> bool:
+        """Until these resources change, all without a type; False after `seconds`."""
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[changed] = (type_url, names)
         try:
             async with asyncio.timeout(seconds):
-                await self._changed.wait()
+                await changed
         except TimeoutError:
             return False
+        finally:
+            del self._waiting[changed]
         return True
 
     def status(self, type_url: str) -> TypeStatus:
@@ -124,3 +131,10 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection {self.proxy!r} {self.snapshot.version} polls={self.polls}>"
+
+
+def _concerns(touched: Mapping[str, set[str]], type_url: str, names: Sequence[str]) -> bool:
+    if not type_url:
+        return True
+    found = touched.get(type_url)
+    return found is not None and (not names or "*" in names or not found.isdisjoint(names))

@@ -61,8 +61,8 @@ class PushContext:
         self.kept: Outcomes = previous.kept if previous else Outcomes()
         part, root = self._part, mesh.rootNamespace
         earlier: Workloads | None = previous.workload_index if previous else None
-        self.service_index = part("services", services, Services)
-        self.workload_index = part("workloads", workloads, lambda given: Workloads(given, earlier))
+        self.service_index: Services = part("services", services, Services)
+        self.workload_index: Workloads = part("workloads", workloads, lambda given: Workloads(given, earlier))
         self.routing = part(
             "virtual services", virtual_services, lambda given: VirtualServices(given, mesh.clusterDomain)
         )

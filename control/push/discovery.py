@@ -20,8 +20,8 @@ from msgspec.structs import asdict
 from control.compile.protobuf import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from control.compile.resource import Resource
 from control.push.connection import AGGREGATED, Connection
+from control.push.difference import difference, partial, whole
 from control.push.proxy import BadNode
-from control.push.snapshot import Snapshot, difference, digest
 
 HOLD_SECONDS = 30.0
 TYPES = {
@@ -120,19 +120,20 @@ class Discovery:
             self._on_refusal(type_url, connection, exchange.error)
         deadline = asyncio.get_running_loop().time() + self._hold
         while True:
-            resources = connection.snapshot.select(type_url, names)
-            current = digest(resources)
+            snapshot = connection.snapshot
+            current = snapshot.version_of(type_url, names)
             if current != version and not (version and current == exchange.refused):
                 break
             if current == version:
                 exchange.already_has(version, time.time())
-            if not await connection.wait(deadline - asyncio.get_running_loop().time()):
+            left = deadline - asyncio.get_running_loop().time()
+            if not await connection.wait(left, type_url, names):
                 exchange.again = current == exchange.refused
                 return web.Response(status=304)
         exchange.answer(current, time.time())
         self._on_answer(type_url, connection)
         head = {"version_info": current, "type_url": type_url, "nonce": self._next_nonce()}
-        return _json(_with_resources(head, resources))
+        return _json(_with_resources(head, snapshot.select(type_url, names)))
 
     async def _aggregated(self, connection: Connection, message: Mapping[str, Any]) -> web.Response:
         version, error = str(message.get("version_info") or ""), _error(message)
@@ -158,7 +159,10 @@ class Discovery:
         connection.offered = current
         self._on_answer("", connection)
         full = base is None or base.version != version
-        body = _whole(current) if full or base is None else _partial(base, current)
+        if full or base is None:
+            body = whole(current)
+        else:
+            body = partial(difference(base, current), patches=message.get("patches") is True)
         head = {"version_info": current.version, "nonce": self._next_nonce(), "full": full}
         return _json(json.dumps(head, separators=(",", ":")).encode()[:-1] + body)
 
@@ -177,6 +181,7 @@ class _DiscoveryRequest(msgspec.Struct):
     version_info: Any = None
     resource_names: list[Any] | None = None
     error_detail: Any = None
+    patches: Any = None  # ours: whether a route table may come as what changed of it
 
 
 def _decode(body: bytes) -> Mapping[str, Any]:
@@ -200,21 +205,6 @@ def _with_resources(head: Mapping[str, Any], resources: list[Resource]) -> bytes
     return (
         json.dumps(head, separators=(",", ":")).encode()[:-1] + b',"resources":' + _joined(resources) + b"}"
     )
-
-
-def _by_type(resources: Mapping[str, list[Resource]]) -> bytes:
-    return b",".join(json.dumps(url).encode() + b":" + _joined(found) for url, found in resources.items())
-
-
-def _whole(snapshot: Snapshot) -> bytes:
-    everything = {url: list(found.values()) for url, found in snapshot.resources.items()}
-    return b',"resources":{' + _by_type(everything) + b'},"removed_resources":{}}'
-
-
-def _partial(base: Snapshot, current: Snapshot) -> bytes:
-    changed, removed = difference(base, current)
-    gone = json.dumps(removed, separators=(",", ":")).encode()
-    return b',"resources":{' + _by_type(changed) + b'},"removed_resources":' + gone + b"}"
 
 
 def _json(body: bytes) -> web.Response:

@@ -14,12 +14,11 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from control.compile.compiler import compile_proxy
-from control.compile.resource import Resources
+from control.compile.compiler import compile_parts
 from control.push.connection import Connection
 from control.push.context import PushContext
 from control.push.proxy import Proxy, parse_node
-from control.push.snapshot import snapshot
+from control.push.snapshot import Snapshot
 
 FORGET_SECONDS = 10.0
 
@@ -79,7 +78,7 @@ class Proxies:
         if known is not None and known.proxy.vanilla == proxy.vanilla:
             return known
         now = time.time()
-        made = Connection(proxy, snapshot(self._compile(proxy)), now, now)
+        made = Connection(proxy, self._compile(proxy), now, now)
         self._connections[proxy.id] = made
         log.info("connected: %r", proxy)
         return made
@@ -102,19 +101,18 @@ class Proxies:
         log.info("disconnected: %r", connection.proxy)
         self._left(connection.proxy)
 
-    def _compile(self, proxy: Proxy) -> Resources:
+    def _compile(self, proxy: Proxy) -> Snapshot:
         """The labels of a pod the registry knows count, not those its proxy claims."""
         workload = self._context.by_name.get((proxy.namespace, proxy.name))
         if workload is not None:
             proxy = replace(proxy, labels=workload.labels)
-        return compile_proxy(self._context, proxy)
+        return Snapshot(compile_parts(self._context, proxy))
 
     def use(self, context: PushContext) -> int:
         """Compile every proxy anew; returns how many have something new."""
         self._context = context
         return sum(
-            connection.replace(snapshot(self._compile(connection.proxy)))
-            for connection in self._connections.values()
+            connection.replace(self._compile(connection.proxy)) for connection in self._connections.values()
         )
 
     def close(self) -> None:

@@ -1,72 +1,62 @@
 """What one proxy is to have: all its resources of one moment, their versions, and the difference to another moment.
 
 A version is a digest of content. So a poll stays held while nothing changed for it, and a control plane that was restarted agrees with its
-proxies about what they have.
+proxies about what they have. What proxies share is compared once for all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
+from control.compile.part import Part, digest
 from control.compile.resource import Resource, Resources
 
 _NOTHING: Mapping[str, Resource] = {}
 
 
-def digest(resources: Iterable[Resource]) -> str:
-    """The version of a set of resources."""
-    text = "\n".join(sorted(f"{resource.name} {resource.digest}" for resource in resources))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-class Difference(NamedTuple):
-    """From one snapshot to another, by type URL."""
-
-    changed: dict[str, list[Resource]]
-    removed: dict[str, list[str]]
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """All resources of a proxy; `version` covers them all."""
 
-    resources: Resources
-    version: str
+    def __init__(self, parts: Sequence[Part], version: str = "") -> None:
+        """`version` other than the content's own is for tests."""
+        self.parts = tuple(parts)
+        self.version = version or _version([part.digest for part in self.parts])
+
+    @cached_property
+    def resources(self) -> Resources:
+        """By type URL, then name."""
+        found: dict[str, dict[str, Resource]] = {}
+        for part in self.parts:
+            for url, resources in part.resources.items():
+                found.setdefault(url, {}).update(resources)
+        return found
 
     def select(self, type_url: str, names: Sequence[str]) -> list[Resource]:
         """The named resources of a type that exist; all of them for no names or `*`."""
-        known = self.resources.get(type_url, _NOTHING)
+        known = [part.resources.get(type_url, _NOTHING) for part in self.parts]
         if not names or "*" in names:
-            return list(known.values())
-        return [known[name] for name in names if name in known]
+            return [resource for found in known for resource in found.values()]
+        return [found[name] for name in names for found in known if name in found]
+
+    def version_of(self, type_url: str, names: Sequence[str]) -> str:
+        """The version of what `select` answers."""
+        if names and "*" not in names:
+            return digest(self.select(type_url, names))
+        return _version([part.digests.get(type_url, "") for part in self.parts])
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(found)} {url.rpartition('.')[2]}" for url, found in self.resources.items())
         return f"<Snapshot {self.version}: {counts}>"
 
 
+def _version(digests: Sequence[str]) -> str:
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.blake2b(" ".join(digests).encode(), digest_size=8).hexdigest()
+
+
 def snapshot(resources: Resources) -> Snapshot:
-    return Snapshot(
-        resources, digest(resource for found in resources.values() for resource in found.values())
-    )
-
-
-def difference(old: Snapshot, new: Snapshot) -> Difference:
-    changed: dict[str, list[Resource]] = {}
-    removed: dict[str, list[str]] = {}
-    for url in {**old.resources, **new.resources}:
-        before, after = old.resources.get(url, _NOTHING), new.resources.get(url, _NOTHING)
-        differing = [
-            resource
-            for name, resource in after.items()
-            if name not in before or before[name].digest != resource.digest
-        ]
-        gone = [name for name in before if name not in after]
-        if differing:
-            changed[url] = differing
-        if gone:
-            removed[url] = gone
-    return Difference(changed, removed)
+    """Of resources that nothing is known to share."""
+    return Snapshot([Part(resources)])

@@ -28,11 +28,11 @@ def test_the_states_of_an_exchange() -> None:
 
 async def test_replacing_a_snapshot_wakes_every_poll() -> None:
     proxy = Proxy("id", "sidecar", "", "a", "b", {}, "", False, {})
-    connection = Connection(proxy, Snapshot({}, "1"), 0, 0)
+    connection = Connection(proxy, Snapshot((), "1"), 0, 0)
     waiting = [asyncio.create_task(connection.wait(5)) for _ in range(3)]
     await asyncio.sleep(0)
-    assert not connection.replace(Snapshot({}, "1"))
-    assert connection.replace(Snapshot({}, "2"))
+    assert not connection.replace(Snapshot((), "1"))
+    assert connection.replace(Snapshot((), "2"))
     assert await asyncio.gather(*waiting) == [True, True, True]
     assert not await connection.wait(0.01)
 
