@@ -115,21 +115,23 @@ class ClientConnection:
         if stream.body.spelling is not None:
             headers = h1_encode.respelled(headers, stream.body.spelling)
         head = h1_encode.request_head(stream.method, stream.path, headers)
-        self.connection.write(head + self._framed(chunks, end, stream) if chunks or self._chunking else head)
+        if chunks or self._chunking:
+            self._send(head, chunks, end, stream)
+        else:
+            self.connection.write(head)
 
     def send_body(self, stream: DownstreamStream, chunks: list[bytes], end: bool) -> None:
         """More of the request body."""
-        data = self._framed(chunks, end, stream)
-        if data:
-            self.connection.write(data)
+        self._send(b"", chunks, end, stream)
 
-    def _framed(self, chunks: list[bytes], end: bool, stream: DownstreamStream) -> bytes:
-        if not self._chunking:
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        parts = [h1_encode.chunk(chunk) for chunk in chunks]
-        if end:
-            parts.append(h1_encode.last_chunk(stream.request_trailers if self._trailers else None))
-        return b"".join(parts)
+    def _send(self, head: bytes, chunks: list[bytes], end: bool, stream: DownstreamStream) -> None:
+        if self._chunking:
+            tail = h1_encode.last_chunk(stream.request_trailers if self._trailers else None) if end else b""
+            pieces = h1_encode.chunked(head, chunks, tail)
+        else:
+            body = h1_encode.joined(chunks)
+            pieces = [head, *chunks] if body is None else [head + body]
+        self.connection.write_pieces(pieces)
 
     @property
     def congested(self) -> bool:
@@ -181,12 +183,26 @@ class ClientConnection:
         try:
             self._decoder.feed(data)
         except CodecError:
-            self.pool.cluster.stats.upstream_cx_protocol_error.value += 1
-            self._reset(UpstreamReset(ResetReason.PROTOCOL_ERROR), remote=False)
+            self._offended()
             return
         if not self._trailers:
             self._decoder.response.trailers = None  # as Envoy's codec, which drops them unless told otherwise
         exchange.on_response_progress()
+
+    def on_burst(self, pieces: list[bytes]) -> None:
+        last = pieces.pop()
+        if self._exchange is not None:
+            try:
+                for piece in pieces:
+                    self._decoder.feed(piece)
+            except CodecError:
+                self._offended()
+                return
+        self.on_data(last)
+
+    def _offended(self) -> None:
+        self.pool.cluster.stats.upstream_cx_protocol_error.value += 1
+        self._reset(UpstreamReset(ResetReason.PROTOCOL_ERROR), remote=False)
 
     def on_eof(self) -> None:
         exchange = self._exchange

@@ -116,11 +116,8 @@ class ServerConnection:
         try:
             decoder.feed(data)
         except CodecError as error:
-            stream = self._stream
-            if stream is not None and not stream.body.complete and decoder.requests[-1] is stream.body:
-                self.flow.throw(error)
+            if self._told(error):
                 return
-            self._codec_error = error
         if self.settings.request_headers_timeout:
             self._watch_headers()
         self.flow.wake()
@@ -129,6 +126,28 @@ class ServerConnection:
             stream = self._stream
             if stream is None or not stream.reads_ahead or len(requests) > 1 or not stream.read_ahead():
                 self.connection.pause_reading()  # until the request at hand is done, or its body taken
+
+    def on_burst(self, pieces: list[bytes]) -> None:
+        if self._closing or self._codec_error is not None:
+            return
+        last = pieces.pop()
+        try:
+            for piece in pieces:
+                self._decoder.feed(piece)
+        except CodecError as error:
+            if not self._told(error):
+                self.flow.wake()
+            return
+        self.on_data(last)
+
+    def _told(self, error: CodecError) -> bool:
+        """Whether the request at hand is the one that is broken, and was told; else it is what follows, or comes first."""
+        stream, requests = self._stream, self._decoder.requests
+        if stream is not None and not stream.body.complete and requests[-1] is stream.body:
+            self.flow.throw(error)
+            return True
+        self._codec_error = error
+        return False
 
     def _watch_headers(self) -> None:
         """A head that has begun must be complete in time."""

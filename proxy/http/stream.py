@@ -265,17 +265,20 @@ class Stream:
 
     def _write(self, head: bytes, chunks: list[bytes], end: bool) -> None:
         """One write for head and body; `end` ends the stream."""
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if head or body:
+        body = chunks[0] if len(chunks) == 1 else h1_encode.joined(chunks)
+        if body is None or len(body) > h1_encode.JOINED:
+            self._connection.connection.write_pieces([head, *chunks])
+            self.info.bytes_sent += sum(map(len, chunks))
+        else:
             self._connection.connection.write(head + body if head else body)
-        self.info.bytes_sent += len(body)
+            self.info.bytes_sent += len(body)
         self.ended = end
 
     def _write_chunked(self, head: bytes, chunks: list[bytes], end: bool, trailers: Headers | None) -> None:
-        parts = [head, *map(h1_encode.chunk, chunks)]
+        tail = b""
         if end:
-            parts.append(h1_encode.last_chunk(trailers if self._settings.enable_trailers else None))
-        self._connection.connection.write(b"".join(parts))
+            tail = h1_encode.last_chunk(trailers if self._settings.enable_trailers else None)
+        self._connection.connection.write_pieces(h1_encode.chunked(head, chunks, tail))
         self.info.bytes_sent += sum(map(len, chunks))
         self.ended = end
 

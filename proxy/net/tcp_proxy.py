@@ -134,6 +134,15 @@ class _Side:
         if other.congested and self.connection is not None:
             self.connection.pause_reading()
 
+    def on_burst(self, pieces: list[bytes]) -> None:
+        other = self.peer.connection
+        if other is None:
+            return
+        other.write_pieces(pieces)
+        self.owner.touch()
+        if other.congested and self.connection is not None:
+            self.connection.pause_reading()
+
     def on_drain(self) -> None:
         source = self.peer.connection
         if source is not None and not self.peer.ended:

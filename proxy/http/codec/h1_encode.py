@@ -67,9 +67,26 @@ def respelled(headers: Headers, spelling: dict[bytes, bytes]) -> Headers:
     return [(spelling.get(name, name), value) for name, value in headers]
 
 
-def chunk(data: bytes) -> bytes:
-    """One chunk of a chunked body; `data` must not be empty."""
-    return b"%x\r\n%b\r\n" % (len(data), data)
+JOINED = 16 * 1024
+"""Bytes up to which a body is joined to what goes out with it; a longer one is not worth the copy. One TLS record."""
+
+
+def joined(pieces: list[bytes]) -> bytes | None:
+    """The pieces as one; None where they are too long for that."""
+    return b"".join(pieces) if sum(map(len, pieces)) <= JOINED else None
+
+
+def chunked(head: bytes, pieces: list[bytes], tail: bytes) -> list[bytes]:
+    """What is there of a body as one chunk, between a head and the end of the body, either of which may be empty.
+
+    As Envoy, which does not keep the sender's chunks either.
+    """
+    size = sum(map(len, pieces))
+    if not size:
+        return [head + tail]
+    if size <= JOINED:
+        return [b"%b%x\r\n%b\r\n%b" % (head, size, pieces[0] if len(pieces) == 1 else b"".join(pieces), tail)]
+    return [b"%b%x\r\n" % (head, size), *pieces, b"\r\n" + tail]
 
 
 def last_chunk(trailers: Headers | None) -> bytes:

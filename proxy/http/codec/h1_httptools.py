@@ -22,6 +22,8 @@ from proxy.http.codec.interface import (
 )
 
 _READ = 64 * 1024  # the most one feed brings
+# What is left of a body of known length when its head was parsed: from here on it passes the parser by, which would copy it.
+_LONG = 64 * 1024
 
 
 class HttptoolsRequestDecoder:
@@ -31,6 +33,7 @@ class HttptoolsRequestDecoder:
         "_fed",
         "_fields",
         "_head_bytes",
+        "_left",
         "_max_bytes",
         "_max_count",
         "_opaque",
@@ -53,15 +56,16 @@ class HttptoolsRequestDecoder:
         self._fed = 0  # bytes of this feed
         self._tail: bytes | None = None  # what followed the head of an undecided upgrade
         self._opaque = False
+        self._left = 0  # of a long body: bytes that are not the parser's
 
     @property
     def idle(self) -> bool:
         return self._request is None and self._tail is None and not self._head_bytes
 
     def feed(self, data: bytes) -> None:
-        if self._opaque:
-            assert self._request is not None
-            self._request.chunks.append(data)
+        before = self._request
+        if before is not None and (self._left or self._opaque):
+            self._feed_body(before, data)
             return
         if self._tail is not None:
             self._tail += data
@@ -77,13 +81,37 @@ class HttptoolsRequestDecoder:
                 raise h1_rules.bad_target(data) from None
             raise self._refusal(error) from None
         request = self._request
-        if request is not None and not request.method:
+        if request is not None and request.method:
+            if request is not before and request.framed and not request.chunked:
+                self._pass_by(request)
+            self._head_bytes = 0
+        elif request is not None:
             self._head_bytes += len(data)
             # The first read may have begun with the body of the message before.
             if self._head_bytes > self._max_bytes + _READ or h1_rules.head_size(request) > self._max_bytes:
                 raise CodecError(431, "http1.headers_too_large")
         elif self._head_bytes:
             self._head_bytes = 0
+
+    def _pass_by(self, request: Request) -> None:
+        """The head of `request` has just been parsed."""
+        left = int(request.fields[b"content-length"]) - sum(map(len, request.chunks))
+        if left >= _LONG and request.keep_alive and not request.upgrade:
+            self._left = left
+
+    def _feed_body(self, request: Request, data: bytes) -> None:
+        left = self._left
+        if self._opaque or len(data) < left:
+            request.chunks.append(data)
+            self._left = max(0, left - len(data))
+            return
+        request.chunks.append(data[:left])
+        request.complete = True
+        self._request = None
+        self._left = 0
+        self._parser = self._new_parser()  # the one before still waits for the body
+        if len(data) > left:
+            self.feed(data[left:])
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
@@ -192,7 +220,7 @@ def _accept_bare_lf(parser: httptools.HttpRequestParser, accept: bool) -> None:
 class HttptoolsResponseDecoder:
     """See `ResponseDecoder`."""
 
-    __slots__ = ("_fields", "_method", "_opaque", "_parser", "informational", "response")
+    __slots__ = ("_fields", "_left", "_method", "_opaque", "_parser", "informational", "response")
 
     def __init__(self) -> None:
         self.response = Response()
@@ -201,6 +229,7 @@ class HttptoolsResponseDecoder:
         self._method = b""
         self._fields: Headers = []
         self._opaque = False
+        self._left = 0  # of a long body: bytes that are not the parser's
         self._parser = httptools.HttpResponseParser(self)
 
     def expect(self, method: bytes) -> Response:
@@ -213,9 +242,12 @@ class HttptoolsResponseDecoder:
         if self._opaque:
             response.chunks.append(data)
             return
+        if self._left:
+            self._feed_body(response, data)
+            return
         if response.complete:
             raise CodecError(502, "http1.codec_error")
-        before = len(response.chunks)
+        before, headless = len(response.chunks), not response.status
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -229,6 +261,30 @@ class HttptoolsResponseDecoder:
                 del response.chunks[before:]  # as Envoy: what came with the offence is not passed on
                 raise h1_rules.refusal(str(error)) from None
             response.reusable = False  # bytes behind the response: usable, the connection is not
+        if not response.complete and headless and response.status:
+            self._pass_by(response)
+
+    def _pass_by(self, response: Response) -> None:
+        """The head of `response` has just been parsed."""
+        if response.framed_by_eof:
+            self._opaque = True
+        elif b"transfer-encoding" not in response.fields:
+            left = int(response.fields.get(b"content-length", b"0")) - sum(map(len, response.chunks))
+            if left >= _LONG:
+                self._left = left
+
+    def _feed_body(self, response: Response, data: bytes) -> None:
+        left = self._left
+        if len(data) < left:
+            response.chunks.append(data)
+            self._left = left - len(data)
+            return
+        response.chunks.append(data[:left])
+        response.complete = True
+        self._left = 0
+        self._parser = httptools.HttpResponseParser(self)  # the one before still waits for the body
+        if len(data) > left:
+            response.reusable = False  # as behind any response
 
     def feed_eof(self) -> None:
         response = self.response

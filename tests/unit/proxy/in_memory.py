@@ -115,6 +115,11 @@ class FakeSocket:
         assert len(data) <= size
         return data
 
+    def recv_into(self, buffer: bytearray) -> int:
+        data = self.recv(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def send(self, data: bytes | memoryview) -> int:
         if self.capacity is None:
             self.sent += data
@@ -125,6 +130,9 @@ class FakeSocket:
         self.sent += data[:taken]
         self.capacity -= taken
         return taken
+
+    def sendmsg(self, pieces: list[bytes | memoryview]) -> int:
+        return self.send(b"".join(pieces))
 
     def setsockopt(self, level: int, option: int, value: bytes) -> None:
         assert (level, option) == (socket.SOL_SOCKET, socket.SO_LINGER)

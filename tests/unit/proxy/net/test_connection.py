@@ -23,11 +23,17 @@ class Recorder:
         self.eof = asyncio.Event()
         self.error: OSError | None = None
         self.drains = 0
+        self.bursts = 0
         self.changed = asyncio.Event()
 
     def on_data(self, data: bytes) -> None:
         self.data += data
         self.changed.set()
+
+    def on_burst(self, pieces: list[bytes]) -> None:
+        assert len(pieces) > 1
+        self.bursts += 1
+        self.on_data(b"".join(pieces))
 
     def on_eof(self) -> None:
         self.eof.set()
@@ -92,6 +98,54 @@ async def test_bytes_arrive_whole_and_in_order(kind: str, size: int, mesh_ca: Me
     b.write(b"and back")
     await sender.until(8)
     assert sender.data == b"and back", "a half-closed connection still carries the other direction"
+    a.close()
+    b.close()
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+async def test_a_long_message_passes_in_pieces(kind: str, mesh_ca: MeshCa, tmp_path: Any) -> None:
+    loop = asyncio.get_running_loop()
+    left, right = pair() if kind == "plain" else await tls_pair(mesh_ca, tmp_path)
+    sender, receiver = Recorder(), Recorder()
+    a, b = Connection(loop, left, sender), Connection(loop, right, receiver)
+    a.start()
+    pieces = [b"head", b"", *(bytes([n % 251]) * (n * 97 + 1) for n in range(300)), b"end"]
+    wanted = b"".join(pieces)
+    a.write_pieces(pieces)
+    a.write(b"more")
+    assert a.congested
+    b.start()
+    await receiver.until(len(wanted) + 4)
+    assert receiver.data == wanted + b"more"
+    assert receiver.bursts
+    assert (a.bytes_out, b.bytes_in) == (len(wanted) + 4, len(wanted) + 4)
+    while a.congested:
+        await asyncio.sleep(0)
+    assert (a.unsent, sender.drains) == (0, 1)
+    a.close()
+    b.close()
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+async def test_an_end_behind_a_burst_is_told_though_reading_was_paused(
+    kind: str, mesh_ca: MeshCa, tmp_path: Any
+) -> None:
+    loop = asyncio.get_running_loop()
+    left, right = pair() if kind == "plain" else await tls_pair(mesh_ca, tmp_path)
+    sender, receiver = Recorder(), Recorder()
+    a, b = Connection(loop, left, sender), Connection(loop, right, receiver)
+    for _ in range(3):
+        a.write(b"x" * 16 * 1024)
+    a.finish_writing()
+    b.start()
+
+    def pause(pieces: list[bytes]) -> None:
+        receiver.data += b"".join(pieces)
+        b.pause_reading()
+        loop.call_soon(loop.call_soon, b.resume_reading)
+
+    receiver.on_burst = receiver.on_data = pause  # type: ignore[method-assign, assignment]
+    await asyncio.wait_for(receiver.eof.wait(), 10)
     a.close()
     b.close()
 
