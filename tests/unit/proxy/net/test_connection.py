@@ -217,3 +217,32 @@ def test_a_closed_connection_lets_go_of_its_owner(how: str) -> None:
     kept = weakref.ref(owner)
     del owner
     assert kept() is None
+
+
+class AskedSocket(FakeSocket):
+    """Remembers how much was asked for by reads that make their own bytes."""
+
+    def __init__(self, loop: FakeLoop) -> None:
+        super().__init__(loop)
+        self.asked: list[int] = []
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        self.asked.append(size)
+        return super().recv(size, flags)
+
+    def recv_into(self, buffer: bytearray) -> int:
+        data = super().recv(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def test_what_little_arrives_was_never_larger() -> None:
+    """A read for 64 KiB that is cut to what came leaves a hole that others settle in: memory that nobody gets back."""
+    loop, owner = FakeLoop(), Recorder()
+    sock = AskedSocket(loop)
+    Connection(loop, sock, owner).start()  # type: ignore[arg-type]
+    sent = (b"GET / HTTP/1.1\r\n\r\n", b"x" * 5000, b"y")
+    for data in sent:
+        sock.receive(data)
+    assert owner.data == b"".join(sent)
+    assert sock.asked == []
