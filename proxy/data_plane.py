@@ -12,7 +12,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from proxy import clock
@@ -32,6 +32,7 @@ from proxy.http.filters.router import terminal
 from proxy.http.hcm_builder import HcmParts
 from proxy.http.network_filter import HttpNetworkFilter
 from proxy.http.per_filter import RouteFilters
+from proxy.http.rate_limiter import MakeBucket
 from proxy.net.connect import SocketConnector
 from proxy.net.flow import pause
 from proxy.net.listener import bind as listening_socket
@@ -107,6 +108,8 @@ class Services:
     """Gives the listening socket of an address."""
     shared_counts: Callable[[str], Sequence[SharedCount]] = _none_shared
     """See ClusterParts."""
+    shared_buckets: Callable[[str], MakeBucket] | None = None
+    """Makes the token buckets of the limits of a route table or filter chain, by its name, for all workers of this sidecar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,13 +233,16 @@ class DataPlane:
         for name, config in snapshot.routes.items():
             known = self._routes.get(name)
             if known is None or known.config is not config:
-                tables[name] = config, self._table(config, f'routes["{name}"]')
+                tables[name] = config, self._table(config, f'routes["{name}"]', f"routes/{name}")
         return tables
 
-    def _table(self, config: RouteConfiguration, where: str) -> RouteTable[Route]:
+    def _table(self, config: RouteConfiguration, where: str, name: str = "") -> RouteTable[Route]:
         try:
-            stats = self._services.stats
-            return build_table(config, RouteFilters(stats, self.deadlines.now), stats)
+            stats, share = self._services.stats, self._services.shared_buckets
+            filters = RouteFilters(stats, self.deadlines.now)
+            if share is not None:
+                filters = RouteFilters(stats, self.deadlines.now, lambda n: share(f"{name}/{n}"))
+            return build_table(config, filters, stats)
         except RouteTableError as error:
             raise ConfigError(f"{where}.{error}") from None
 
@@ -258,12 +264,16 @@ class DataPlane:
                 self._services.stats,
                 partial(self._services.istio_tcp_opened, reporter) if loggers else _ignored,
             )
+        parts, name = self._hcm_parts, ""
+        if self._services.shared_buckets is not None:
+            name = _name_of_chain(typed, listener)
+            parts = replace(parts, make_bucket=self._services.shared_buckets(name))
         if typed.rds is not None:
             routes = self._holder(typed.rds.route_config_name)
         else:
             assert typed.route_config is not None
-            routes = RouteHolder(self._table(typed.route_config, "route_config"), typed.route_config)
-        settings = hcm_builder.build(typed, routes, self._hcm_parts, direction=listener.traffic_direction)
+            routes = RouteHolder(self._table(typed.route_config, "route_config", name), typed.route_config)
+        settings = hcm_builder.build(typed, routes, parts, direction=listener.traffic_direction)
         return HttpNetworkFilter(self._loop, self.deadlines, settings, terminal(self._world))
 
     # The end.
@@ -282,6 +292,14 @@ class DataPlane:
 
     def __repr__(self) -> str:
         return f"<DataPlane {self.listeners!r} {self.clusters!r}>"
+
+
+def _name_of_chain(terminal: HttpConnectionManager, listener: Listener) -> str:
+    """What tells a chain from all others, in every worker and whatever came before: what it matches."""
+    for chain in listener.filter_chains:
+        if any(one.typed_config is terminal for one in chain.filters):
+            return f"{listener.name}/{chain.filter_chain_match!r}"
+    return f"{listener.name}/default"
 
 
 def _ignored(_: StreamInfo) -> None:

@@ -28,6 +28,7 @@ from proxy.http.filters.peer_metadata import PeerMetadata, PeerMetadataParts
 from proxy.http.filters.set_filter_state import ALPN_OBJECT, SetFilterState
 from proxy.http.hcm_stats import HcmStats
 from proxy.http.path_normalization import EscapedSlashes, suspect
+from proxy.http.rate_limiter import MakeBucket, own_bucket
 from proxy.http.settings import ForwardClientCert, HcmSettings, RouteSource
 from proxy.observability.stats import StatsStore
 from proxy.observability.stream_info import StreamInfo
@@ -48,6 +49,7 @@ class HcmParts:
     codec: Http1Codec
     deadlines: Deadlines
     local_address: bytes = b"127.0.0.1"
+    make_bucket: MakeBucket = own_bucket
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ def _local_rate_limit(typed: LocalRateLimitConfig, context: _Context) -> HttpFil
     if typed.token_bucket is None:  # for routes alone
         LimitStats(parts.stats, typed.stat_prefix)
         return LocalRateLimit(None, parts.draw)
-    return LocalRateLimit(Limiter(typed, parts.stats, parts.deadlines.now), parts.draw)
+    return LocalRateLimit(Limiter(typed, parts.stats, parts.deadlines.now, parts.make_bucket), parts.draw)
 
 
 def _nothing(_: object, __: _Context) -> None:

@@ -23,15 +23,22 @@ from proxy.config.per_filter import (
 from proxy.http.filters.cors import cors_policy
 from proxy.http.filters.fault import fault_policy
 from proxy.http.filters.local_rate_limit import Limiter
+from proxy.http.rate_limiter import MakeBucket, own_bucket
 from proxy.observability.stats import StatsStore
 
 _Message = HTTPFault | CorsPolicy | LocalRateLimit
 
 
 class RouteFilters:
-    """See `proxy.router.filter_levels.PerFilter`; one for each route table."""
+    """See `proxy.router.filter_levels.PerFilter`; one for each route table. `buckets(number)` makes those of one limit."""
 
-    def __init__(self, stats: StatsStore, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        stats: StatsStore,
+        now: Callable[[], float],
+        buckets: Callable[[str], MakeBucket] = lambda _: own_bucket,
+    ) -> None:
+        self._buckets = buckets
         self._stats = stats
         self._now = now
         self._compiled: dict[int, Any] = {}  # by id of the message, which lives as long as its table
@@ -56,7 +63,11 @@ class RouteFilters:
         return self._once(levels[0], lambda: fault_policy(levels[0]))
 
     def _rate_limit(self, levels: list[LocalRateLimit]) -> object:
-        return self._once(levels[0], lambda: Limiter(levels[0], self._stats, self._now))
+        return self._once(levels[0], lambda: self._limiter(levels[0]))
+
+    def _limiter(self, message: LocalRateLimit) -> Limiter:
+        # A table is always built in the same order: the number stands for the same limit in every worker.
+        return Limiter(message, self._stats, self._now, self._buckets(str(len(self._compiled))))
 
     def _once(self, message: object, make: Callable[[], object]) -> object:
         if id(message) not in self._compiled:

@@ -30,9 +30,20 @@ class Outcome(NamedTuple):
     bucket: TokenBucket
 
 
-def bucket_of(config: TokenBucketConfig, now: float) -> TokenBucket:
+MakeBucket = Callable[[str, int, float, float], TokenBucket]
+"""Makes a bucket that has this name within its limit, from its size, its tokens per s, and the time."""
+
+
+def own_bucket(_: str, limit: int, rate: float, now: float) -> TokenBucket:
+    """A bucket of this process alone."""
+    return TokenBucket(limit, rate, now)
+
+
+def bucket_of(
+    config: TokenBucketConfig, now: float, name: str = "", make: MakeBucket = own_bucket
+) -> TokenBucket:
     tokens = config.tokens_per_fill or 1
-    return TokenBucket(config.max_tokens, tokens / float(config.fill_interval), now)
+    return make(name, config.max_tokens, tokens / float(config.fill_interval), now)
 
 
 class _AnyValue:
@@ -61,18 +72,18 @@ class _AnyValue:
 
 
 class Buckets:
-    """All buckets of one configuration: the sidecar's, or one connection's."""
+    """All buckets of one configuration: the sidecar's, or one connection's. Those that callers' words call up are never shared."""
 
-    def __init__(self, config: LocalRateLimit, now: float) -> None:
+    def __init__(self, config: LocalRateLimit, now: float, make: MakeBucket = own_bucket) -> None:
         assert config.token_bucket is not None
-        self._default = bucket_of(config.token_bucket, now)
+        self._default = bucket_of(config.token_bucket, now, "", make)
         self._always_default = config.always_consume_default_token_bucket
         self._exact: dict[Descriptor, TokenBucket] = {}
         self._any_value: list[_AnyValue] = []
         for one in config.descriptors:
             if all(entry.value for entry in one.entries):
                 key = tuple((entry.key, entry.value.encode()) for entry in one.entries)
-                self._exact[key] = bucket_of(one.token_bucket, now)
+                self._exact[key] = bucket_of(one.token_bucket, now, repr(key), make)
             else:
                 self._any_value.append(_AnyValue(one, config.max_dynamic_descriptors))
 

@@ -7,7 +7,12 @@ Reference: Envoy source/common/common/token_bucket_impl.cc.
 
 from __future__ import annotations
 
+from collections.abc import Callable, MutableSequence
+from contextlib import AbstractContextManager
 from math import ceil
+
+Alone = Callable[[], AbstractContextManager[None]]
+"""Keeps others out who use the same bucket."""
 
 
 class TokenBucket:
@@ -45,3 +50,45 @@ class TokenBucket:
 
     def __repr__(self) -> str:
         return f"<TokenBucket {self._tokens:.2f} of {self.limit}, {self.rate:g}/s>"
+
+
+class SharedTokenBucket(TokenBucket):
+    """A bucket that all workers of a sidecar draw from: `numbers` are its tokens and when it was filled last, 0.0 at first."""
+
+    __slots__ = ("_alone", "_numbers")
+
+    def __init__(
+        self,
+        limit: int,
+        rate: float,
+        now: float,
+        numbers: MutableSequence[float] | memoryview[float],
+        alone: Alone,
+    ) -> None:
+        super().__init__(limit, rate, now)
+        self._numbers, self._alone = numbers, alone
+        with alone():
+            if not numbers[1]:
+                numbers[0], numbers[1] = self._tokens, now
+
+    def take(self, now: float) -> bool:
+        with self._alone():
+            now = self._read(now)
+            allowed = super().take(now)
+            self._numbers[0], self._numbers[1] = self._tokens, self._when
+        return allowed
+
+    def remaining(self, now: float) -> int:
+        with self._alone():
+            now = self._read(now)
+        return super().remaining(now)
+
+    def next_in(self, now: float) -> int:
+        with self._alone():
+            now = self._read(now)
+        return super().next_in(now)
+
+    def _read(self, now: float) -> float:
+        """See what is in it; returns `now`, or when another worker used it if that was later."""
+        self._tokens, self._when = self._numbers[0], self._numbers[1]
+        return max(now, self._when)

@@ -13,7 +13,10 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
+from proxy.http.rate_limiter import MakeBucket
+from proxy.http.token_bucket import SharedTokenBucket, TokenBucket
 from proxy.observability import logging
 from proxy.upstream.circuit_breaker import SharedCount
 
@@ -63,11 +66,24 @@ class SharedMemory:
         quantities = (numbers[i * workers : (i + 1) * workers] for i in range(BREAKER_CELLS))
         return tuple(SharedCount(quantity, self.number) for quantity in quantities)
 
-    def bucket(self, name: str) -> tuple[memoryview[float], int] | None:
-        """Two floating-point numbers, and the lock to hold while they change. None: no room."""
-        with self.locked(_DIRECTORY_LOCK):
-            place = self._buckets.place(name)
-        return None if place is None else (self._buckets.cells(place).cast("d"), _BUCKET_LOCKS + place)
+    def buckets(self, limit: str) -> MakeBucket:
+        """Makes the token buckets of a limit of this name. A bucket whose numbers were configured anew is another one."""
+
+        def make(name: str, size: int, rate: float, now: float) -> TokenBucket:
+            key = f"{limit}/{name}/{size}/{rate!r}"
+            with self.locked(_DIRECTORY_LOCK):
+                place = self._buckets.place(key)
+            if place is None:
+                log.warning(
+                    "local rate limit %s: each worker has its own, %d buckets are shared already",
+                    limit,
+                    NAMES,
+                )
+                return TokenBucket(size, rate, now)
+            numbers = self._buckets.cells(place).cast("d")
+            return SharedTokenBucket(size, rate, now, numbers, partial(self.locked, _BUCKET_LOCKS + place))
+
+        return make
 
     def forget(self, number: int) -> None:
         """A worker ended: what it held is free."""

@@ -95,6 +95,7 @@ class Worker:
         )
         if self._shared is not None:
             services.shared_counts = self._shared.counts
+            services.shared_buckets = self._shared.buckets
         return services
 
     async def housekeeping(self) -> None:

@@ -1,4 +1,4 @@
-"""`envoy.filters.http.local_ratelimit`: refuses requests beyond what token buckets of this process allow.
+"""`envoy.filters.http.local_ratelimit`: refuses requests beyond what token buckets of this sidecar allow.
 
 The route's limit counts, else the whole listener's. One limiter's buckets are shared by all connections, or made for each one,
 and start full whenever their configuration arrives anew. Knows no bucket arithmetic (`rate_limiter`, `token_bucket`).
@@ -17,7 +17,7 @@ from proxy.config.per_filter import LocalRateLimit as Config
 from proxy.config.values import RuntimeFractionalPercent
 from proxy.http.filter_chain import Headers, HttpFilter
 from proxy.http.local_reply import LocalReply
-from proxy.http.rate_limiter import Buckets, check_descriptors, describe, describers
+from proxy.http.rate_limiter import Buckets, MakeBucket, check_descriptors, describe, describers, own_bucket
 from proxy.http.stream import Stream
 from proxy.http.token_bucket import TokenBucket
 from proxy.observability import response_flags as flags
@@ -45,11 +45,17 @@ class LimitStats:
 class Limiter:
     """One configured limit and its buckets. Raises ValueError(".PATH: why")."""
 
-    def __init__(self, config: Config, store: StatsStore, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: StatsStore,
+        now: Callable[[], float],
+        make_bucket: MakeBucket = own_bucket,
+    ) -> None:
         check_descriptors(config.descriptors)
         self._config = config
         self._now = now
-        self._buckets = Buckets(config, now())
+        self._buckets = Buckets(config, now(), make_bucket)
         self._of_connection: WeakKeyDictionary[object, Buckets] = WeakKeyDictionary()
         self._how = describers(config)
         self.stats = LimitStats(store, config.stat_prefix)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from proxy.config.decode import CLUSTER, decode
+from proxy.config.snapshot import Snapshot
+from proxy.deadlines import Deadlines
+from proxy.http.token_bucket import TokenBucket
 from proxy.observability.stats import StatsStore
 from proxy.upstream.circuit_breaker import Resource, SharedResource
+from proxy.upstream.cluster_builder import ClusterParts
+from proxy.upstream.cluster_manager import ClusterManager
 from proxy.workers import shared_memory
 from proxy.workers.shared_memory import SharedMemory
 
@@ -78,3 +87,59 @@ def test_without_room_each_worker_counts_for_itself(
     assert workers[1].counts("third") == ()
     kept.set(kept.get() + 5)
     assert workers[1].counts("first")[0].get() == 5
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(0, WORKERS - 1), st.floats(0, 3)), max_size=60))
+def test_a_bucket_is_that_of_all_workers_together(takes: list[tuple[int, float]]) -> None:
+    descriptor = shared_memory.create(WORKERS)
+    workers = [SharedMemory(os.dup(descriptor), number, WORKERS) for number in range(WORKERS)]
+    now = 1000.0
+    alone = TokenBucket(5, 0.7, now)
+    shared = [worker.buckets("listener/chain")("", 5, 0.7, now) for worker in workers]
+    for worker, later in takes:
+        now += later
+        assert shared[worker].take(now) == alone.take(now)
+        other = shared[worker - 1]
+        assert (other.remaining(now), other.next_in(now)) == (alone.remaining(now), alone.next_in(now))
+    for one in workers:
+        one.close()
+    os.close(descriptor)
+
+
+def test_buckets_of_other_limits_and_sizes_are_others(workers: list[SharedMemory]) -> None:
+    one = workers[0].buckets("a")
+    first = one("", 1, 0.1, 1000.0)
+    assert first.take(1000.0)
+    others = [one("x", 1, 0.1, 1000.0), one("", 2, 0.1, 1000.0), workers[1].buckets("b")("", 1, 0.1, 1000.0)]
+    assert all(other.take(1000.0) for other in others)
+    again = workers[2].buckets("a")("", 1, 0.1, 999.0)  # a clock that was read a moment before
+    assert not again.take(999.0)
+    assert again.take(1010.0)
+
+
+def test_a_cluster_counts_over_all_workers(workers: list[SharedMemory]) -> None:
+    """The pool writes the counts out itself: it must take the shared ones for its own."""
+    planes = [mesh(worker) for worker in workers[:2]]
+    breakers = [plane.clusters["app"].breaker for plane in planes]
+    for quantity in ("connections", "pending", "requests", "retries"):
+        one, other = (getattr(breaker, quantity) for breaker in breakers)
+        one.take()
+        assert other.count == 1, quantity
+        one.give_back()
+
+
+def mesh(shared: SharedMemory) -> ClusterManager:
+    parts = ClusterParts(
+        stats=StatsStore(),
+        connector=None,  # type: ignore[arg-type]  # nobody connects
+        wrap=lambda _sock, _pool: None,  # type: ignore[arg-type, return-value]
+        upstream_tls=lambda _: None,  # type: ignore[arg-type, return-value]
+        draw=lambda: 0.0,
+        deadlines=Deadlines(lambda _delay, _callback: None, lambda: 0.0),  # type: ignore[arg-type, return-value]
+        shared_counts=shared.counts,
+    )
+    manager = ClusterManager(parts, lambda _: None)
+    raw = {"@type": CLUSTER, "name": "app", "connect_timeout": "1s", "type": "STATIC"}
+    manager.commit(manager.prepare({"app": decode(CLUSTER, "app", json.dumps(raw).encode())}, Snapshot()))
+    return manager

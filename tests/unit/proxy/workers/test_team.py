@@ -10,9 +10,9 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -179,6 +179,12 @@ def file_log(path: str) -> dict[str, Any]:
     return {"name": "file", "typed_config": typed}
 
 
+async def closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
 async def serials(address: tuple[str, int]) -> set[bytes]:
     """Of the certificates that connections are shown."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -188,7 +194,7 @@ async def serials(address: tuple[str, int]) -> set[bytes]:
     for _ in range(REQUESTS):
         _, writer = await asyncio.open_connection(*address, ssl=context)
         found.add(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
-        writer.close()
+        await closed(writer)
     return found
 
 
@@ -217,11 +223,14 @@ async def slow_app(release: asyncio.Event, arrived: list[int]) -> AsyncIterator[
     """Answers 200 `ok` once `release` is set, and tells what arrived before."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        arrived.append(1)
-        await release.wait()
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-        writer.close()
+        with suppress(
+            asyncio.IncompleteReadError
+        ):  # a connection may be made for a request that is refused then
+            await reader.readuntil(b"\r\n\r\n")
+            arrived.append(1)
+            await release.wait()
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await closed(writer)
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         yield server.sockets[0].getsockname()[1]
@@ -233,61 +242,104 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-async def test_the_command(tmp_path: Path) -> None:
-    """Workers that were forked: a drain with requests in flight in each of them, and a log with a line for every one."""
+@asynccontextmanager
+async def command(directory: Path, served: dict[str, Any], backend: dict[str, Any]) -> AsyncIterator[Command]:
+    """`python -m proxy -c FILE --concurrency 2`, serving."""
+    address = ("127.0.0.1", free_port())
+    served["address"]["socket_address"]["port_value"] = address[1]
+    for resource in (served, backend):
+        del resource["@type"]
+    static = {"listeners": [served], "clusters": [backend]}
+    (directory / "bootstrap.json").write_text(json.dumps({"static_resources": static}))
+    arguments = ["-m", "proxy", "-c", str(directory / "bootstrap.json"), "--concurrency", "2"]
+    child = await asyncio.create_subprocess_exec(sys.executable, *arguments, stderr=asyncio.subprocess.PIPE)
+    assert child.stderr is not None
+    try:
+        assert b"all clusters and listeners initialized" in await child.stderr.readline()
+        assert len(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()) == 1
+        yield Command(child, address)
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+class Command(NamedTuple):
+    process: asyncio.subprocess.Process
+    address: tuple[str, int]
+
+
+def manager(served: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = served["filter_chains"][0]["filters"][0]["typed_config"]
+    return found
+
+
+async def test_a_drain_with_requests_in_flight_in_each(tmp_path: Path) -> None:
     release, arrived, log = asyncio.Event(), list[int](), tmp_path / "access.log"
-    async with slow_app(release, arrived) as port:
-        served, backend = listener(), cluster(port)
-        served["address"]["socket_address"]["port_value"] = free_port()
-        served["filter_chains"][0]["filters"][0]["typed_config"]["access_log"] = [file_log(str(log))]
-        for resource in (served, backend):
-            del resource["@type"]
-        static = {"listeners": [served], "clusters": [backend]}
-        (tmp_path / "bootstrap.json").write_text(json.dumps({"static_resources": static}))
-        command = [
-            sys.executable,
-            "-m",
-            "proxy",
-            "-c",
-            str(tmp_path / "bootstrap.json"),
-            "--concurrency",
-            "2",
-        ]
-        child = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-        assert child.stderr is not None
-        try:
-            assert b"all clusters and listeners initialized" in await child.stderr.readline()
-            address = ("127.0.0.1", served["address"]["socket_address"]["port_value"])
-            answers = [asyncio.create_task(get(address, f"/{i}")) for i in range(REQUESTS)]
+    served = listener()
+    manager(served)["access_log"] = [file_log(str(log))]
+    async with (
+        slow_app(release, arrived) as port,
+        command(tmp_path, served, cluster(port)) as (child, address),
+    ):
+        answers = [asyncio.create_task(get(address, f"/{i}")) for i in range(REQUESTS)]
 
-            async def all_in_flight() -> bool:
-                return len(arrived) == REQUESTS
+        async def all_in_flight() -> bool:
+            return len(arrived) == REQUESTS
 
-            await until(all_in_flight)
-            assert len(children(child.pid)) == 1
-            child.terminate()
+        async def refused() -> bool:
+            try:
+                _, writer = await asyncio.open_connection(*address)
+            except OSError:
+                return True
+            await closed(writer)
+            return False
 
-            async def refused() -> bool:
-                try:
-                    _, writer = await asyncio.open_connection(*address)
-                except OSError:
-                    return True
-                writer.close()
-                return False
+        await until(all_in_flight)
+        child.terminate()
+        await until(refused)
+        release.set()
+        assert await asyncio.gather(*answers) == [(200, "ok")] * REQUESTS
+        async with asyncio.timeout(5):
+            assert await child.wait() == 0
+    paths = [line.split()[2] for line in log.read_text().splitlines()]
+    assert sorted(paths) == sorted(f"/{i}" for i in range(REQUESTS))
 
-            await until(refused)
-            release.set()
-            assert await asyncio.gather(*answers) == [(200, "ok")] * REQUESTS
-            async with asyncio.timeout(5):
-                assert await child.wait() == 0
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-    assert sorted(line.split()[2] for line in log.read_text().splitlines()) == sorted(
-        f"/{i}" for i in range(REQUESTS)
+
+async def test_limits_are_those_of_all_workers_together(tmp_path: Path) -> None:
+    release, arrived = asyncio.Event(), list[int]()
+    served, backend = listener(), cluster(0)
+    limit = {"stat_prefix": "l", "token_bucket": {"max_tokens": 6, "fill_interval": "3600s"}}
+    always = {"default_value": {"numerator": 100}}
+    name, kind = (
+        "envoy.filters.http.local_ratelimit",
+        "extensions.filters.http.local_ratelimit.v3.LocalRateLimit",
     )
+    limit |= {"@type": f"{T}envoy.{kind}", "filter_enabled": always, "filter_enforced": always}
+    limited = {
+        "match": {"path": "/limited"},
+        "direct_response": {"status": 200, "body": {"inline_string": "ok"}},
+        "typed_per_filter_config": {name: limit},
+    }
+    manager(served)["route_config"]["virtual_hosts"][0]["routes"].insert(0, limited)
+    manager(served)["http_filters"].insert(0, {"name": name, "typed_config": {**limit, "token_bucket": None}})
+    backend["circuit_breakers"] = {"thresholds": [{"max_requests": 5}]}
+    async with slow_app(release, arrived) as port:
+        [locality] = backend["load_assignment"]["endpoints"]
+        locality["lb_endpoints"][0]["endpoint"]["address"]["socket_address"]["port_value"] = port
+        async with command(tmp_path, served, backend) as (_, address):
+            statuses = [(await get(address, "/limited"))[0] for _ in range(REQUESTS)]
+            assert statuses == [200] * 6 + [429] * (REQUESTS - 6)
 
+            answers: list[asyncio.Task[tuple[int, str]]] = []
+            for _ in range(REQUESTS):
+                answers.append(asyncio.create_task(get(address, "/")))
 
-def children(pid: int | None) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                async def settled() -> bool:
+                    return len(arrived) + sum(answer.done() for answer in answers) == len(answers)
+
+                await until(settled)
+            assert len(arrived) == 5
+            release.set()
+            statuses = [status for status, _ in await asyncio.gather(*answers)]
+            assert statuses == [200] * 5 + [503] * (REQUESTS - 5)
