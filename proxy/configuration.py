@@ -23,7 +23,7 @@ from proxy.config.cluster import Cluster, Thresholds
 from proxy.config.decode import CLUSTER, LISTENER, SECRET, ConfigError, decode
 from proxy.config.listener import Listener
 from proxy.config.secret import Secret
-from proxy.config.snapshot import Snapshot, build
+from proxy.config.snapshot import Raws, Snapshot, build
 from proxy.data_plane import DataPlane, Prepared
 from proxy.observability import logging
 from proxy.tls.secrets import SecretError, SecretStore
@@ -62,11 +62,20 @@ class Configuration:
     def prepare(self, resources: Resources, version: str) -> PreparedConfiguration:
         """Check and build a snapshot without using it. Raises `ValueError` with every reason, in one line."""
         with self._refusals(version):
-            raws = {t: {name: r.raw for name, r in found.items()} for t, found in resources.items()}
-            snapshot = build(version, raws, self._snapshot)
+            snapshot = build(version, self._raws(resources), self._snapshot)
             self._take_secrets(snapshot, version)
             data_plane = self._data_plane.prepare(snapshot, self._static_listeners, self._static_clusters)
         return PreparedConfiguration(resources, data_plane)
+
+    def _raws(self, resources: Resources) -> Raws:
+        """The JSON of each resource; a type of which nothing changed stays the mapping it is."""
+        before, known = self._resources, self._snapshot.raw
+        return {
+            type_url: known[type_url]
+            if found is before.get(type_url) and type_url in known
+            else {name: resource.raw for name, resource in found.items()}
+            for type_url, found in resources.items()
+        }
 
     @contextmanager
     def _refusals(self, version: str) -> Iterator[None]:

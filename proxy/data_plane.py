@@ -22,6 +22,7 @@ from proxy.config.decode import ConfigError
 from proxy.config.listener import Listener
 from proxy.config.network_filters import HttpConnectionManager, TcpProxy
 from proxy.config.route import RouteConfiguration
+from proxy.config.route_pieces import alike_but_for_hosts
 from proxy.config.snapshot import Snapshot
 from proxy.deadlines import Deadlines
 from proxy.http import hcm_builder
@@ -233,16 +234,23 @@ class DataPlane:
         for name, config in snapshot.routes.items():
             known = self._routes.get(name)
             if known is None or known.config is not config:
-                tables[name] = config, self._table(config, f'routes["{name}"]', f"routes/{name}")
+                where, bucket = f'routes["{name}"]', f"routes/{name}"
+                tables[name] = config, self._table(config, where, bucket, known)
         return tables
 
-    def _table(self, config: RouteConfiguration, where: str, name: str = "") -> RouteTable[Route]:
+    def _table(
+        self, config: RouteConfiguration, where: str, name: str = "", known: RouteHolder | None = None
+    ) -> RouteTable[Route]:
         try:
             stats, share = self._services.stats, self._services.shared_buckets
             filters = RouteFilters(stats, self.deadlines.now)
+            previous = None
+            # Shared buckets are told apart by their number within a table, so that table is built whole.
+            if share is None and known is not None and known.config is not None:
+                previous = known.table if alike_but_for_hosts(config, known.config) else None
             if share is not None:
                 filters = RouteFilters(stats, self.deadlines.now, lambda n: share(f"{name}/{n}"))
-            return build_table(config, filters, stats)
+            return build_table(config, filters, stats, previous)
         except RouteTableError as error:
             raise ConfigError(f"{where}.{error}") from None
 

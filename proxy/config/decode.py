@@ -16,7 +16,7 @@ import msgspec
 from proxy.config.cluster import Cluster
 from proxy.config.endpoint import ClusterLoadAssignment
 from proxy.config.listener import Listener
-from proxy.config.route import RouteConfiguration
+from proxy.config.route import RouteConfiguration, VirtualHost
 from proxy.config.secret import Secret
 from proxy.config.values import Message, decode_hook
 
@@ -57,6 +57,8 @@ _DECODERS = {
     SECRET: _decoder(Secret, SECRET),
 }
 
+_virtual_host = msgspec.json.Decoder(VirtualHost, dec_hook=decode_hook).decode
+
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>[^`]+)`$")
 _TAG = re.compile(r"^Invalid value '?(?P<value>[^']*)'?$")
 
@@ -68,6 +70,14 @@ def decode(type_url: str, name: str, raw: bytes | msgspec.Raw) -> Any:
     except msgspec.DecodeError as error:
         where = f'{PATHS[type_url]}["{name}"]'
         raise ConfigError(_explain(where, str(error))) from None
+
+
+def decode_virtual_host(table: str, raw: bytes) -> VirtualHost:
+    """One virtual host of a route configuration. Raises `ConfigError` as `decode` of the whole would."""
+    try:
+        return _virtual_host(raw)
+    except msgspec.DecodeError as error:
+        raise ConfigError(_explain(f'{PATHS[ROUTE]}["{table}"].virtual_hosts[...]', str(error))) from None
 
 
 def _explain(where: str, text: str) -> str:

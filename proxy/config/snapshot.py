@@ -16,6 +16,7 @@ from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Conf
 from proxy.config.endpoint import ClusterLoadAssignment
 from proxy.config.listener import Listener
 from proxy.config.route import RouteConfiguration
+from proxy.config.route_pieces import decode_again
 from proxy.config.secret import Secret
 
 Raws = Mapping[str, Mapping[str, msgspec.Raw]]  # type URL, then name
@@ -44,16 +45,21 @@ def build(version: str, raw: Raws, previous: Snapshot) -> Snapshot:
     """Decode what differs from `previous`. Raises `ConfigError` listing every resource that is wrong."""
     errors: list[str] = []
 
-    def typed(type_url: str, before: Mapping[str, Any]) -> dict[str, Any]:
-        old = previous.raw.get(type_url, {})
+    def typed(type_url: str, before: Mapping[str, Any]) -> Mapping[str, Any]:
+        old, new = previous.raw.get(type_url, {}), raw.get(type_url, {})
+        if new is old:
+            return before
         result: dict[str, Any] = {}
-        for name, text in raw.get(type_url, {}).items():
+        for name, text in new.items():
             kept = old.get(name)
             if kept is not None and (kept is text or bytes(kept) == bytes(text)):
                 result[name] = before[name]
                 continue
             try:
-                result[name] = decode(type_url, name, text)
+                found = None
+                if type_url == ROUTE and kept is not None:
+                    found = decode_again(name, text, kept, before[name])
+                result[name] = decode(type_url, name, text) if found is None else found
             except ConfigError as error:
                 errors.append(str(error))
         return result

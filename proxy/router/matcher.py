@@ -61,8 +61,13 @@ class RouteTable(Generic[T]):
     """
 
     def __init__(
-        self, config: RouteConfiguration, build: Callable[[VirtualHost, Route], T], to_https: T | None = None
+        self,
+        config: RouteConfiguration,
+        build: Callable[[VirtualHost, Route], T],
+        to_https: T | None = None,
+        previous: RouteTable[T] | None = None,
     ) -> None:
+        """`previous` was made by the same `build` from all the same but the virtual hosts: those it has stay as they are."""
         self.name = config.name
         self._to_https = to_https
         self._ignore_port = config.ignore_port_in_host_matching
@@ -70,8 +75,13 @@ class RouteTable(Generic[T]):
         self._suffixes: dict[bytes, _VirtualHost[T]] = {}  # `*.foo` as `.foo`
         self._prefixes: dict[bytes, _VirtualHost[T]] = {}  # `foo.*` as `foo.`
         self._any: _VirtualHost[T] | None = None
+        # By identity: the typed virtual hosts live as long as their table.
+        self._compiled: dict[int, tuple[VirtualHost, _VirtualHost[T]]] = {}
+        known = previous._compiled if previous is not None else {}
         for virtual_host in config.virtual_hosts:
-            compiled = _VirtualHost(virtual_host, build)
+            kept = known.get(id(virtual_host))
+            compiled = _VirtualHost(virtual_host, build) if kept is None else kept[1]
+            self._compiled[id(virtual_host)] = (virtual_host, compiled)
             for domain in virtual_host.domains:
                 self._add(domain, compiled)
         # Longest first; few distinct lengths exist however many domains there are.

@@ -52,11 +52,14 @@ _TO_HTTPS = Route("", DirectResponse(301, b"", (), _https_location))
 
 
 def build_table(
-    config: RouteConfiguration, per_filter: PerFilter = nothing, store: StatsStore | None = None
+    config: RouteConfiguration,
+    per_filter: PerFilter = nothing,
+    store: StatsStore | None = None,
+    previous: RouteTable[Route] | None = None,
 ) -> RouteTable[Route]:
     """The compiled route table; `per_filter` as its connection managers' filters want it. Raises `RouteTableError`.
 
-    Routes with a stat_prefix count into `store`.
+    Routes with a stat_prefix count into `store`. `previous` is a table that differs in virtual hosts alone.
     """
     table_ops = _ops(config)
 
@@ -68,7 +71,7 @@ def build_table(
             virtual_host, route, table_ops, levels, stats, config.max_direct_response_body_size_bytes
         )
 
-    return RouteTable(config, build, _TO_HTTPS)
+    return RouteTable(config, build, _TO_HTTPS, previous)
 
 
 Ops = tuple[HeaderOps, HeaderOps]  # request, response

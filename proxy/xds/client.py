@@ -21,7 +21,7 @@ from proxy.observability import logging
 from proxy.observability.stats import StatsStore
 from proxy.xds.backoff import Backoff
 from proxy.xds.http_client import HttpClient, HttpError
-from proxy.xds.resources import EMPTY, ResourceError, Resources, merged
+from proxy.xds.resources import EMPTY, ResourceError, Resources, TablePatch, merged
 from proxy.xds.update_stats import UpdateStats
 
 PATH = "/v3/discovery:aggregated"
@@ -42,6 +42,7 @@ class Answer(msgspec.Struct):
     full: bool = True
     resources: dict[str, list[msgspec.Raw]] = {}
     removed_resources: dict[str, list[str]] = {}
+    patched_resources: dict[str, list[TablePatch]] = {}
 
 
 _answers = msgspec.json.Decoder(Answer)
@@ -110,6 +111,7 @@ class XdsClient:
             "node": self._node,
             "version_info": self.version,
             "response_nonce": self._nonce,
+            "patches": True,
         }
         if self._error is not None:
             message["error_detail"] = {"code": INVALID_ARGUMENT, "message": self._error}
@@ -121,7 +123,7 @@ class XdsClient:
         try:
             answer = _answers.decode(body)
             self._nonce = answer.nonce
-            touched = {*answer.resources, *answer.removed_resources}
+            touched = {*answer.resources, *answer.removed_resources, *answer.patched_resources}
             candidate = merged(
                 self.resources,
                 answer.resources,
@@ -129,6 +131,7 @@ class XdsClient:
                 version=answer.version_info,
                 now=clock.wall(),
                 full=answer.full,
+                patches=answer.patched_resources,
             )
             applying = self._apply(candidate, answer.version_info)
             if applying is not None:

@@ -6,12 +6,13 @@ a new mapping that shares what did not change, so a refused push leaves nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, PATHS, ROUTE, SECRET
+from proxy.config.route_pieces import join, split
 
 # Make before break: clusters and their endpoints exist before the listeners and routes that name them.
 TYPES = (CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET)
@@ -62,6 +63,36 @@ def by_name(type_url: str, raws: Iterable[msgspec.Raw], version: str, now: float
     return found
 
 
+class TablePatch(msgspec.Struct):
+    """What changed of a route table: its virtual hosts now, each whole or as a range `[from, to]` of the earlier ones."""
+
+    name: str
+    virtual_hosts: list[msgspec.Raw] = []
+
+
+def patched(
+    before: Mapping[str, Resource], patches: Iterable[TablePatch], version: str, now: float
+) -> Iterator[Resource]:
+    """The route tables that patches make of those there are. Raises `ResourceError`."""
+    for patch in patches:
+        known = before.get(patch.name)
+        pieces = split(known.raw) if known is not None else None
+        if pieces is None:
+            raise ResourceError(f"routes {patch.name}: a patch of what is not there")
+        hosts: list[bytes] = []
+        for entry in map(bytes, patch.virtual_hosts):
+            if entry[:1] == b"[":
+                start, end = _range.decode(entry)
+                hosts += pieces.virtual_hosts[start:end]
+            else:
+                hosts.append(entry)
+        raw = join(pieces._replace(virtual_hosts=hosts))
+        yield Resource(patch.name, msgspec.Raw(raw), version, now)
+
+
+_range = msgspec.json.Decoder(tuple[int, int])
+
+
 def merged(
     base: Resources,
     changed: Mapping[str, Iterable[msgspec.Raw]],
@@ -70,19 +101,24 @@ def merged(
     version: str,
     now: float,
     full: bool = False,
+    patches: Mapping[str, Iterable[TablePatch]] | None = None,
 ) -> Resources:
-    """`base` with resources replaced and taken away; with `full`, only what `changed` holds.
+    """`base` with resources replaced, patched and taken away; with `full`, only what `changed` holds.
 
     A resource sent again unchanged stays the same object, so that comparing by identity tells what changed.
     """
-    unknown = sorted({*changed, *removed} - PATHS.keys())
+    patches = patches or {}
+    unknown = sorted({*changed, *removed} - PATHS.keys() | patches.keys() - {ROUTE})
     if unknown:
         raise ResourceError(f"resource type {unknown[0]} is not supported")
     result = dict(base)
-    for type_url in TYPES if full else {*changed, *removed}:
+    for type_url in TYPES if full else {*changed, *removed, *patches}:
         before = base.get(type_url, {})
-        gone = removed.get(type_url, ())
-        kept = {} if full else {name: r for name, r in before.items() if name not in gone}
+        kept = {} if full else dict(before)
+        for name in removed.get(type_url, ()):
+            kept.pop(name, None)
+        for made in patched(before, patches.get(type_url, ()), version, now):
+            kept[made.name] = made
         for name, resource in by_name(type_url, changed.get(type_url, ()), version, now).items():
             old = before.get(name)
             kept[name] = old if old is not None and bytes(old.raw) == bytes(resource.raw) else resource
