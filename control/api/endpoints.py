@@ -7,6 +7,7 @@ the registry looks at Services and Pods itself. Reference: k8s.io/kubernetes/pkg
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from control.resources import endpoints, pod, service
@@ -129,47 +130,101 @@ def slice_of(svc: Object, pods: list[Object]) -> Object:
     }
 
 
+_Key = tuple[str, str]  # namespace and name
+
+
 class EndpointsController:
-    """Runs until cancelled."""
+    """Runs until cancelled. After a change it looks only at the Services it may concern."""
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
         self._wanted = asyncio.Event()
+        self._selecting: dict[tuple[str, tuple[str, str]], set[_Key]] = {}
+        self._selectors: dict[_Key, tuple[str, str]] = {}  # the one label a Service is filed under
+        self._labelled: dict[tuple[str, tuple[str, str]], dict[str, Object]] = {}  # Pods by each label
+        self._pods: dict[_Key, Object] = {}
+        self._due: set[_Key] = set()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._notice(service.KIND))
-            group.create_task(self._notice(pod.KIND))
-            self._wanted.set()
+            group.create_task(self._notice(service.KIND, self._saw_service))
+            group.create_task(self._notice(pod.KIND, self._saw_pod))
             while True:
                 await self._wanted.wait()
                 await asyncio.sleep(_SETTLE_SECONDS)
                 self._wanted.clear()
                 await self.update()
 
-    async def _notice(self, kind: Kind) -> None:
-        _, since = await self._store.list(kind)
+    async def _notice(self, kind: Kind, saw: Callable[[Object, bool], None]) -> None:
+        """Tells `saw` of every object and whether it is gone; one that went while nobody watched, when that is found out."""
+        known: dict[_Key, Object] = {}
         while True:
+            objects, since = await self._store.list(kind)
+            now = {_key(obj): obj for obj in objects}
+            for key, obj in known.items():
+                if key not in now:
+                    saw(obj, True)
+            for obj in objects:
+                saw(obj, False)
+            known = now
+            self._wanted.set()
             try:
                 async for event in self._store.watch(kind, since):
-                    since = int(event.object["metadata"]["resourceVersion"])
-                    if event.type != "BOOKMARK":
-                        self._wanted.set()
+                    if event.type == "BOOKMARK":
+                        continue
+                    gone = event.type == "DELETED"
+                    known[_key(event.object)] = event.object
+                    if gone:
+                        del known[_key(event.object)]
+                    saw(event.object, gone)
+                    self._wanted.set()
             except Expired:
-                _, since = await self._store.list(kind)
-                self._wanted.set()
+                continue
+
+    def _saw_service(self, svc: Object, gone: bool) -> None:
+        key = _key(svc)
+        filed = self._selectors.pop(key, None)
+        if filed is not None:
+            self._selecting[key[0], filed].discard(key)
+        selector = svc["spec"].get("selector")
+        if gone or not selector:
+            return
+        label = min(selector.items())
+        self._selectors[key] = label
+        self._selecting.setdefault((key[0], label), set()).add(key)
+        self._due.add(key)
+
+    def _saw_pod(self, obj: Object, gone: bool) -> None:
+        key = _key(obj)
+        before = self._pods.pop(key, None)
+        if before is not None:
+            for label in _labels(before):
+                self._labelled[key[0], label].pop(key[1], None)
+            self._concerns(before)
+        if not gone:
+            self._pods[key] = obj
+            for label in _labels(obj):
+                self._labelled.setdefault((key[0], label), {})[key[1]] = obj
+            self._concerns(obj)
+
+    def _concerns(self, obj: Object) -> None:
+        namespace = obj["metadata"]["namespace"]
+        for label in _labels(obj):
+            self._due |= self._selecting.get((namespace, label), set())
 
     async def update(self) -> None:
         """Write every object that is not what it should be. The garbage collector removes those of gone Services."""
-        services, _ = await self._store.list(service.KIND)
-        pods, _ = await self._store.list(pod.KIND)
-        by_namespace: dict[str, list[Object]] = {}
-        for obj in pods:
-            by_namespace.setdefault(obj["metadata"]["namespace"], []).append(obj)
-        for svc in services:
-            if not svc["spec"].get("selector") or "deletionTimestamp" in svc["metadata"]:
+        while self._due:
+            namespace, name = self._due.pop()
+            try:
+                svc = await self._store.get(service.KIND, namespace, name)
+            except NotFound:
+                continue
+            label = self._selectors.get((namespace, name))
+            if label is None or "deletionTimestamp" in svc["metadata"]:
                 continue  # without a selector, whoever made the Service makes its endpoints
-            near = by_namespace.get(svc["metadata"]["namespace"], [])
+            found = self._labelled.get((namespace, label), {})
+            near = [found[pod_name] for pod_name in sorted(found)]
             await self._write(endpoints.KIND, endpoints_of(svc, near))
             await self._write(endpoints.SLICE, slice_of(svc, near))
 
@@ -184,9 +239,23 @@ class EndpointsController:
             if _without_server_fields(old) != wanted:
                 await self._store.update(kind, wanted)
         except (AlreadyExists, Conflict, NotFound):
+            self._due.add((meta["namespace"], _service_of(wanted)))
             self._wanted.set()  # someone wrote in between; look again
 
 
 def _without_server_fields(obj: Object) -> Object:
     kept = ("name", "namespace", "labels", "ownerReferences")
     return {**obj, "metadata": {key: obj["metadata"][key] for key in kept if key in obj["metadata"]}}
+
+
+def _service_of(wanted: Object) -> str:
+    return str(wanted["metadata"]["ownerReferences"][0]["name"])
+
+
+def _key(obj: Object) -> _Key:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _labels(obj: Object) -> Iterable[tuple[str, str]]:
+    labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
+    return labels.items()
