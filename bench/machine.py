@@ -72,12 +72,15 @@ def family(pid: int) -> list[int]:
 
 
 def memory_kib(pid: int) -> dict[str, int]:
-    """`rss` and `pss` in KiB (`/proc/PID/smaps_rollup`), of the process and its helper processes together."""
+    """`rss`, `pss` and `anonymous` in KiB (`/proc/PID/smaps_rollup`), of the process and its helper processes together.
+
+    What of shared libraries counts for `pss` depends on who else runs; `anonymous` is the process' own.
+    """
     found: dict[str, int] = {}
     for each in family(pid):
         for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
             key, _, rest = line.partition(":")
-            if key in ("Rss", "Pss"):
+            if key in ("Rss", "Pss", "Anonymous"):
                 found[key.lower()] = found.get(key.lower(), 0) + int(rest.split()[0])
     return found
 

@@ -128,13 +128,13 @@ def settle(pair: Pair, ports: Mapping[str, int], run: Run) -> None:
 
 def memory_table(run: Run, verdicts: Mapping[str, Verdict]) -> Table:
     table = Table(title=f"{run.done} requests in {run.seconds:.0f} s")
-    for name in ("sidecar", "after", "RSS KiB", "PSS KiB", "descriptors"):
+    for name in ("sidecar", "after", "RSS KiB", "anonymous KiB", "descriptors"):
         table.add_column(name, justify="left" if name == "sidecar" else "right")
     for role, taken in run.samples.items():
         *shown, rest = [*taken[:-1][:: max(1, len(taken) // 8)], taken[-1]]
         for one in shown:
-            table.add_row(role, f"{one.requests}", f"{one.rss}", f"{one.pss}", f"{one.fds}")
-        table.add_row(role, "at rest", f"{rest.rss}", f"{rest.pss}", f"{rest.fds}")
+            table.add_row(role, f"{one.requests}", f"{one.rss}", f"{one.anonymous}", f"{one.fds}")
+        table.add_row(role, "at rest", f"{rest.rss}", f"{rest.anonymous}", f"{rest.fds}")
         found = verdicts[role]
         word = "[green]flat[/green]" if found.flat else "[red]grows[/red]"
         table.add_row(role, word, "", f"{found.slope:+.0f} per 100,000", f"{found.fds:+d}", end_section=True)

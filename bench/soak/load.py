@@ -16,12 +16,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.soak.upstream import content_length
+from bench.soak.upstream import content_length, reset
 
 REPORTS = 50
 """How many progress lines a run writes."""
-GIVES_UP, PREFLIGHT, POSTS, PARTIAL = 97, 23, 7, 293
-"""Every so many requests: the client leaves without waiting; asks for CORS; sends a body; leaves in the middle of one."""
+GIVES_UP, PREFLIGHT, POSTS, PARTIAL = 97, 23, 7, 41
+"""Every so many requests: the client leaves without waiting; asks for CORS; sends a body; leaves in the middle of one, every
+second time with a reset.
+"""
 USERS = 101
 BODY = b"a=" + b"b" * 2046
 
@@ -77,7 +79,9 @@ class Soak:
         request = self._request(number)
         if number % PARTIAL == 0:
             writer.write(request + BODY[: len(BODY) // 2])
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.0005 * (number % 8))
+            if number % (2 * PARTIAL) == 0:
+                reset(writer.transport)
             return "left in its body", False
         writer.write(request)
         if number % GIVES_UP == 0:

@@ -42,17 +42,17 @@ _NOT_TRAFFIC = ("cluster.xds-rest.", "http.admin.", "listener.admin.")
 
 @dataclass(frozen=True)
 class Sample:
-    """After `requests`; memory in KiB."""
+    """After `requests`; memory in KiB. `anonymous` is what no file backs: nobody else's doing changes it."""
 
     requests: int
     rss: int
-    pss: int
+    anonymous: int
     fds: int
 
 
 def take(pid: int, requests: int) -> Sample:
     memory = memory_kib(pid)
-    return Sample(requests, memory["rss"], memory["pss"], len(os.listdir(f"/proc/{pid}/fd")))
+    return Sample(requests, memory["rss"], memory["anonymous"], len(os.listdir(f"/proc/{pid}/fd")))
 
 
 def stats(admin_port: int) -> dict[str, int]:
@@ -84,7 +84,7 @@ def slope(points: Iterable[tuple[int, int]]) -> float:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one sidecar. `slope` in KiB per 100,000 requests, of its private share of memory."""
+    """Of one sidecar. `slope` in KiB per 100,000 requests, of its anonymous memory."""
 
     slope: float
     grown: float
@@ -96,7 +96,7 @@ def judge(samples: Sequence[Sample]) -> Verdict:
     """Flat: neither memory nor descriptors rise over the run by more than the bounds above."""
     last = samples[-1].requests
     kept = [one for one in samples if one.requests >= last * WARM_UP]
-    per = slope((one.requests, one.pss) for one in kept)
+    per = slope((one.requests, one.anonymous) for one in kept)
     grown = per * (kept[-1].requests - kept[0].requests) / PER
     fds = kept[-1].fds - kept[0].fds
     flat = (per <= SLOPE_KIB or grown <= NOISE_KIB) and fds <= FDS

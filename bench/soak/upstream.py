@@ -4,8 +4,8 @@
 
 At 127.0.0.1 as the app behind the server sidecar, and at SHADOW as the service that hears copies.
 
-Every so many requests one is reset, refused with 503, answered late, cut in the middle or closed without an answer. By count
-and not by chance, so that two runs meet the same. The numbers are primes, so that failures do not fall together.
+Every so many requests one is reset, every second time with half an answer before it, refused with 503, answered late, cut in
+the middle or closed without an answer. By count and not by chance, so that two runs meet the same. The numbers are primes, so that failures do not fall together.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class App(asyncio.Protocol):
         if count % CLOSED == 0:
             self._transport.close()
         elif count % RESET == 0:
-            self._reset()
+            if count % (2 * RESET) == 0:
+                self._transport.write(_HALF)
+            reset(self._transport)
         elif count % CUT == 0:
             self._transport.write(_HALF)
             self._transport.close()
@@ -64,11 +66,13 @@ class App(asyncio.Protocol):
         else:
             self._transport.write(_REFUSED if count % REFUSED == 0 else _OK)
 
-    def _reset(self) -> None:
-        # Lingering for zero seconds makes close() send RST (socket(7)).
-        sock = self._transport.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._transport.abort()
+
+def reset(transport: asyncio.WriteTransport) -> None:
+    """Close so that the peer sees a reset."""
+    # Lingering for zero seconds makes close() send RST (socket(7)).
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def content_length(head: bytes) -> int:

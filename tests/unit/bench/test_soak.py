@@ -15,11 +15,11 @@ from bench.soak.samples import Sample
 from bench.soak.upstream import content_length
 
 
-def taken(pss: list[int], fds: list[int] | None = None, step: int = 10_000) -> list[Sample]:
-    descriptors = fds or [50] * len(pss)
+def taken(anonymous: list[int], fds: list[int] | None = None, step: int = 10_000) -> list[Sample]:
+    descriptors = fds or [50] * len(anonymous)
     return [
         Sample(step * number, size + 10_000, size, count)
-        for number, (size, count) in enumerate(zip(pss, descriptors, strict=True), 1)
+        for number, (size, count) in enumerate(zip(anonymous, descriptors, strict=True), 1)
     ]
 
 
@@ -29,7 +29,7 @@ def test_a_slope_is_per_hundred_thousand_requests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pss", "fds", "flat"),
+    ("anonymous", "fds", "flat"),
     [
         ([30_000] * 50, None, True),
         ([20_000, 28_000] + [30_000] * 48, None, True),  # what grows while it warms up is no leak
@@ -40,8 +40,8 @@ def test_a_slope_is_per_hundred_thousand_requests() -> None:
         ([30_000] * 50, [50 + n % 30 for n in range(50)], True),
     ],
 )
-def test_flat_or_growing(pss: list[int], fds: list[int] | None, flat: bool) -> None:
-    assert samples.judge(taken(pss, fds)).flat is flat
+def test_flat_or_growing(anonymous: list[int], fds: list[int] | None, flat: bool) -> None:
+    assert samples.judge(taken(anonymous, fds)).flat is flat
 
 
 def test_a_short_run_may_be_noisy() -> None:
