@@ -54,6 +54,9 @@ def load_or_make_key(directory: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
+_MOST_TOKENS = 4096  # remembered
+
+
 class TokenIssuer:
     """`control.api.tokens.TokenSigner`, and the check the CA and xDS make."""
 
@@ -61,6 +64,8 @@ class TokenIssuer:
         self._key = key
         self._public_key = key.public_key()
         self._now = now
+        # A proxy shows its token with every poll; a signature that was right stays right, time is looked at again.
+        self._signed: dict[tuple[str, str | None], dict[str, Any]] = {}
 
     def sign(
         self, namespace: str, service_account: str, audiences: Sequence[str], seconds: int
@@ -95,10 +100,23 @@ class TokenIssuer:
         return Identity(namespace, service_account)
 
     def _claims(self, token: str, audience: str | None) -> dict[str, Any]:
+        claims = self._signed.get((token, audience))
+        if claims is None:
+            claims = self._decoded(token, audience)
+            if len(self._signed) >= _MOST_TOKENS:
+                self._signed.clear()
+            self._signed[token, audience] = claims
+        if not claims["nbf"] <= self._now() < claims["exp"]:
+            raise BadToken(
+                "Signature has expired" if self._now() >= claims["exp"] else "The token is not yet valid"
+            )
+        return claims
+
+    def _decoded(self, token: str, audience: str | None) -> dict[str, Any]:
         options: Any = {
             "require": ["exp", "sub"],
             "verify_aud": audience is not None,
-            # Time is this object's argument, so it is compared here and not in the library.
+            # Time is this object's argument, so it is compared by `_claims` and not in the library.
             "verify_exp": False,
             "verify_nbf": False,
             "verify_iat": False,
@@ -112,14 +130,9 @@ class TokenIssuer:
                 issuer=ISSUER,
                 options=options,
             )
-            expires, not_before = float(claims["exp"]), float(claims.get("nbf", 0))
+            return {**claims, "exp": float(claims["exp"]), "nbf": float(claims.get("nbf", 0))}
         except (jwt.PyJWTError, TypeError, ValueError) as error:
             raise BadToken(str(error)) from error
-        if not not_before <= self._now() < expires:
-            raise BadToken(
-                "Signature has expired" if self._now() >= expires else "The token is not yet valid"
-            )
-        return claims
 
 
 def bearer(header: str) -> str:
