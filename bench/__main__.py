@@ -28,6 +28,7 @@ from bench.workloads.workload import Workload
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 SCALE = "scale"
 """The name by which configuration at scale is chosen; it is measured by `bench.scale`."""
+QUICK_PEERS = "direct,envoy,glassmesh,glassmesh_telemetry"
 
 
 def arguments() -> argparse.Namespace:
@@ -80,7 +81,7 @@ def chosen_peers(names: str | None, workloads: Sequence[Workload]) -> tuple[list
 def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """The document of one run."""
     workloads, with_scale = chosen_workloads(options.only, options.quick)
-    peers, missing = chosen_peers(options.peers, workloads)
+    peers, missing = chosen_peers(options.peers or (QUICK_PEERS if options.quick else None), workloads)
     for title, reason in missing.items():
         console.print(f"[yellow]without {title}: {escape(reason)}[/yellow]", highlight=False)
     effort = runner.QUICK if options.quick else runner.FULL
@@ -121,15 +122,26 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 class _saying:
-    """A line that tells what is measured now: one that changes on a terminal, one for each minute in a file."""
+    """Tells what is measured now: in a line that changes on a terminal, in a line now and then elsewhere."""
+
+    _EVERY_S = 30.0
 
     def __init__(self, console: Console) -> None:
         self._status = console.status("starting")
         self._console = console
+        self._began = self._told = time.monotonic()
 
     def __enter__(self) -> Callable[[str], None]:
         self._status.start()
-        return lambda text: self._status.update(escape(text))
+        return self._say
+
+    def _say(self, text: str) -> None:
+        moment = time.monotonic()
+        passed = f"{moment - self._began:.0f} s: {escape(text)}"
+        self._status.update(passed)
+        if not self._console.is_terminal and moment - self._told >= self._EVERY_S:
+            self._told = moment
+            self._console.print(passed, highlight=False)
 
     def __exit__(self, *_: object) -> None:
         self._status.stop()

@@ -36,7 +36,7 @@ class Effort:
 
 
 FULL = Effort(rounds=3)
-QUICK = Effort(rounds=2, stretch=0.75)
+QUICK = Effort(rounds=3, stretch=0.75)
 
 
 def arguments(pair: Pair, workload: Workload, stretch: float) -> dict[str, Any]:

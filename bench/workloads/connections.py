@@ -23,7 +23,7 @@ def _handshakes(name: str, title: str, *, resume: bool) -> Workload:
         scene=IDLE,
         plan={"resume": resume},
         show=("requests_per_second", "cpu_us_per_request", "resumed_share"),
-        generator="bench.load_connections",
+        generator="bench.load_tls",
         target="server",
     )
 
@@ -46,7 +46,7 @@ WORKLOADS = [
         scene=IDLE,
         plan={"hold": IDLE_COUNT, "connections": 32, "resume": True},
         show=("kib_per_connection", "rss_kib", "vcpu"),
-        generator="bench.load_connections",
+        generator="bench.load_tls",
         target="server",
         rounds=1,
     ),

@@ -17,7 +17,7 @@ ISTIO = Workload(
     plan={"connections": 16, "rate": 1000.0},
     show=("vcpu", "p50_us", "p90_us", "p99_us", "added_p50_us", "added_p90_us", "added_p99_us", "rss_kib"),
     peers=PAIRS,
-    seconds=3.5,
+    seconds=3.0,
     warmup=0.5,
     quick=True,
 )
@@ -33,7 +33,7 @@ def _saturation(connections: int, peers: tuple[str, ...], *, quick: bool = False
         plan={"connections": connections},
         show=("requests_per_second", "cpu_us_per_request", "p50_us", "p99_us"),
         peers=peers,
-        seconds=2.0 if quick else 1.2,
+        seconds=1.8 if quick else 1.2,
         quick=quick,
     )
 

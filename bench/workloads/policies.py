@@ -80,7 +80,7 @@ WORKLOADS = [
         scene=scene,
         plan={"connections": 16},
         show=("cpu_us_per_request",),
-        seconds=1.2,
+        seconds=1.0,
     )
     for name, (title, scene) in _SCENES.items()
 ]

@@ -61,7 +61,7 @@ class Workload:
     show: tuple[str, ...]
     peers: tuple[str, ...] = BOTH
     generator: str = "bench.load"
-    seconds: float = 1.5
+    seconds: float = 1.2
     warmup: float = 0.3
     target: str = "client"
     quick: bool = False

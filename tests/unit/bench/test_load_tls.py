@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bench.load import WrongAnswer
-from bench.load_connections import Plan, Run, churn, hold
+from bench.load_tls import Plan, Run, churn, hold
 from bench.pki import Authority, spiffe_id
 from bench.upstream import answer
 
