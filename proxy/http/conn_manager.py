@@ -83,6 +83,8 @@ class HttpConnection(ServerConnection):
             requests.popleft()
             if not stays:
                 return
+            if requests and not connection.reading:
+                connection.resume_reading()
 
     async def _serve_request(self, request: Request) -> bool:
         """Answer one request; returns whether the connection can carry another."""

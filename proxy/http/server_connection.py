@@ -25,6 +25,9 @@ from proxy.net.flow import Flow
 
 log = logging.getLogger(__name__)
 
+_ASKED_AHEAD = 8
+"""Requests held of one connection before it is read no further."""
+
 
 class Disconnected(Exception):
     """The client is gone."""
@@ -122,10 +125,15 @@ class ServerConnection:
             self._watch_headers()
         self.flow.wake()
         requests = decoder.requests
-        if requests and (len(requests) > 1 or requests[0].chunks):
-            stream = self._stream
-            if stream is None or not stream.reads_ahead or len(requests) > 1 or not stream.read_ahead():
-                self.connection.pause_reading()  # until the request at hand is done, or its body taken
+        if requests and (len(requests) > 1 or requests[0].chunks) and self._holds_enough():
+            self.connection.pause_reading()  # until the request at hand is done, or its body taken
+
+    def _holds_enough(self) -> bool:
+        """A client that asks for more before it is answered is read on for a while: else nobody would see it leave."""
+        stream, requests = self._stream, self._decoder.requests
+        if len(requests) > 1:
+            return len(requests) > _ASKED_AHEAD or bool(requests[-1].chunks)
+        return stream is None or not stream.reads_ahead or not stream.read_ahead()
 
     def on_burst(self, pieces: list[bytes]) -> None:
         if self._closing or self._codec_error is not None:
