@@ -16,6 +16,7 @@ import re
 import ssl
 import sys
 import time
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,12 @@ class Client(asyncio.Protocol):
         self._ask()
 
     def _ask(self) -> None:
-        body = b'{"node":%b,"version_info":"%b","response_nonce":"%b"}' % (
+        body = b'{"node":%b,"version_info":"%b","response_nonce":"%b","patches":true}' % (
             self._node,
             self._version,
             self._nonce,
         )
-        head = b"POST /v3/discovery:aggregated HTTP/1.1\r\nHost: control\r\nContent-Length: %d\r\n%b\r\n"
+        head = b"POST /v3/discovery:aggregated HTTP/1.1\r\nHost: control\r\nAccept-Encoding: gzip\r\nContent-Length: %d\r\n%b\r\n"
         assert self._transport is not None
         self._transport.write(head % (len(body), self._authorization) + body)
 
@@ -90,7 +91,10 @@ class Client(asyncio.Protocol):
     def _answered(self) -> None:
         status = self._head[9:12]
         if status == b"200":
-            version, nonce = _VERSION.search(self._head), _NONCE.search(self._head)
+            head, _, body = self._head.partition(b"\r\n\r\n")
+            if b"gzip" in head:  # the first member holds what is looked for
+                body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body)
+            version, nonce = _VERSION.search(body), _NONCE.search(body)
             assert version, self._head
             assert nonce, self._head
             self._version, self._nonce = version[1], nonce[1]

@@ -24,6 +24,7 @@ class Part:
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
         self.arrived_from: object = None  # what led here last; its owner is `control.push.difference`
+        self.encoded: object = None  # as answers hold it; its owner is `control.push.answer`
 
     @cached_property
     def digest(self) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from control.compile.part import Part
 from control.compile.resource import Resource, Table
+from control.push.packed import Body
 from control.push.snapshot import Snapshot
 
 _NOTHING: Mapping[str, Resource] = {}
@@ -30,6 +31,7 @@ class Difference:
     patched: Patches = field(default_factory=dict)
     removed: dict[str, list[str]] = field(default_factory=dict)
     touched: dict[str, set[str]] = field(default_factory=dict)  # the names of all three
+    encoded: dict[bool, Body] = field(default_factory=dict)  # kept by `control.push.answer`
 
     def add(self, other: Difference) -> None:
         for url, bodies in other.changed.items():
@@ -137,34 +139,3 @@ def patch(old: Table, new: Table) -> bytes:
 
 def _range(start: int, end: int) -> Iterable[bytes]:
     return () if start < 0 else (b"[%d,%d]" % (start, end),)
-
-
-# The answer, apart from its version and nonce -------------------------------------------------------------------
-
-
-def whole(snapshot: Snapshot) -> bytes:
-    """The rest of an answer that holds everything."""
-    everything: Encoded = {}
-    for part in snapshot.parts:
-        for url, found in part.resources.items():
-            everything.setdefault(url, []).extend(resource.body for resource in found.values())
-    return b',"resources":{' + _by_type(everything) + b'},"removed_resources":{}}'
-
-
-def partial(found: Difference, *, patches: bool) -> bytes:
-    """The rest of an answer that holds a difference; without `patches` for a proxy that wants resources whole."""
-    changed, patched = dict(found.changed), found.patched
-    if not patches:
-        for url, told in patched.items():
-            changed[url] = changed.get(url, []) + [resource.body for _, resource in told]
-        patched = {}
-    pieces = [b',"resources":{', _by_type(changed), b"}"]
-    if patched:
-        instructions = {url: [each for each, _ in told] for url, told in patched.items()}
-        pieces += [b',"patched_resources":{', _by_type(instructions), b"}"]
-    pieces += [b',"removed_resources":', _encode(found.removed), b"}"]
-    return b"".join(pieces)
-
-
-def _by_type(bodies: Encoded) -> bytes:
-    return b",".join(_encode(url) + b":[" + b",".join(found) + b"]" for url, found in bodies.items())

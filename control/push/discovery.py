@@ -19,8 +19,9 @@ from msgspec.structs import asdict
 
 from control.compile.protobuf import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from control.compile.resource import Resource
+from control.push.answer import Answer, partial, whole
 from control.push.connection import AGGREGATED, Connection
-from control.push.difference import difference, partial, whole
+from control.push.difference import difference
 from control.push.proxy import BadNode
 
 HOLD_SECONDS = 30.0
@@ -77,6 +78,7 @@ class Discovery:
         async def answer(request: web.Request) -> web.Response:
             try:
                 message = _decode(await request.read())
+                message["accept_encoding"] = request.headers.get("Accept-Encoding", "")
                 connection = await self._source.connect(message.get("node"), request)
             except (BadNode, msgspec.DecodeError) as error:
                 raise web.HTTPBadRequest(text=str(error)) from error
@@ -159,12 +161,12 @@ class Discovery:
         connection.offered = current
         self._on_answer("", connection)
         full = base is None or base.version != version
-        if full or base is None:
-            body = whole(current)
-        else:
-            body = partial(difference(base, current), patches=message.get("patches") is True)
         head = {"version_info": current.version, "nonce": self._next_nonce(), "full": full}
-        return _json(json.dumps(head, separators=(",", ":")).encode()[:-1] + body)
+        packed = "gzip" in str(message["accept_encoding"])
+        if full or base is None:
+            return _encoded(whole(head, current, packed=packed))
+        patches = message.get("patches") is True
+        return _encoded(partial(head, difference(base, current), patches=patches, packed=packed))
 
 
 class _Node(msgspec.Struct):
@@ -184,7 +186,7 @@ class _DiscoveryRequest(msgspec.Struct):
     patches: Any = None  # ours: whether a route table may come as what changed of it
 
 
-def _decode(body: bytes) -> Mapping[str, Any]:
+def _decode(body: bytes) -> dict[str, Any]:
     """The fields of a DiscoveryRequest. Raises msgspec.DecodeError."""
     message = msgspec.json.decode(body, type=_DiscoveryRequest)
     return {**asdict(message), "node": message.node and asdict(message.node)}
@@ -205,6 +207,11 @@ def _with_resources(head: Mapping[str, Any], resources: list[Resource]) -> bytes
     return (
         json.dumps(head, separators=(",", ":")).encode()[:-1] + b',"resources":' + _joined(resources) + b"}"
     )
+
+
+def _encoded(answer: Answer) -> web.Response:
+    headers = {"Content-Encoding": "gzip"} if answer.packed else None
+    return web.Response(body=answer.body, headers=headers, content_type="application/json")
 
 
 def _json(body: bytes) -> web.Response:

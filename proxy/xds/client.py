@@ -26,6 +26,7 @@ from proxy.xds.update_stats import UpdateStats
 
 PATH = "/v3/discovery:aggregated"
 _POLL_SECONDS = 60.0  # the control plane answers within 30 s
+_HEADERS = (("Accept-Encoding", "gzip"),)
 INVALID_ARGUMENT = 3  # google.rpc.Code
 
 log = logging.logger("xds")
@@ -94,7 +95,9 @@ class XdsClient:
 
     async def poll(self) -> bool:
         """One request; False if its answer was refused. Raises `HttpError` if there was none."""
-        response = await self._http.request("POST", PATH, self._request(), within=_POLL_SECONDS)
+        response = await self._http.request(
+            "POST", PATH, self._request(), within=_POLL_SECONDS, headers=_HEADERS
+        )
         if response.status not in (200, 304):
             text = response.body[:200].decode("utf-8", "replace").strip()
             raise HttpError(f"{self._http}: status {response.status} {text}".rstrip())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -85,7 +86,7 @@ class HttpClient:
             )
         self._writer.write(request)
         await self._writer.drain()
-        response = await _read_response(self._reader)
+        response = _unpacked(await _read_response(self._reader))
         if response.headers.get("connection", "").lower() == "close":
             self.close()
         return response
@@ -122,6 +123,26 @@ async def _read_response(reader: asyncio.StreamReader) -> Response:
         return Response(status, headers, await reader.readexactly(_size(headers["content-length"], 10)))
     headers["connection"] = "close"  # no length: the body ends with the connection
     return Response(status, headers, await reader.read(MAX_BODY))
+
+
+def _unpacked(response: Response) -> Response:
+    """The body as it was before gzip, of one member or several."""
+    if response.headers.get("content-encoding", "").lower() != "gzip":
+        return response
+    parts, left, room = [], response.body, MAX_BODY
+    try:
+        while left:
+            member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            parts.append(member.decompress(left, room))
+            room -= len(parts[-1])
+            if room <= 0:
+                raise ValueError("body too large")
+            if not member.eof:
+                raise ValueError("the compressed body ends too early")
+            left = member.unused_data
+    except zlib.error as error:
+        raise ValueError(f"not gzip: {error}") from error
+    return Response(response.status, response.headers, b"".join(parts))
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
