@@ -109,6 +109,8 @@ class Services:
     """Gives the listening socket of an address."""
     shared_counts: Callable[[str], Sequence[SharedCount]] = _none_shared
     """See ClusterParts."""
+    on_ejected: Callable[[str, Host], None] | None = None
+    """See ClusterParts."""
     shared_buckets: Callable[[str], MakeBucket] | None = None
     """Makes the token buckets of the limits of a route table or filter chain, by its name, for all workers of this sidecar."""
 
@@ -161,6 +163,7 @@ class DataPlane:
                 deadlines=self.deadlines,
                 locality=services.locality,
                 shared_counts=services.shared_counts,
+                on_ejected=services.on_ejected,
             ),
             self._set_clusters,
             self._resolve,

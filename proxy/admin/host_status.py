@@ -42,6 +42,10 @@ class HostStatus(msgspec.Struct):
             setattr(both, name, getattr(self, name) + getattr(other, name))
         return both
 
+    def without_gauges(self) -> HostStatus:
+        """What was counted, by a worker that is gone."""
+        return msgspec.structs.replace(self, ejected=False, **dict.fromkeys(GAUGES, 0))
+
 
 def of_host(host: Host) -> HostStatus:
     """How a host is at this moment."""

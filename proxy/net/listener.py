@@ -80,10 +80,15 @@ class AcceptingSocket:
             self._accepting.add(accepted)
             accepted.start(self.runtime)
 
+    def leave(self) -> None:
+        """Stop accepting; what was accepted goes on to be served."""
+        if self.sock.fileno() >= 0:
+            self._loop.remove_reader(self.sock.fileno())
+            self.sock.close()
+
     def close(self) -> None:
         """Stop accepting; connections that are served already are not touched."""
-        self._loop.remove_reader(self.sock.fileno())
-        self.sock.close()
+        self.leave()
         for accepted in list(self._accepting):
             accepted.close()
 

@@ -44,6 +44,7 @@ class ListenerManager:
         self._bind = bind
         self.listeners: dict[str, ListenerRuntime] = {}
         self._sockets: dict[tuple[str, int], AcceptingSocket] = {}
+        self._lent: dict[int, list[AcceptingSocket]] = {}
         self._by_destination: dict[tuple[str, int], ListenerRuntime] = {}
         self._draining: set[int] = set()
         self._draining_chains: list[RuntimeChain] = []
@@ -79,6 +80,11 @@ class ListenerManager:
         bound = {runtime.address: runtime for runtime in self.listeners.values() if runtime.bind_to_port}
         for address in [address for address in self._sockets if address not in bound]:
             self._sockets.pop(address).close()
+        for lent in (one for accepting in self._lent.values() for one in accepting):
+            if lent.runtime.address in bound:
+                lent.runtime = bound[lent.runtime.address]
+            else:
+                lent.leave()
         for address, runtime in bound.items():
             accepting = self._sockets.get(address)
             if accepting is not None:
@@ -93,6 +99,23 @@ class ListenerManager:
             self._sockets[address] = accepting
             accepting.start()
         return errors
+
+    def accept_for(self, number: int, sockets: Mapping[tuple[str, int], socket.socket]) -> None:
+        """Serve also what comes to these sockets of listeners' addresses, which another worker served that is gone."""
+        self.leave_to(number)
+        bound = {runtime.address: runtime for runtime in self.listeners.values() if runtime.bind_to_port}
+        for address, sock in sockets.items():
+            if address not in bound:
+                sock.close()
+                continue
+            lent = AcceptingSocket(self._loop, self._deadlines, sock, bound[address], self)
+            self._lent.setdefault(number, []).append(lent)
+            lent.start()
+
+    def leave_to(self, number: int) -> None:
+        """There is another worker for them again."""
+        for lent in self._lent.pop(number, ()):
+            lent.leave()
 
     def for_destination(self, address: tuple[str, int]) -> ListenerRuntime | None:
         """The unbound listener for an original destination: its own address first, then the wildcard's."""
@@ -122,6 +145,8 @@ class ListenerManager:
         for accepting in self._sockets.values():
             accepting.close()
         self._sockets.clear()
+        for number in list(self._lent):
+            self.leave_to(number)
 
     def close(self) -> None:
         """Stop accepting and break off everything."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from proxy.config import cluster as config
@@ -63,6 +64,8 @@ class ClusterParts:
     """The proxy's own."""
     shared_counts: Callable[[str], Sequence[SharedCount]] = _not_shared
     """What all workers of this sidecar have under way to a cluster, in the order of `_breaker`; empty where this is the only one."""
+    on_ejected: Callable[[str, Host], None] | None = None
+    """Told of a cluster's host that outlier detection ejected."""
 
 
 def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, TransportChoice]:
@@ -132,6 +135,7 @@ def _outlier_detector(wanted: config.Cluster, cluster: Cluster, parts: ClusterPa
         changed=cluster.health_changed,
         merge_window=DEFAULT_WINDOW if window is None else float(window),
         error_statuses=matcher.statuses if matcher is not None else None,
+        on_ejected=partial(parts.on_ejected, wanted.name) if parts.on_ejected is not None else None,
     )
 
 

@@ -68,7 +68,7 @@ class OutlierStats:
 class OutlierDetector:
     """`changed` is called after hosts became available or unavailable, as MergedUpdates says. `error_statuses`: see OutlierMonitor.
 
-    `average` and `local_average` are the judgement of the last interval, for the admin page. Intervals begin with the first
+    `on_ejected` is told of each host that is ejected here. `average` and `local_average` are the judgement of the last interval, for the admin page. Intervals begin with the first
     `set_hosts` and end with `stop`.
     """
 
@@ -82,7 +82,9 @@ class OutlierDetector:
         changed: Callable[[], None],
         merge_window: float = DEFAULT_WINDOW,
         error_statuses: frozenset[int] | None = None,
+        on_ejected: Callable[[Host], None] | None = None,
     ) -> None:
+        self._on_ejected = on_ejected
         self.config = config
         self._stats = stats
         self._deadlines = deadlines
@@ -158,6 +160,15 @@ class OutlierDetector:
         stats.enforced_total.value += 1
         stats.enforced[kind].value += 1
         self._eject(monitor)
+        if self._on_ejected is not None:
+            self._on_ejected(monitor.host)
+
+    def ejected_elsewhere(self, name: str) -> None:
+        """Another worker of this sidecar ejected the host of this name, and counted that: so do we, for the same time."""
+        for host, monitor in self._monitors.items():
+            if host.name == name and not host.ejected:
+                self._count_ejected(1)
+                self._eject(monitor)
 
     def _eject(self, monitor: OutlierMonitor) -> None:
         config = self.config

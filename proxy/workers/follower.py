@@ -25,6 +25,7 @@ from proxy.workers.messages import (
     Certificate,
     Commit,
     Drain,
+    Ejected,
     Finish,
     Levels,
     Listen,
@@ -66,6 +67,7 @@ class Follower:
     async def run(self, ends: Ends) -> int:
         """Do what the leader says until it says to end, or is gone."""
         channel = self._channel = await Channel[Order].open(ends, Order)
+        self._worker.on_ejected = lambda cluster, host: channel.send(Ejected(cluster, host))
         self._worker.open(asyncio.get_running_loop())
         housekeeping = asyncio.create_task(self._worker.housekeeping())
         try:
@@ -107,6 +109,8 @@ class Follower:
                 self._finishing.add(asyncio.create_task(self._finish(order)))
             case ResetCounters():
                 worker.stats.reset_counters()
+            case Ejected():
+                worker.ejected_elsewhere(order.cluster, order.host)
 
     # Configuration.
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import msgspec
 
 from proxy import clock
+from proxy.admin.host_status import HostStatus
 from proxy.observability import logging
 from proxy.workers.channel import Channel
-from proxy.workers.messages import Answer, StatsReport
+from proxy.workers.messages import Answer, Ejected, News, StatsReport
 from proxy.workers.process import Process
 
 log = logging.logger("main")
@@ -27,23 +28,27 @@ class Member:
         self.ended = False
         self.started = clock.monotonic()
         self.last = StatsReport()
+        self.hosts: dict[str, list[HostStatus]] = {}
         self.listens: set[tuple[str, int]] = set()  # addresses whose socket it was given
-        self._channel: Channel[Answer]
+        self._channel: Channel[News]
         self._waiting: dict[int, asyncio.Future[Answer | None]] = {}
         self._ids = 0
 
-    async def listen(self, on_gone: Callable[[Member], None]) -> None:
+    async def listen(
+        self, on_gone: Callable[[Member], None], on_ejected: Callable[[Member, Ejected], None]
+    ) -> None:
         """Open the conversation; `on_gone` is called once, when the worker is gone."""
-        self._channel = await Channel.open(self.process.ends, Answer)
-        self._reading = asyncio.create_task(self._read(on_gone))
+        self._channel = await Channel.open(self.process.ends, News)
+        self._reading = asyncio.create_task(self._read(on_gone, on_ejected))
 
-    async def _read(self, on_gone: Callable[[Member], None]) -> None:
-        while (answer := await self._channel.receive()) is not None:
-            if answer.stats is not None:
-                self.last = answer.stats
-            waiting = self._waiting.pop(answer.id, None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(answer)
+    async def _read(
+        self, on_gone: Callable[[Member], None], on_ejected: Callable[[Member, Ejected], None]
+    ) -> None:
+        while (news := await self._channel.receive()) is not None:
+            if isinstance(news, Ejected):
+                on_ejected(self, news)
+            else:
+                self._answered(news)
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_result(None)
@@ -51,6 +56,15 @@ class Member:
         self._channel.close()
         self.serves, self.ended = False, True
         on_gone(self)
+
+    def _answered(self, answer: Answer) -> None:
+        if answer.stats is not None:
+            self.last = answer.stats
+        if answer.hosts:
+            self.hosts = answer.hosts
+        waiting = self._waiting.pop(answer.id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
 
     def tell(self, message: msgspec.Struct) -> None:
         """Say something that needs no answer."""

@@ -5,7 +5,7 @@ Pure. Invariant: merging the reports of workers that shared some work gives the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from proxy.admin.host_status import HostStatus
 from proxy.observability.stats import Family, Histogram, StatsStore
@@ -100,11 +100,26 @@ def _add_histogram(total: Histogram, more: HistogramValue) -> None:
     total.sum += more.sum
 
 
-def merged_hosts(reports: Iterable[Iterable[HostStatus]]) -> list[HostStatus]:
-    """The hosts of one cluster as every worker saw them: what it is comes from the first, ejected where anyone ejected it."""
+def merged_hosts(
+    reports: Iterable[Iterable[HostStatus]], ended: Iterable[HostStatus] = ()
+) -> list[HostStatus]:
+    """The hosts of one cluster as every worker saw them: what it is comes from the first, ejected where anyone ejected it.
+
+    What workers that `ended` had counted is added to those that are still there.
+    """
     found: dict[str, HostStatus] = {}
     for one in reports:
         for host in one:
             before = found.get(host.name)
             found[host.name] = host if before is None else before.with_worker(host)
+    for host in ended:
+        if host.name in found:
+            found[host.name] = found[host.name].with_worker(host)
     return list(found.values())
+
+
+def keep_hosts(ended: dict[str, list[HostStatus]], last: Mapping[str, Iterable[HostStatus]]) -> None:
+    """Remember what a worker had counted at hosts when it ended. What it had open is gone with it."""
+    for cluster, hosts in last.items():
+        kept = [host.without_gauges() for host in hosts]
+        ended[cluster] = merged_hosts((ended.get(cluster, ()), kept))

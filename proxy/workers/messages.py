@@ -118,7 +118,14 @@ class Quit(msgspec.Struct, tag=True, array_like=True):
     """Break everything off, write what is buffered, and end."""
 
 
-class Answer(msgspec.Struct, array_like=True):
+class Ejected(msgspec.Struct, tag=True, array_like=True):
+    """Outlier detection of the worker that says it ejected a cluster's host. Said both ways."""
+
+    cluster: str
+    host: str
+
+
+class Answer(msgspec.Struct, tag=True, array_like=True):
     """To a message with this id. `error`: why not. A worker that fails tells its last figures with id 0."""
 
     id: int
@@ -129,4 +136,20 @@ class Answer(msgspec.Struct, array_like=True):
     """Bytes; shared pages count in part."""
 
 
-Order = Prepare | Listen | Commit | Certificate | Roots | Ask | Levels | Drain | Finish | ResetCounters | Quit
+Order = (
+    Prepare
+    | Listen
+    | Commit
+    | Certificate
+    | Roots
+    | Ask
+    | Levels
+    | Drain
+    | Finish
+    | ResetCounters
+    | Ejected
+    | Quit
+)
+"""What the leader says."""
+News = Answer | Ejected
+"""What the others say."""

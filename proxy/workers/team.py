@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from proxy import clock
+from proxy.admin.host_status import HostStatus
 from proxy.config.decode import SECRET, ConfigError
 from proxy.observability import logging
 from proxy.observability.stats import StatsStore
@@ -53,6 +54,7 @@ class Team:
         self._begin = begin
         self._members = [Member(number, process) for number, process in enumerate(processes, 1)]
         self._ended = StatsStore()  # what workers had counted that are gone
+        self.ended_hosts: dict[str, list[HostStatus]] = {}  # and at the hosts of clusters
         self._applying = asyncio.Lock()
         self._configured = False
         self._drains: list[messages.Drain] = []
@@ -88,8 +90,9 @@ class Team:
         """Greet the workers that were forked. The leader's data plane is open."""
         self.leader.secrets.subscribe(self._secret_changed)
         self.leader.stats.on_drop(self._ended.drop)
+        self.leader.on_ejected = lambda cluster, host: self._tell_all(messages.Ejected(cluster, host))
         for member in self._members:
-            await member.listen(self._gone)
+            await member.listen(self._gone, self._ejected_by)
             await self._join(member)
 
     # Configuration.
@@ -156,6 +159,7 @@ class Team:
             await self._commit(member)
             for order in self._drains:
                 member.tell(order)
+            self.leader.data_plane.listeners.leave_to(member.number)
 
     def _secret_changed(self, name: str) -> None:
         for secret in self.leader.secrets.all():
@@ -166,6 +170,12 @@ class Team:
         for member in self._members:
             if member.serves:
                 member.tell(message)
+
+    def _ejected_by(self, teller: Member, news: messages.Ejected) -> None:
+        self.leader.ejected_elsewhere(news.cluster, news.host)
+        for member in self._members:
+            if member.serves and member is not teller:
+                member.tell(news)
 
     # What they count.
 
@@ -202,14 +212,22 @@ class Team:
         if self._closing:
             return
         merging.keep(self._ended, member.last)
+        merging.keep_hosts(self.ended_hosts, member.hosts)
         self._shared.forget(member.number)
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         log.error("worker %d ended %s; another takes its place", member.process.pid, how)
         if clock.monotonic() - member.started > _SETTLED_SECONDS:
             self._backoffs[member.number - 1].reset()
+        self._serve_for(member.number)
         task = asyncio.create_task(self._replace(member.number))
         self._replacements.add(task)
         task.add_done_callback(self._replacements.discard)
+
+    def _serve_for(self, number: int) -> None:
+        """The leader serves what would wait for a worker that is gone."""
+        manager = self.leader.data_plane.listeners
+        lent = {address: found[number - 1].dup() for address, found in self._sockets.held.items()}
+        manager.accept_for(number, lent)
 
     async def _replace(self, number: int) -> None:
         """Start a worker in the place of one that ended: at once, and if that helps for moments only, less and less often."""
@@ -222,7 +240,7 @@ class Team:
             except OSError as error:
                 log.error("no worker can be started: %s", error)
         self._members[number - 1] = member
-        await member.listen(self._gone)
+        await member.listen(self._gone, self._ejected_by)
         await self._join(member)
 
     # The end.

@@ -5,12 +5,13 @@ Decides which pages need the others; renders nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy.admin import pages
 from proxy.admin.clusters import ClusterStatus
+from proxy.admin.host_status import HostStatus
 from proxy.admin.http_server import Request, Response
 from proxy.admin.pages import Admin
 from proxy.workers.merging import merged_hosts
@@ -34,7 +35,9 @@ class TeamPages:
         if request.path in _STATS:
             admin = replace(admin, stats=await team.stats())
         elif request.path == "/clusters":
-            admin = replace(admin, clusters=_clusters(admin.clusters, await team.ask(hosts=True)))
+            admin = replace(
+                admin, clusters=_clusters(admin.clusters, await team.ask(hosts=True), team.ended_hosts)
+            )
         elif request.path == "/memory":
             resident = (await team.stats()).gauge("server.memory_allocated").value
             admin = replace(admin, memory=lambda: resident)
@@ -47,11 +50,13 @@ class TeamPages:
 
 
 def _clusters(
-    own: Callable[[], Iterable[ClusterStatus]], answers: list[Answer]
+    own: Callable[[], Iterable[ClusterStatus]],
+    answers: list[Answer],
+    ended: Mapping[str, list[HostStatus]],
 ) -> Callable[[], Iterable[ClusterStatus]]:
     def merged() -> Iterable[ClusterStatus]:
         for status in own():
             others = (answer.hosts.get(status.name, ()) for answer in answers)
-            yield replace(status, hosts=merged_hosts((status.hosts, *others)))
+            yield replace(status, hosts=merged_hosts((status.hosts, *others), ended.get(status.name, ())))
 
     return merged

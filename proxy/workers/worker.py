@@ -67,6 +67,7 @@ class Worker:
             lambda: self.secrets.own_uri_san,
             VERSION if leads else "",  # the build is told of once
         )
+        self.on_ejected: Callable[[str, str], None] = _nobody_told
         self.data_plane: DataPlane
         self.configuration: Configuration
 
@@ -96,7 +97,14 @@ class Worker:
         if self._shared is not None:
             services.shared_counts = self._shared.counts
             services.shared_buckets = self._shared.buckets
+            services.on_ejected = lambda cluster, host: self.on_ejected(cluster, host.name)
         return services
+
+    def ejected_elsewhere(self, cluster: str, host: str) -> None:
+        """Outlier detection of another worker ejected a host; `on_ejected` is told of those that this one ejects."""
+        found = self.data_plane.clusters.clusters.get(cluster)
+        if found is not None and found.outlier is not None:
+            found.outlier.ejected_elsewhere(host)
 
     async def housekeeping(self) -> None:
         """Every second access logs are written; every five, TCP metrics are taken and unused hosts forgotten."""
@@ -131,6 +139,10 @@ class Worker:
         self.data_plane.close()
         self.metrics.flush_tcp()
         self.logs.close()
+
+
+def _nobody_told(_cluster: str, _host: str) -> None:
+    """There is no other worker."""
 
 
 def _inclusion(bootstrap: Bootstrap) -> Inclusion | None:

@@ -116,3 +116,11 @@ def host(name: str, number: int = 0, *, ejected: bool = False) -> HostStatus:
 def test_hosts() -> None:
     merged = merging.merged_hosts([[host("a", 1), host("b", 1)], [host("b", 4, ejected=True), host("c", 2)]])
     assert merged == [host("a", 1), host("b", 5, ejected=True), host("c", 2)]
+
+
+def test_what_was_counted_at_hosts_by_a_worker_that_is_gone() -> None:
+    ended: dict[str, list[HostStatus]] = {}
+    merging.keep_hosts(ended, {"app": [host("a", 3, ejected=True), host("b", 1)]})
+    merging.keep_hosts(ended, {"app": [host("a", 1)]})
+    [merged] = merging.merged_hosts([[host("a", 10)]], ended["app"])
+    assert (merged.rq_total, merged.cx_total, merged.rq_active, merged.ejected) == (14, 14, 10, False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,9 +48,18 @@ TLS = {
 
 @asynccontextmanager
 async def sidecar(
-    plane: ControlPlane, directory: Path, monkeypatch: pytest.MonkeyPatch
+    plane: ControlPlane,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hinders: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[tuple[Sidecar, Team]]:
-    """The leading worker here, and another one: every stat is registered."""
+    """The leading worker here, and another one; `hinders` may keep another from being started. Every stat is registered."""
+
+    def begin(number: int) -> process.Process:
+        if hinders():
+            raise OSError(errno.EAGAIN, "not yet")
+        return process.begin(COMMAND, Place(number, 2, memory))
+
     pod = pod_environment(plane, directory)
     pod["PROXY_CONFIG"] = json.dumps({**json.loads(pod["PROXY_CONFIG"]), **EVERYTHING})
     for name, value in pod.items():
@@ -57,7 +67,7 @@ async def sidecar(
     start = Start(bootstrap.from_environment(environment.read("sidecar", pod)), 1.0)
     memory = shared_memory.create(2)
     first = process.begin(COMMAND, Place(1, 2, memory))
-    team = Team(start, memory, [first], lambda number: process.begin(COMMAND, Place(number, 2, memory)))
+    team = Team(start, memory, [first], begin)
     proxy = Sidecar(start.bootstrap, team=team)
     task = asyncio.create_task(proxy.run())
     try:
@@ -95,10 +105,11 @@ async def counted_by_the_other(team: Team) -> int:
 async def test_both_serve_and_are_counted_together(
     mesh_ca: MeshCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hindered, sent = False, 0
     async with (
         app() as port,
         running(mesh_ca, ID, tmp_path) as plane,
-        sidecar(plane, tmp_path, monkeypatch) as (proxy, team),
+        sidecar(plane, tmp_path, monkeypatch, lambda: hindered) as (proxy, team),
     ):
         plane.push(clusters=[cluster(port)], listeners=[listener()])
         await until(lambda: ready(proxy))
@@ -116,21 +127,26 @@ async def test_both_serve_and_are_counted_together(
         [total] = [line for line in lines if line.startswith("envoy_http_downstream_rq_total{")]
         assert total.endswith(f" {REQUESTS}")
 
-        # One that is killed is replaced; what it had counted is not lost, and its queue refuses nobody.
+        # One that is killed is replaced; what it had counted is not lost, and the leader serves what is for it meanwhile.
         [pid] = team.pids
+        hindered = True
         os.kill(pid, signal.SIGKILL)
 
         async def dead() -> bool:
             return pid not in team.pids
 
-        async def replaced() -> bool:
-            return bool(team.pids)
+        async def both_serve() -> bool:
+            nonlocal sent
+            await requests(proxy, 1)
+            sent += 1
+            return bool(team.pids) and await counted_by_the_other(team) > 0
 
         await until(dead)
         await requests(proxy)
-        await until(replaced)
-        assert await merged(proxy, RQ) == 2 * REQUESTS
-        assert await counted_by_the_other(team)
+        assert team.pids == []
+        hindered, sent = False, 2 * REQUESTS
+        await until(both_serve)
+        assert await merged(proxy, RQ) == sent
 
         await get(proxy.addresses["admin"], "/reset_counters", "POST")
         await requests(proxy, 4)
@@ -172,6 +188,46 @@ async def test_a_push_reaches_all_or_none(
         await until(gone)
         [answer] = await team.ask(hosts=True)
         assert answer.hosts == {}
+
+
+async def test_a_host_that_one_ejects_is_ejected_by_all(
+    mesh_ca: MeshCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+        await closed(writer)
+
+    async with (
+        await asyncio.start_server(fail, "127.0.0.1", 0) as failing,
+        running(mesh_ca, ID, tmp_path) as plane,
+        sidecar(plane, tmp_path, monkeypatch) as (proxy, team),
+    ):
+        backend = cluster(failing.sockets[0].getsockname()[1])
+        backend["outlier_detection"] = {"consecutive_5xx": 3, "max_ejection_percent": 100}
+        plane.push(clusters=[backend], listeners=[listener()])
+        await until(lambda: ready(proxy))
+
+        async def ejected() -> list[bool]:
+            [own] = team.leader.configuration.cluster_statuses()
+            [answer] = await team.ask(hosts=True)
+            return [host.ejected for host in (*own.hosts, *answer.hosts["app"])]
+
+        async def one_did() -> bool:
+            await get(proxy.bound_address("in"), "/")
+            return any(await ejected())
+
+        async def all_did() -> bool:
+            return all(await ejected())
+
+        await until(one_did)
+        await until(all_did)
+        prefix = "cluster.app.outlier_detection.ejections_"
+        assert await merged(proxy, prefix + "enforced_total") == 1
+        assert await merged(proxy, prefix + "active") == 1
+        assert await merged(proxy, "cluster.app.membership_healthy") == 0
+        assert "/failed_outlier_check" in (await get(proxy.addresses["admin"], "/clusters"))[1]
 
 
 def file_log(path: str) -> dict[str, Any]:
