@@ -157,7 +157,8 @@ def start_pair(
     for role, file in files.items():
         cpus = pins.client if role == "client" else pins.server
         argv = peer.command(file)
-        pair.sidecars[role] = children.start(f"{peer.name}-{role}", argv, cpus=cpus, env=ENVIRONMENT)
+        environment = {**ENVIRONMENT, **peer.environment}
+        pair.sidecars[role] = children.start(f"{peer.name}-{role}", argv, cpus=cpus, env=environment)
     needed += pair.sidecars.values()
     entries = [port for _, port, _ in _roles(scene, ports)]
     wait_until(f"{peer.title} listens", lambda: all(map(listening, entries)), needed)

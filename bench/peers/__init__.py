@@ -10,6 +10,7 @@ PEERS: list[Peer] = [
     envoy.PEER,
     glassmesh.PEER,
     glassmesh.WITH_TELEMETRY,
+    glassmesh.FROM_SOURCE,
     haproxy.PEER,
     nginx.PEER,
     python_peers.MITMPROXY,

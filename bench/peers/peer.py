@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -32,6 +32,7 @@ class Peer:
     the configuration xDS. `vanilla` asks the control plane for what vanilla Envoy can read, else for what our sidecar gets:
     Istio's metrics and metadata exchange as well. `unavailable` says why the peer cannot run here, or nothing; `version` is
     asked only when it can. A `forward` proxy is asked for absolute URLs instead of standing in for the app.
+    `environment` is added to that of its processes.
     """
 
     name: str
@@ -42,3 +43,4 @@ class Peer:
     version: Callable[[], str]
     configure: Callable[[Place], Path] | None = None
     forward: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)

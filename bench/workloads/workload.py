@@ -41,8 +41,8 @@ class Scene:
 
 
 BOTH = ("envoy", "glassmesh")
-PAIRS = ("direct", *BOTH, "glassmesh_telemetry", "haproxy", "nginx")
-HOPS = ("direct", *BOTH, "mitmproxy", "proxy_py")
+PAIRS = ("direct", *BOTH, "glassmesh_telemetry", "glassmesh_source", "haproxy", "nginx")
+HOPS = ("direct", *BOTH, "glassmesh_source", "mitmproxy", "proxy_py")
 
 
 @dataclass(frozen=True)
