@@ -73,7 +73,7 @@ class ProxyConfig(Model):
     """Defaults of every proxy; a pod overrides them with the annotation `proxy.istio.io/config`."""
 
     discoveryAddress: str = "istiod.istio-system.svc:15012"
-    concurrency: int | None = None
+    concurrency: int | None = Field(default=None, ge=0)
     drainDuration: Duration = "45s"
     terminationDrainDuration: AnyDuration = "5s"
     holdApplicationUntilProxyStarts: bool = False

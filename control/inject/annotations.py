@@ -67,13 +67,16 @@ def _one_of(*words: str) -> Callable[[str], None]:
     return check
 
 
-def _mapping(value: str) -> None:
+def _proxy_config(value: str) -> None:
     try:
         parsed = yaml.load(value, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     if not isinstance(parsed, dict):
         raise ValueError("want a YAML mapping")
+    workers = parsed.get("concurrency", 0)
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 0:
+        raise ValueError(f"concurrency: {workers!r} is not a number of workers (0: one per CPU)")
 
 
 def _any(_value: str) -> None:
@@ -92,7 +95,7 @@ CHECKS: Mapping[str, Callable[[str], None]] = {
     REWRITE_PROBERS: _boolean,
     STATUS_PORT: _number,
     MERGE_METRICS: _boolean,
-    PROXY_CONFIG: _mapping,
+    PROXY_CONFIG: _proxy_config,
     PROXY: _one_of("envoy", "glassmesh"),
     TEMPLATES: _one_of("sidecar", "gateway"),
     READINESS + "initialDelaySeconds": _number,

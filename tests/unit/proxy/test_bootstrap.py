@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,30 @@ def test_from_the_environment() -> None:
     assert found.admin_address == ("127.0.0.1", 15000)
     assert found.drain_time == 45
     assert found.node["user_agent_name"] == "glassmesh"
+
+
+@pytest.mark.parametrize(
+    ("told", "option", "workers"),
+    [
+        ({}, None, 1),
+        ({"concurrency": 3}, None, 3),
+        ({"concurrency": 3}, 2, 2),
+        ({"concurrency": 0}, None, len(os.sched_getaffinity(0))),
+        ({}, 0, 1),  # as Envoy's flag
+    ],
+)
+def test_how_many_workers(told: dict[str, int], option: int | None, workers: int) -> None:
+    pod = {"POD_NAME": "p", "PROXY_CONFIG": json.dumps(told)}
+    start = bootstrap.from_environment(environment.read("sidecar", pod))
+    assert bootstrap.concurrency(start, option) == workers
+
+
+@pytest.mark.parametrize("told", [-1, "2", True, 1.5])
+def test_a_number_of_workers_that_is_none(told: object) -> None:
+    pod = {"POD_NAME": "p", "PROXY_CONFIG": json.dumps({"concurrency": told})}
+    start = bootstrap.from_environment(environment.read("sidecar", pod))
+    with pytest.raises(SettingsError, match=r"PROXY_CONFIG: concurrency: .* is not a number of workers"):
+        bootstrap.concurrency(start, None)
 
 
 def test_what_the_agent_writes_for_envoy() -> None:

@@ -218,6 +218,12 @@ def test_the_pods_own_proxy_config() -> None:
     assert json.loads(_env(injected)["PROXY_CONFIG"])["concurrency"] == 2
 
 
+@pytest.mark.parametrize("workers", ["-1", "two", "true"])
+def test_a_number_of_workers_that_is_none(workers: str) -> None:
+    with pytest.raises(InjectionError, match=r"concurrency: .* is not a number of workers"):
+        _inject(_pod({"proxy.istio.io/config": f"concurrency: {workers}"}))
+
+
 @pytest.fixture
 async def webhook() -> Any:
     app = web.Application()
