@@ -1,4 +1,4 @@
-"""Below and beside HTTP: upgrades, opaque TCP with half-closes, and which TLS a server sidecar takes."""
+"""Below and beside HTTP: upgrades, clients that leave, opaque TCP with half-closes, and which TLS a server sidecar takes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from tests.differential.wire import (
     HalfClose,
     Pause,
     Request,
+    RequestHead,
     Reset,
     Response,
     Send,
+    Step,
     ToEnd,
 )
 
@@ -64,6 +66,26 @@ _UPGRADES = [
         },
     ),
     Scenario("websocket-no-app", (Send(UPGRADE), Response()), endpoints=("refused",)),
+]
+
+
+HALF = get("/", "content-length: 100", method="POST", body=b"half of it")
+_LEAVES = {"closes": Close(), "resets": Reset(), "ends": HalfClose()}
+
+
+def _leaving(name: str, sent: bytes, how: str, *reads: Step) -> Scenario:
+    client = (Send(sent), Pause(0.3), _LEAVES[how])
+    return Scenario(f"{name}-{how}", client, apps={"a": app(*reads, ToEnd())}, at=(CLIENT, SERVER))
+
+
+# Envoy sees no reset of a client of which it reads no more for now; ours does, which is no scenario therefore.
+_LEAVING = [
+    *(_leaving("leaves-in-its-body", HALF, how, RequestHead()) for how in _LEAVES),
+    *(_leaving("leaves-unanswered", get(), how, Request()) for how in _LEAVES),
+    *(
+        _leaving("leaves-with-two-unanswered", get("/1") + get("/2"), how, Request())
+        for how in ("closes", "ends")
+    ),
 ]
 
 
@@ -139,4 +161,4 @@ _TLS = [
     ),
 ]
 
-SCENARIOS: list[Scenario] = [*_UPGRADES, *_TCP, *_TLS]
+SCENARIOS: list[Scenario] = [*_UPGRADES, *_LEAVING, *_TCP, *_TLS]
