@@ -161,6 +161,7 @@ def main() -> int:
     except KeyboardInterrupt:
         console.print("stopped; nothing is left running and nothing was written")
         return 130
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(document, indent=2) + "\n")
     console.print(f"CPUs: {document['cpus_of']}. Written to {os.path.relpath(options.output)}")
     if not options.no_charts:

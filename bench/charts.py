@@ -229,11 +229,44 @@ def peers(document: Document) -> Figure | None:
     return figure
 
 
+def scale(document: Document) -> Figure | None:
+    """Configuration at scale: what holding it takes, and how long a change takes."""
+    sizes = [one for one in (document.get("scale") or {}).get("sizes", []) if "envoy" in one.get("real", {})]
+    if not sizes:
+        return None
+    figure, (memory, applied) = pyplot.subplots(1, 2, figsize=(8.6, 3.4), width_ratios=(1, 1.6))
+    for kind in ("envoy", "glassmesh"):
+        held = [one["real"][kind]["after"]["rss"] / 1024 for one in sizes]
+        memory.plot(range(len(held)), held, "o-", color=COLOURS[kind], label=TITLES[kind], linewidth=2)
+    memory.set_xticks(range(len(sizes)), [f"{one['services']:,}" for one in sizes])
+    memory.set_xlabel("services, 10 endpoints each")
+    memory.set_title("resident memory, MiB")
+    memory.margins(y=0.12)
+    memory.set_ylim(bottom=0)
+    memory.grid(axis="y")
+    memory.legend(loc="upper left")
+    largest = sizes[-1]
+    changes = largest["real"]["changes"]
+    for number, kind in enumerate(("envoy", "glassmesh")):
+        at = [place + 0.38 * (number - 0.5) for place in range(len(changes))]
+        heights = [change[kind]["median_ms"] for change in changes.values()]
+        drawn = applied.bar(at, heights, 0.35, color=COLOURS[kind])
+        applied.bar_label(drawn, [f"{height:.0f}" for height in heights], padding=2, fontsize=7)
+    applied.set_xticks(range(len(changes)), [title.replace(" ", "\n", 1) for title in changes], fontsize=8)
+    applied.set_title(f"from change to applied, {largest['services']:,} services, ms")
+    applied.set_yticks([])
+    applied.spines["left"].set_visible(False)
+    applied.tick_params(axis="x", length=0)
+    applied.margins(y=0.14)
+    return figure
+
+
 CHARTS: dict[str, Callable[[Document], Figure | None]] = {
     "costs": costs,
     "istio": istio,
     "saturation": saturation,
     "peers": peers,
+    "scale": scale,
 }
 
 

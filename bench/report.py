@@ -117,19 +117,22 @@ def _table(
 
 
 def _row(document: Document, figure: str, names: Iterable[str]) -> list[str]:
-    label, scale, form = LABELS[figure]
     ratio = document["ratio_to_envoy"].get("glassmesh", {}).get(figure)
-    cells = (_cell(document["peers"].get(name), figure, scale, form) for name in names)
-    return [label, *cells, "" if ratio is None else f"{ratio:.2f}"]
+    cells = []
+    for name in names:
+        value, around = cell(document["peers"].get(name), figure)
+        cells.append(f"{value} [dim]{around}[/dim]" if around else value)
+    return [LABELS[figure][0], *cells, "" if ratio is None else f"{ratio:.2f}"]
 
 
-def _cell(peer: Mapping[str, Any] | None, figure: str, scale: float, form: str) -> str:
-    """The median, with half the distance of lowest and highest."""
+def cell(peer: Mapping[str, Any] | None, figure: str) -> tuple[str, str]:
+    """The median in the figure's unit, and half the distance of lowest and highest if there was more than one round."""
     value = peer["medians"].get(figure) if peer else None
     if peer is None or value is None:
-        return "–"
-    text = format(value * scale, form)
+        return "–", ""
+    _, scale, form = LABELS[figure]
+    around = ""
     if figure in peer["spread"] and len(peer["rounds"]) > 1 and value:
         low, high = peer["spread"][figure]
-        text += f" [dim]±{(high - low) / 2 / abs(value):.0%}[/dim]"
-    return text
+        around = f"±{(high - low) / 2 / abs(value):.0%}"
+    return format(value * scale, form), around
