@@ -51,6 +51,8 @@ from control.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
 
+_BACKLOG = 4096  # after a restart all sidecars connect at once; the kernel allows somaxconn at most
+
 API_KINDS: tuple[Kind, ...] = (*KINDS, *(kind for kind in ISTIO_KINDS if kind not in KINDS))
 SERVER_NAMES = (
     "istiod.istio-system.svc",
@@ -192,7 +194,7 @@ class ControlPlane:
         served = runner(app)
         self._runners.append(served)
         await served.setup()
-        await web.TCPSite(served, address, port, ssl_context=tls).start()
+        await web.TCPSite(served, address, port, ssl_context=tls, backlog=_BACKLOG).start()
         self.ports[name] = int(served.addresses[0][1])
 
     def _admin_token(self) -> str:

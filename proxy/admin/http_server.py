@@ -54,6 +54,8 @@ class Response:
 
 Handler = Callable[[Request], Response | Awaitable[Response]]
 
+_BACKLOG = 4096  # connections that may wait to be accepted; the kernel allows somaxconn at most
+
 
 class HttpServer:
     """Serves `handler` on the addresses it was started on."""
@@ -68,7 +70,10 @@ class HttpServer:
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the bound address. Raises `OSError` if the port is taken."""
-        server = await asyncio.start_server(self.serve_connection, host, port, limit=MAX_HEAD, backlog=128)
+        # An Envoy behind the agent opens a connection per cluster, all at once, and gives up those that wait 5 s.
+        server = await asyncio.start_server(
+            self.serve_connection, host, port, limit=MAX_HEAD, backlog=_BACKLOG
+        )
         self._servers.append(server)
         bound: tuple[str, int] = server.sockets[0].getsockname()[:2]
         return bound

@@ -6,6 +6,7 @@ Both files are read anew for each connection or request, because whoever mounted
 from __future__ import annotations
 
 import ssl
+from functools import lru_cache
 
 from proxy.agent.environment import Settings
 from proxy.xds.http_client import HttpClient
@@ -20,12 +21,18 @@ def connect(settings: Settings) -> HttpClient:
 
 def _context(settings: Settings) -> ssl.SSLContext:
     """A missing or broken root file raises `OSError`, which the client reports in one line."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_verify_locations(cafile=settings.root_cert_file)
+        roots = settings.root_cert_file.read_text()
     except FileNotFoundError:
         raise OSError(2, f"root certificate {settings.root_cert_file} is not there") from None
+    return _trusting(roots)
+
+
+@lru_cache(maxsize=2)  # the roots, and those before them
+def _trusting(roots: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=roots)
     return context
 
 
