@@ -244,7 +244,7 @@ def scale(document: Document) -> Figure | None:
     memory.margins(y=0.12)
     memory.set_ylim(bottom=0)
     memory.grid(axis="y")
-    memory.legend(loc="upper left")
+    memory.legend(loc="lower right")
     largest = sizes[-1]
     changes = largest["real"]["changes"]
     for number, kind in enumerate(("envoy", "glassmesh")):

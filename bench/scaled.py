@@ -30,7 +30,8 @@ def measure(directory: Path, say: Callable[[str], None]) -> Figures:
     argv += ["--clients", str(CLIENTS), "--rounds", str(ROUNDS), "--services", *map(str, SIZES)]
     say(f"configuration at scale: {', '.join(f'{size:,}' for size in SIZES)} services")
     with Children(directory) as children:
-        child = children.start("scale", argv, env=ENVIRONMENT)
+        # Its temporary files are ours to remove, should it be ended early.
+        child = children.start("scale", argv, env={**ENVIRONMENT, "TMPDIR": str(directory)})
         wait_until("configuration at scale", lambda: child.process.poll() is not None, [], PATIENCE_S)
         if child.process.returncode or not told.exists():
             raise ChildDied(f"bench.scale ended with {child.process.returncode}:\n{child.tail()}")
