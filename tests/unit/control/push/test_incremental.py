@@ -1,0 +1,176 @@
+"""A context that follows another compiles to what one made from nothing does, whatever changed in between and in which order."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from control.compile.compiler import compile_proxy
+from control.mesh_config import MeshConfig
+from control.push.builder import KINDS, ContextBuilder
+from control.push.context import PushContext
+from control.push.proxy import Proxy
+from control.registry.objects import Key
+from control.resources.kind import Kind, Object
+
+KIND = {kind.kind: kind for kind in KINDS}
+
+
+class Objects:
+    """What a builder reads: objects by kind, each kind with a revision."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, dict[Key, Object]] = {kind.resource: {} for kind in KINDS}
+        self._revisions = dict.fromkeys(self._objects, 0)
+
+    def objects(self, kind: Kind) -> Mapping[Key, Object]:
+        return self._objects[kind.resource]
+
+    def revision(self, kind: Kind) -> int:
+        return self._revisions[kind.resource]
+
+    def put(self, kind: str, namespace: str, name: str, content: Object | None) -> None:
+        """None takes the object away."""
+        resource, key = KIND[kind].resource, (namespace, name)
+        self._revisions[resource] += 1
+        if content is None:
+            self._objects[resource].pop(key, None)
+            return
+        meta = {"name": name, "namespace": namespace, "creationTimestamp": f"2026-01-01T00:00:0{len(name)}Z"}
+        made = {"kind": kind, **copy.deepcopy(content)}
+        made["metadata"] = {**meta, **made.get("metadata", {})}
+        self._objects[resource][key] = KIND[kind].default(made)
+
+
+def _ports(name: str) -> Object:
+    return {"ports": [{"name": name, "port": 80, "targetPort": 8080}], "selector": {"app": "web"}}
+
+
+def _pod(ready: str, locality: str = "") -> Object:
+    labels = {"app": "web", "version": "v1", "security.istio.io/tlsMode": "istio"}
+    if locality:
+        labels["istio-locality"] = locality
+    status = {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}
+    return {"metadata": {"labels": labels}, "spec": {"containers": []}, "status": status}
+
+
+def _rule(**policy: Any) -> Object:
+    return {"spec": {"host": "web", "trafficPolicy": policy}}
+
+
+def _routes(host: str, **rule: Any) -> Object:
+    return {"spec": {"hosts": [host], "http": [{"route": [{"destination": {"host": "web"}}], **rule}]}}
+
+
+HASH = {"loadBalancer": {"consistentHash": {"httpHeaderName": "x-user"}}}
+NEAR = {"localityLbSetting": {"failover": [{"from": "r1", "to": "r2"}]}}
+SUBSETS = {"host": "web", "subsets": [{"name": "v1", "labels": {"version": "v1"}}]}
+SELECTIVE = {
+    "host": "web.a.svc.cluster.local",
+    "workloadSelector": {"matchLabels": {"app": "web"}},
+    "trafficPolicy": HASH,
+}
+CONTENTS: Mapping[str, list[Object | None]] = {
+    "Service": [
+        None,
+        {"spec": {**_ports("http"), "clusterIP": "10.96.0.1"}},
+        {"spec": {**_ports("tcp"), "clusterIP": "10.96.0.2"}},
+        {"spec": {**_ports("any"), "clusterIP": "10.96.0.3"}},
+        {"spec": {**_ports("http"), "clusterIP": "None"}},
+        {"spec": {**_ports("http"), "clusterIP": "10.96.0.1", "trafficDistribution": "PreferClose"}},
+    ],
+    "Pod": [None, _pod("True"), _pod("False"), _pod("True", "r1.z1"), _pod("True", "r2.z1")],
+    "VirtualService": [
+        None,
+        _routes("web"),
+        _routes("*.svc.cluster.local", timeout="1s"),
+        _routes("nobody.example"),
+        _routes("web", match=[{"sourceLabels": {"app": "web"}}]),
+        {"spec": {"hosts": ["web"], "tcp": [{"route": [{"destination": {"host": "web", "subset": "v1"}}]}]}},
+    ],
+    "DestinationRule": [
+        None,
+        _rule(**HASH),
+        _rule(connectionPool={"tcp": {"maxConnections": 7, "idleTimeout": "9s"}}),
+        _rule(outlierDetection={"consecutive5xxErrors": 3}, loadBalancer=NEAR),
+        {"spec": SUBSETS},
+        {"spec": {**SUBSETS, "exportTo": ["."]}},
+        {"spec": SELECTIVE},
+    ],
+    "PeerAuthentication": [
+        None,
+        {"spec": {"mtls": {"mode": "STRICT"}}},
+        {"spec": {"mtls": {"mode": "DISABLE"}}},
+        {"spec": {"selector": {"matchLabels": {"app": "web"}}, "portLevelMtls": {"8080": {"mode": "DISABLE"}}}},
+    ],
+    "LocalRateLimit": [
+        None,
+        {"spec": {"tokenBucket": {"maxTokens": 1, "fillInterval": "1s"}}},
+        {
+            "spec": {
+                "tokenBucket": {"maxTokens": 1, "fillInterval": "1s"},
+                "routes": [{"virtualService": "web"}],
+            }
+        },
+    ],
+    "Gateway": [
+        None,
+        {"spec": {"servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}},
+    ],
+}  # fmt: skip
+
+
+def _proxies() -> list[Proxy]:
+    def one(kind: Any, namespace: str, ip: str, labels: Mapping[str, str], vanilla: bool) -> Proxy:
+        return Proxy(f"{kind}~{ip}", kind, ip, "web", namespace, labels, "sa", vanilla, {})
+
+    return [
+        one("sidecar", "a", "10.1.0.1", {"app": "web"}, False),
+        one("sidecar", "a", "10.9.0.9", {"app": "other"}, False),
+        one("sidecar", "b", "10.1.0.2", {"app": "web"}, True),
+        one("router", "b", "10.9.0.8", {"istio": "ingressgateway"}, False),
+    ]
+
+
+IP = {"a": "10.1.0.1", "b": "10.1.0.2"}
+CHANGE = st.sampled_from(list(CONTENTS)).flatmap(
+    lambda kind: st.tuples(st.just(kind), st.sampled_from("ab"), st.sampled_from(CONTENTS[kind]))
+)
+
+
+def _compiled(context: PushContext) -> list[Any]:
+    found = []
+    for proxy in _proxies():
+        resources = compile_proxy(context, proxy)
+        found.append({url: {name: one.body for name, one in of.items()} for url, of in resources.items()})
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(CHANGE, min_size=1, max_size=3), min_size=2, max_size=8))
+def test_what_was_compiled_before_never_shows(pushes: list[list[tuple[str, str, Object | None]]]) -> None:
+    objects: Any = Objects()
+    following = ContextBuilder(objects, MeshConfig())
+    for changes in pushes:
+        for kind, namespace, content in changes:
+            if kind == "Pod" and content is not None:
+                content = {**content, "status": {**content["status"], "podIP": IP[namespace]}}
+            objects.put(kind, namespace, "web", content)
+        fresh = ContextBuilder(objects, MeshConfig()).build()
+        assert _compiled(following.build()) == _compiled(fresh)
+
+
+def test_what_does_not_matter_makes_no_new_context() -> None:
+    objects: Any = Objects()
+    builder = ContextBuilder(objects, MeshConfig())
+    objects.put("Service", "a", "web", CONTENTS["Service"][1])
+    first = builder.build()
+    assert builder.build() is first
+    objects.put("Service", "a", "web", {**(CONTENTS["Service"][1] or {}), "status": {"loadBalancer": {}}})
+    assert builder.build() is first
+    objects.put("Service", "a", "web", CONTENTS["Service"][2])
+    assert builder.build() is not first
