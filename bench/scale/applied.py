@@ -25,7 +25,7 @@ from node.namespaces import NEWNET, setns
 
 _STATES = ("cluster_status", "listener_status", "route_status", "endpoint_status")
 _EVERY = 0.004  # s
-_PATIENCE = 60.0  # s
+_PATIENCE = 120.0  # s
 _FIELDS = {
     "clusters": ("dynamic_active_clusters", "cluster", "name"),
     "routes": ("dynamic_route_configs", "route_config", "name"),

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import json
 
-from control.compile.resource import resource
 from control.compile.protobuf import LISTENER
+from control.compile.resource import resource
 from control.push.connection import Connection
 from control.push.debug import config_dump
 from control.push.metrics import Metrics

@@ -150,7 +150,7 @@ def _compiled(context: PushContext) -> list[Any]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(CHANGE, min_size=1, max_size=3), min_size=2, max_size=8))
 def test_what_was_compiled_before_never_shows(pushes: list[list[tuple[str, str, Object | None]]]) -> None:
     objects: Any = Objects()
