@@ -9,12 +9,14 @@ Reference: Envoy "Access logging", command operators.
 from __future__ import annotations
 
 import functools
+import os
 import re
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from proxy.observability import response_flags
 from proxy.observability.stream_info import Headers
@@ -56,6 +58,7 @@ def operator(name: str, argument: str | None, length: int | None) -> Operator:
 
 # Operators with an argument.
 
+_LOCAL = "%Y-%m-%dT%H:%M:%S.%3f%z"
 _DECODED = "v.decode('utf-8', 'surrogateescape')"
 
 
@@ -99,10 +102,50 @@ def _start_time(argument: str | None) -> Operator:
     return Operator(None, f"time_as(info.start_time, {argument!r})")
 
 
+def _start_time_local(argument: str | None) -> Operator:
+    return Operator(None, f"local_time_as(info.start_time, {argument or _LOCAL!r})")
+
+
+def _emit_time(argument: str | None) -> Operator:
+    return Operator(None, f"time_as(now(), {argument!r})" if argument else "start_time(now())")
+
+
+_PATHS = {
+    "ORIG": "info.original_path or None",
+    "PATH": "info.path or None",
+    "ORIG_OR_PATH": "info.original_path or info.path or None",
+}
+
+
+def _path(argument: str | None) -> Operator:
+    query, _, which = (argument or "WQ").partition(":")
+    path = _PATHS.get(which or "ORIG_OR_PATH")
+    if query not in ("WQ", "NQ") or path is None:
+        raise FormatError(f"want WQ or NQ, and of which path, not {argument!r}")
+    return Operator(path, _DECODED if query == "WQ" else f"{_DECODED}.partition('?')[0]")
+
+
+def _query_parameter(argument: str | None) -> Operator:
+    if not argument:
+        raise FormatError("%QUERY_PARAM% wants a name")
+    return Operator(f"query_parameter(info.path, {argument!r})")
+
+
+def _environment(argument: str | None) -> Operator:
+    if not argument:
+        raise FormatError("%ENVIRONMENT% wants a name")
+    return Operator(None, repr(os.environ.get(argument, "-")))  # Envoy's dash is there in headers, too
+
+
 _WITH_ARGUMENT: dict[str, Callable[[str | None], Operator]] = {
     "REQ": _header(_request_header),
     "RESP": _header(_response_header),
     "START_TIME": _start_time,
+    "START_TIME_LOCAL": _start_time_local,
+    "EMIT_TIME": _emit_time,
+    "PATH": _path,
+    "QUERY_PARAM": _query_parameter,
+    "ENVIRONMENT": _environment,
 }
 
 # Operators without.
@@ -117,6 +160,10 @@ def _number(name: str) -> Operator:
 
 
 _HOST, _PORT = "host(v)", "port(v)"
+_DIRECT = "downstream_direct_address or info.downstream_remote_address or None"
+_NEVER = Operator(
+    "None"
+)  # what Envoy learns from tracing, fingerprints of TLS, QUIC and the like, which are not here
 
 _PLAIN: dict[str, Operator] = {
     "PROTOCOL": _field("protocol"),
@@ -153,9 +200,18 @@ _PLAIN: dict[str, Operator] = {
     "DOWNSTREAM_REMOTE_ADDRESS": _field("downstream_remote_address"),
     "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": _field("downstream_remote_address or None", _HOST),
     "DOWNSTREAM_REMOTE_PORT": _field("downstream_remote_address or None", _PORT),
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": _field(
-        "downstream_direct_address or info.downstream_remote_address"
-    ),
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": _field(_DIRECT),
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": _field(_DIRECT, _HOST),
+    "DOWNSTREAM_DIRECT_REMOTE_PORT": _field(_DIRECT, _PORT),
+    "UPSTREAM_LOCAL_PORT": _field("upstream_local_address or None", _PORT),
+    "UPSTREAM_REMOTE_PORT": _field("upstream_host or None", _PORT),
+    "UPSTREAM_PROTOCOL": _field("upstream_local_address and info.protocol and 'HTTP/1.1' or None"),
+    "QUERY_PARAMS": _field("path or None", f"{_DECODED}.partition('?')[2]"),
+    "STREAM_ID": Operator("request.get(b'x-request-id')", _DECODED),
+    **dict.fromkeys((
+        "CUSTOM_FLAGS", "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", "ROUNDTRIP_DURATION", "SPAN_ID", "TLS_JA3_FINGERPRINT",
+        "TLS_JA4_FINGERPRINT", "TRACE_ID", "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", "VIRTUAL_CLUSTER_NAME",
+    ), _NEVER),
 }  # fmt: skip
 
 # What expressions call.
@@ -168,6 +224,14 @@ def by_name(headers: Headers | None) -> Mapping[bytes, bytes]:
 
 def _cut(value: str | int | None, length: int) -> str | int | None:
     return value[:length] if isinstance(value, str) else value
+
+
+def _query_parameter_of(path: bytes, name: str) -> str | None:
+    """The first of this name, with `%XX` resolved, as Envoy."""
+    query = path.decode("utf-8", "surrogateescape").partition("?")[2]
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    found = next((value for key, _, value in pairs if unquote(key, errors="surrogateescape") == name), None)
+    return unquote(found, errors="surrogateescape") if found else None
 
 
 def _host(address: str) -> str:
@@ -209,13 +273,20 @@ def _time_pieces(text: str) -> tuple[list[str], list[int]]:
 
 
 def _time_as(seconds: float, text: str) -> str:
+    return _formatted(seconds, text, time.gmtime(seconds))
+
+
+def _formatted(seconds: float, text: str, moment: time.struct_time) -> str:
     whole, digits = _time_pieces(text)
-    moment = time.gmtime(seconds)
     fraction = f"{int(seconds % 1 * 1e9):09d}"
     shown = _strftime(whole[0], moment, seconds)
     for width, piece in zip(digits, whole[1:], strict=True):
         shown += fraction[:width] + _strftime(piece, moment, seconds)
     return shown
+
+
+def _local_time_as(seconds: float, text: str) -> str:
+    return _formatted(seconds, text, time.localtime(seconds))
 
 
 def _strftime(text: str, moment: time.struct_time, seconds: float) -> str:
@@ -239,6 +310,9 @@ NAMES: Mapping[str, Any] = {
     "flags": response_flags.text,
     "grpc_name": _grpc_name,
     "host": _host,
+    "local_time_as": _local_time_as,
+    "now": time.time,
+    "query_parameter": _query_parameter_of,
     "hostname": socket.gethostname(),
     "long_flags": response_flags.long_text,
     "port": _port,

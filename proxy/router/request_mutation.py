@@ -37,7 +37,7 @@ def finalize(stream: DownstreamStream, action: ForwardAction, target: ClusterTar
     if action.rewrite_path is not None:
         info.original_path = stream.path
         _set(stream, b"x-envoy-original-path", stream.path)
-        stream.path = action.rewrite_path(stream.path)
+        stream.path = info.path = action.rewrite_path(stream.path)
 
 
 def _rewrite_host(stream: DownstreamStream, host: bytes, *, append_forwarded_host: bool) -> None:

@@ -303,7 +303,7 @@ def test_the_last_good_configuration_serves_while_another_is_refused(guarded: Me
         return f"x-rule: {mark}\r\n" in raw(guarded, "guarded/picky", "echo", get())
 
     guarded.wait(lambda: marked("good"), "the first rule")
-    guarded.apply(rule("%TRACE_ID%"))
+    guarded.apply(rule("%CONNECTION_ID%"))
     guarded.wait(lambda: status().get("route_status") == "ERROR", "the refusal to be told")
     assert marked("good")
     told = through_api(guarded, "proxy-status", "-v")
@@ -311,7 +311,7 @@ def test_the_last_good_configuration_serves_while_another_is_refused(guarded: Me
     assert "ERROR" in row
     (why,) = [line for line in told.stderr.splitlines() if line.startswith(f"{name}: ")]
     assert why.endswith(
-        'virtual_hosts["echo.guarded.svc.cluster.local:80"].routes[0]: command operator %TRACE_ID% is not supported'
+        'virtual_hosts["echo.guarded.svc.cluster.local:80"].routes[0]: command operator %CONNECTION_ID% is not supported'
     )
     guarded.apply(rule("mended"))
     guarded.wait(lambda: marked("mended"), "the next rule")

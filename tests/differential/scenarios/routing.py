@@ -203,6 +203,18 @@ def add(key: str, value: str, action: str = "APPEND_IF_EXISTS_OR_ADD") -> Json:
     return {"header": {"key": key, "value": value}, "append_action": action}
 
 
+_OPERATORS = [
+    {**add(f"x-{number}", f"[%{text}%]"), "keep_empty_value": True}
+    for number, text in enumerate(
+        """
+        PATH PATH(WQ) PATH(NQ) PATH(WQ:ORIG) PATH(NQ:ORIG) PATH(WQ:PATH) PATH(NQ:ORIG_OR_PATH) REQ(:PATH) QUERY_PARAMS QUERY_PARAM(a)
+        QUERY_PARAM(a):4 QUERY_PARAM(A) QUERY_PARAM(c) QUERY_PARAM(e) QUERY_PARAM(f) STREAM_ID ENVIRONMENT(NO_SUCH)
+        START_TIME_LOCAL(%Y) EMIT_TIME(%Y) DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT UPSTREAM_PROTOCOL TRACE_ID SPAN_ID
+        CUSTOM_FLAGS DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID ROUNDTRIP_DURATION TLS_JA3_FINGERPRINT TLS_JA4_FINGERPRINT
+        UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID VIRTUAL_CLUSTER_NAME
+        """.split()  # noqa: SIM905  # a table
+    )
+]
 _MANIPULATION = [
     exchange(
         "headers-add",
@@ -265,6 +277,21 @@ _MANIPULATION = [
             ]
         },
         at=HERE,
+    ),
+    *(
+        exchange(
+            f"headers-operators-{name}",
+            get(path, "x-request-id: the-id"),
+            route={"request_headers_to_add": _OPERATORS, "response_headers_to_add": _OPERATORS},
+            action=action,
+            at=HERE,
+        )
+        for name, path, action in (
+            ("plain", "/plain", {}),
+            ("question-mark", "/plain?", {}),
+            ("query", "/p%20x?a=he%20llo+w&b=2&a=second&e=&f&c=%C3%A4", {}),
+            ("rewritten", "/a/b?a=1", {"prefix_rewrite": "/new"}),
+        )
     ),
     exchange(
         "headers-on-local-reply",

@@ -44,5 +44,5 @@ def test_values(value: str, problem: str | None) -> None:
 
 
 def test_operators_our_sidecar_lacks() -> None:
-    assert not_in_sidecar("%PROTOCOL% %%TRACE_ID%% %TRACE_ID% %CEL(a):3%") == ["TRACE_ID", "CEL"]
-    assert not_in_sidecar("%PROTOCOL%%HOSTNAME%%TRACE_ID%") == ["TRACE_ID"]
+    assert not_in_sidecar("%PROTOCOL% %%CONNECTION_ID%% %CONNECTION_ID% %CEL(a):3%") == ["CONNECTION_ID", "CEL"]
+    assert not_in_sidecar("%PROTOCOL%%HOSTNAME%%CONNECTION_ID%") == ["CONNECTION_ID"]
