@@ -143,6 +143,9 @@ def _http(
     manager: HttpConnectionManager,
     found: Explanation,
 ) -> None:
+    if asked.method == "CONNECT":
+        found.outcome = "404 NR, route_not_found: no route takes CONNECT"
+        return
     path = _normalized(asked, manager, found)
     if path is None:
         return

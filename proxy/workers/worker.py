@@ -7,6 +7,7 @@ its own: whoever owns it brings configuration and says when to drain. Part of th
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -29,6 +30,8 @@ from proxy.upstream.cluster import OriginalDstCluster
 
 if TYPE_CHECKING:
     from proxy.workers.shared_memory import SharedMemory
+
+log = logging.getLogger(__name__)
 
 Bind = Callable[[tuple[str, int]], socket.socket]
 
@@ -111,13 +114,19 @@ class Worker:
         ticks = 0
         while True:
             await asyncio.sleep(access_log.FLUSH_SECONDS)
-            self.logs.flush()
             ticks += 1
-            if ticks % int(istio_metrics.TCP_REPORT_SECONDS / access_log.FLUSH_SECONDS) == 0:
-                self.metrics.flush_tcp()
-                for cluster in self.data_plane.clusters.clusters.values():
-                    if isinstance(cluster, OriginalDstCluster):
-                        cluster.forget_unused()
+            try:
+                self._keep_house(ticks)
+            except Exception:  # one failure must not end it for good
+                log.exception("housekeeping failed unexpectedly")
+
+    def _keep_house(self, ticks: int) -> None:
+        self.logs.flush()
+        if ticks % int(istio_metrics.TCP_REPORT_SECONDS / access_log.FLUSH_SECONDS) == 0:
+            self.metrics.flush_tcp()
+            for cluster in self.data_plane.clusters.clusters.values():
+                if isinstance(cluster, OriginalDstCluster):
+                    cluster.forget_unused()
 
     # The end.
 

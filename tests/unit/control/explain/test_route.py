@@ -96,6 +96,7 @@ def test_why_each_earlier_rule_was_passed_over() -> None:
         ("GET", "http://web/moved?a=b", "301 to http://web/there?a=b"),
         ("GET", "http://web/fixed", "418, a body of 3 bytes"),
         ("POST", "http://web/", "404 NR, route_not_found: the virtual host has no route for it"),
+        ("CONNECT", "http://web/", "404 NR, route_not_found: no route takes CONNECT"),
         ("GET", "http://web/a%00", "400: the path cannot be normalized (path_normalization_failed)"),
     ],
 )
