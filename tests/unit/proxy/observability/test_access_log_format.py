@@ -93,6 +93,28 @@ def test_operators(text: str, line: str) -> None:
     assert compile_text(text)(info) == line
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("%PATH% %PATH(WQ)% %PATH(NQ)%", "/old?a=1&b=x%20y+z /old?a=1&b=x%20y+z /old"),
+        ("%PATH(WQ:PATH)% %PATH(NQ:PATH)% %REQ(:PATH)%", "/new?a=1&b=x%20y+z /new /new?a=1&b=x%20y+z"),
+        ("%PATH(NQ:ORIG)% %PATH(NQ:ORIG_OR_PATH)%", "/old /old"),
+        ("%QUERY_PARAMS% %QUERY_PARAM(b)% %QUERY_PARAM(b):3% %QUERY_PARAM(c)%", "a=1&b=x%20y+z x y+z x y -"),
+        ("%STREAM_ID% %TRACE_ID% %UPSTREAM_PROTOCOL%", "the-id - HTTP/1.1"),
+        ("%UPSTREAM_REMOTE_PORT% %UPSTREAM_LOCAL_PORT%", "8000 6001"),
+        ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%:%DOWNSTREAM_DIRECT_REMOTE_PORT%", "10.0.0.5:50222"),
+        ("%ENVIRONMENT(GLASSMESH_NO_SUCH)%", "-"),
+        ("%START_TIME_LOCAL(%s)%", "1769860800"),
+    ],
+)
+def test_operators_of_paths_and_ends(text: str, line: str) -> None:
+    info = request(
+        original_path=b"/old?a=1&b=x%20y+z", path=b"/new?a=1&b=x%20y+z", request_headers=[(b"x-request-id", b"the-id")],
+        upstream_host="10.0.0.7:8000", upstream_local_address="10.0.0.9:6001",
+    )  # fmt: skip
+    assert compile_text(text)(info) == line
+
+
 def test_the_first_of_repeated_headers_and_bytes_that_are_no_text() -> None:
     info = request(request_headers=[(b"a", b"\xff1"), (b"a", b"2")])
     assert compile_text("%REQ(A)%")(info).encode("utf-8", "surrogateescape") == b"\xff1"
@@ -117,7 +139,20 @@ def test_omit_empty_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["%NO_SUCH%", "%REQ%", "%REQ(A?B?C)%", "%PROTOCOL(x)%", "50%", "%CEL(request.path)%", "%REQ(A%"]
+    "text",
+    [
+        "%NO_SUCH%",
+        "%REQ%",
+        "%REQ(A?B?C)%",
+        "%PROTOCOL(x)%",
+        "50%",
+        "%CEL(request.path)%",
+        "%REQ(A%",
+        "%PATH(XX)%",
+        "%PATH(NQ:NO)%",
+        "%QUERY_PARAM%",
+        "%ENVIRONMENT%",
+    ],
 )
 def test_refused(text: str) -> None:
     with pytest.raises(FormatError):
