@@ -1,4 +1,4 @@
-"""One non-blocking socket, plain or TLS: reads when readable, writes at once, keeps only what the kernel would not take.
+"""One non-blocking socket, plain or TLS: reads when readable, writes as the loop's turn ends, keeps what the kernel would not take.
 
 Decides nothing about protocols. Its owner is told of bytes (`on_data`, or `on_burst` where there were many), of the peer's
 end (`on_eof`), of failure (`on_error`) and of an emptied write buffer (`on_drain`). Above HIGH_WATER unsent bytes `congested` is true until the
@@ -21,6 +21,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from proxy.net.outbox import outbox_of
+
 HIGH_WATER = 256 * 1024
 _PLAIN_READ = 64 * 1024
 # SSL_read gives at most one record and reads no further ahead, so a read of the largest record leaves nothing decrypted
@@ -32,6 +34,7 @@ _RECEIVED = bytearray(_PLAIN_READ)
 _RECEIVED_VIEW = memoryview(_RECEIVED)
 _BURST = 256 * 1024  # bytes taken for one readiness event, so that no connection starves the others
 _VECTOR = 64  # pieces of one sendmsg
+_LONG = 16 * 1024  # bytes that are not worth holding back for the end of the turn
 _LINGER_0 = struct.pack("ii", 1, 0)
 _TCP_CLOSE = 7  # enum in netinet/tcp.h
 _BLOCKED = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -74,11 +77,13 @@ class Connection:
 
     __slots__ = (
         "_alert",
+        "_due",
         "_end_seen",
         "_finishing",
         "_loop",
         "_out",
         "_out_size",
+        "_outbox",
         "_read",
         "_read_into",
         "_read_size",
@@ -112,6 +117,8 @@ class Connection:
             self._read_into = partial(openssl.read, _TLS_READ)
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
+        self._outbox = outbox_of(loop)
+        self._due = False  # waits for the end of the turn
         self.reading = False
         self._writing = False
         self._alert = b""  # close_notify, while the kernel does not take it
@@ -190,25 +197,44 @@ class Connection:
             self.owner.on_burst(pieces)
 
     def write(self, data: bytes) -> None:
-        """Send now what the kernel takes and keep the rest. Ignored on a closed connection."""
+        """Send as this turn of the loop ends what the kernel takes then, and keep the rest. Ignored on a closed connection."""
         if self.closed or not data:
             return
         self.bytes_out += len(data)
-        if self._out:
-            self._keep(data)
+        self._out.append(data)
+        self._out_size += len(data)
+        if self._writing:
             self._watch()
+        elif self._out_size >= _LONG:
+            self.flush()
+        elif not self._due:
+            self._due = True
+            self._outbox.add(self, self._loop)
+
+    def flush(self) -> None:
+        """Send what was written; nobody need call this but the outbox."""
+        self._due = False
+        out = self._out
+        if not out or self._writing:
             return
+        # One message as a rule; several short ones make one record and one packet.
+        data = out[0] if len(out) == 1 else b"".join(out)
         try:
             sent = self._send(data)
         except _BLOCKED:
             sent = 0
         except OSError as error:
-            # Reported from the event loop: the caller is in the middle of something.
+            out.clear()
+            self._out_size = 0
+            # Reported from the event loop: a caller may be in the middle of something.
             self._loop.call_soon(self._fail, error)
             return
+        out.clear()
         if sent == len(data):
+            self._out_size = 0
             return
-        self._keep(memoryview(data)[sent:] if sent else data)
+        self._out_size -= sent
+        out.append(memoryview(data)[sent:] if sent else data)
         if sent and self.tls is not None:
             self._push()  # it was a record of many
         self._watch()
@@ -220,12 +246,11 @@ class Connection:
             return
         if self.closed:
             return
-        waits = bool(self._out)
         for piece in pieces:
             if piece:
                 self.bytes_out += len(piece)
                 self._keep(piece)
-        if not waits:
+        if not self._writing:
             self._push()
         self._watch()
 
@@ -303,13 +328,17 @@ class Connection:
 
     @property
     def unsent(self) -> int:
-        """Bytes written that the kernel has not taken."""
+        """Bytes written that the kernel does not take."""
+        if self._due:
+            self.flush()
         return self._out_size
 
     def finish_writing(self) -> None:
         """Tell the peer, after all that was written, that no more will come; reading goes on."""
         if self.closed or self._finishing:
             return
+        if self._due:
+            self.flush()
         self._finishing = True
         if not self._out:
             self._shut_down_writing()
@@ -338,14 +367,18 @@ class Connection:
     def reset(self) -> None:
         """Close so that the peer sees a reset, not an end."""
         if not self.closed:
+            if self._due:
+                self.flush()
             self._finishing = True  # no close_notify
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
             self.close()
 
     def close(self) -> None:
-        """Release the socket at once; unsent bytes are lost."""
+        """Release the socket at once; bytes the kernel does not take are lost."""
         if self.closed:
             return
+        if self._due:
+            self.flush()
         self.closed = True
         self.pause_reading()
         if self._writing:

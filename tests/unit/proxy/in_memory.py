@@ -17,6 +17,7 @@ from proxy.config import decode
 from proxy.config.snapshot import Snapshot, build
 from proxy.data_plane import DataPlane, Services
 from proxy.net.downstream import DownstreamFacts
+from proxy.net.outbox import Outbox
 from proxy.upstream.failure import UpstreamReset
 
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -45,6 +46,7 @@ class FakeLoop:
         self.timers: list[FakeHandle] = []
         self.readers: dict[int, Callable[[], None]] = {}
         self.writers: dict[int, Callable[[], None]] = {}
+        self._turn = FakeHandle(self, self.now, lambda: None, ())
 
     def time(self) -> float:
         return self.now
@@ -67,6 +69,9 @@ class FakeLoop:
         return handle
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> FakeHandle:
+        if isinstance(getattr(callback, "__self__", None), Outbox):
+            callback(*args)  # every write is a turn of its own here
+            return self._turn
         return self.call_at(self.now, callback, *args)
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> FakeHandle:
