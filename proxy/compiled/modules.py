@@ -35,6 +35,7 @@ MODULES = (
     "proxy.http.stream",
     "proxy.net.connection",
     "proxy.net.flow",
+    "proxy.net.outbox",
     "proxy.observability.access_log",
     "proxy.observability.access_log_operators",
     "proxy.observability.istio_metrics",
