@@ -75,14 +75,11 @@ def _compile_json(fields: bytes, omit_empty: bool) -> Line:
     return line
 
 
-_HEADERS = {"request": "info.request_headers", "response": "info.response_headers"}
-
-
 def _function(returned: ast.expr) -> Callable[[StreamInfo], Any]:
-    """`def render(info)` that returns the expression; headers are looked up by name if it asks for any."""
+    """`def render(info)` that returns the expression; request headers are looked up by name if it asks for any."""
     used = {node.id for node in ast.walk(returned) if isinstance(node, ast.Name)}
-    lines = [f"    {name} = by_name({of})\n" for name, of in _HEADERS.items() if name in used]
-    module = ast.parse(f"def render(info):\n{''.join(lines)}    return None")
+    line = "    request = by_name(info.request_headers)\n" if "request" in used else ""
+    module = ast.parse(f"def render(info):\n{line}    return None")
     function = module.body[0]
     assert isinstance(function, ast.FunctionDef)
     function.body[-1] = ast.Return(returned)

@@ -1,7 +1,7 @@
 """What each command operator of an access log format prints, as a Python expression over the ended request.
 
 Decides meaning and availability of every operator; `access_log_format` puts the expressions of one format together into
-one function. An expression may use `info` (the `StreamInfo`), `request` and `response` (its headers by name) and `NAMES`.
+one function. An expression may use `info` (the `StreamInfo`), `request` (its request headers by name) and `NAMES`.
 Invariant: what a configuration says enters an expression as a literal (`repr`) only.
 Reference: Envoy "Access logging", command operators.
 """
@@ -30,14 +30,16 @@ class FormatError(ValueError):
 class Operator:
     """`found` is None at run time for what was never learned; otherwise `shown`, which calls it `v`, is printed.
 
-    Without `found`, `shown` stands alone and is always there.
+    Without `found`, `shown` stands alone and is always there. Without `shown`, `found` is a text, which is printed unless empty.
     """
 
     found: str | None
-    shown: str = "v"
+    shown: str | None = "v"
 
     def expression(self, missing: str | None) -> str:
         """Python source of the value, `missing` for what was never learned."""
+        if self.shown is None:
+            return f"({self.found} or {missing!r})"
         if self.found is None:
             return self.shown
         return f"({missing!r} if (v := {self.found}) is None else {self.shown})"
@@ -66,9 +68,9 @@ def _request_header(name: str) -> Operator:
     key = name.lower().encode()
     if key in (b":method", b":path", b":authority", b"host"):
         attribute = "authority" if key == b"host" else name.lower()[1:]
-        return Operator(f"info.{attribute} or None", _DECODED)
+        return Operator(f"info.{attribute}.decode('utf-8', 'surrogateescape')", None)
     if key == b"x-envoy-original-path":
-        return Operator("info.original_path or None", _DECODED)
+        return Operator("info.original_path and info.original_path.decode('utf-8', 'surrogateescape')", None)
     return Operator(f"request.get({key!r})", _DECODED)
 
 
@@ -76,13 +78,15 @@ def _response_header(name: str) -> Operator:
     key = name.lower().encode()
     if key == b":status":
         return Operator("info.response_code or None", "str(v)")
-    header = Operator(f"response.get({key!r})", _DECODED)
+    header = Operator(f"header(info.response_headers, {key!r})", _DECODED)
     if key == b"x-envoy-upstream-service-time":
         return _either(Operator("info.upstream_service_time_ms", "str(v)"), header)
     return header
 
 
 def _either(main: Operator, other: Operator) -> Operator:
+    if main.shown is None:
+        return Operator(f"{main.found} or {other.expression(None)}", None)
     return Operator(f"({other.expression(None)} if (v := {main.expression(None)}) is None else v)")
 
 
@@ -155,6 +159,10 @@ def _field(name: str, shown: str = "v") -> Operator:
     return Operator(f"info.{name}", shown)
 
 
+def _text(name: str) -> Operator:
+    return Operator(f"info.{name}", None)
+
+
 def _number(name: str) -> Operator:
     return Operator(None, f"info.{name}")
 
@@ -166,13 +174,13 @@ _NEVER = Operator(
 )  # what Envoy learns from tracing, fingerprints of TLS, QUIC and the like, which are not here
 
 _PLAIN: dict[str, Operator] = {
-    "PROTOCOL": _field("protocol"),
+    "PROTOCOL": _text("protocol"),
     "RESPONSE_CODE": _number("response_code"),
     "RESPONSE_FLAGS": Operator(None, "(flags(info.response_flags) if info.response_flags else '-')"),
     "RESPONSE_FLAGS_LONG": Operator(None, "long_flags(info.response_flags)"),
-    "RESPONSE_CODE_DETAILS": _field("response_code_details"),
-    "CONNECTION_TERMINATION_DETAILS": _field("connection_termination_details"),
-    "UPSTREAM_TRANSPORT_FAILURE_REASON": _field("upstream_transport_failure_reason"),
+    "RESPONSE_CODE_DETAILS": _text("response_code_details"),
+    "CONNECTION_TERMINATION_DETAILS": _text("connection_termination_details"),
+    "UPSTREAM_TRANSPORT_FAILURE_REASON": _text("upstream_transport_failure_reason"),
     "BYTES_RECEIVED": _number("bytes_received"),
     "BYTES_SENT": _number("bytes_sent"),
     "DOWNSTREAM_WIRE_BYTES_RECEIVED": _number("wire_bytes_received"),
@@ -181,23 +189,23 @@ _PLAIN: dict[str, Operator] = {
     "GRPC_STATUS_NUMBER": _field("grpc_status"),
     "GRPC_STATUS": _field("grpc_status", "grpc_name(v)"),
     "HOSTNAME": Operator(None, "hostname"),
-    "ROUTE_NAME": _field("route_name"),
+    "ROUTE_NAME": _text("route_name"),
     "REQUESTED_SERVER_NAME": _field("requested_server_name", "server_name(v)"),
-    "UPSTREAM_HOST": _field("upstream_host"),
-    "UPSTREAM_REMOTE_ADDRESS": _field("upstream_host"),
+    "UPSTREAM_HOST": _text("upstream_host"),
+    "UPSTREAM_REMOTE_ADDRESS": _text("upstream_host"),
     "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": _field("upstream_host or None", _HOST),
-    "UPSTREAM_CLUSTER": _field("upstream_cluster"),
-    "UPSTREAM_CLUSTER_RAW": _field("upstream_cluster"),
-    "UPSTREAM_LOCAL_ADDRESS": _field("upstream_local_address"),
+    "UPSTREAM_CLUSTER": _text("upstream_cluster"),
+    "UPSTREAM_CLUSTER_RAW": _text("upstream_cluster"),
+    "UPSTREAM_LOCAL_ADDRESS": _text("upstream_local_address"),
     "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": _field("upstream_local_address or None", _HOST),
     "UPSTREAM_REQUEST_ATTEMPT_COUNT": _number("upstream_attempts"),
-    "UPSTREAM_PEER_URI_SAN": _field("upstream_peer_uri_san"),
-    "DOWNSTREAM_PEER_URI_SAN": _field("downstream_peer_uri_san"),
-    "DOWNSTREAM_LOCAL_URI_SAN": _field("downstream_local_uri_san"),
-    "DOWNSTREAM_LOCAL_ADDRESS": _field("downstream_local_address"),
+    "UPSTREAM_PEER_URI_SAN": _text("upstream_peer_uri_san"),
+    "DOWNSTREAM_PEER_URI_SAN": _text("downstream_peer_uri_san"),
+    "DOWNSTREAM_LOCAL_URI_SAN": _text("downstream_local_uri_san"),
+    "DOWNSTREAM_LOCAL_ADDRESS": _text("downstream_local_address"),
     "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": _field("downstream_local_address or None", _HOST),
     "DOWNSTREAM_LOCAL_PORT": _field("downstream_local_address or None", _PORT),
-    "DOWNSTREAM_REMOTE_ADDRESS": _field("downstream_remote_address"),
+    "DOWNSTREAM_REMOTE_ADDRESS": _text("downstream_remote_address"),
     "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": _field("downstream_remote_address or None", _HOST),
     "DOWNSTREAM_REMOTE_PORT": _field("downstream_remote_address or None", _PORT),
     "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": _field(_DIRECT),
@@ -220,6 +228,13 @@ _PLAIN: dict[str, Operator] = {
 def by_name(headers: Headers | None) -> Mapping[bytes, bytes]:
     """The headers for look-up; of one that repeats, the first."""
     return dict(reversed(headers)) if headers else {}
+
+
+def _first(headers: Headers | None, wanted: bytes) -> bytes | None:
+    for name, value in headers or ():
+        if name == wanted:
+            return value
+    return None
 
 
 def _cut(value: str | int | None, length: int) -> str | int | None:
@@ -313,6 +328,7 @@ NAMES: Mapping[str, Any] = {
     "local_time_as": _local_time_as,
     "now": time.time,
     "query_parameter": _query_parameter_of,
+    "header": _first,
     "hostname": socket.gethostname(),
     "long_flags": response_flags.long_text,
     "port": _port,
