@@ -10,6 +10,7 @@ vanilla Envoy, or those our sidecar gets in a mesh, with Istio's metrics and met
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,7 @@ SERVICE_PORT = 9080
 SERVICE_IP = "10.96.0.10"
 OUTBOUND_LISTENER = f"0.0.0.0_{SERVICE_PORT}"
 CLIENT_IP, SERVER_IP = "127.0.0.2", "127.0.0.1"
+ENDPOINTS = 10
 Json = dict[str, Any]
 
 
@@ -43,6 +45,8 @@ class Mesh:
     sidecar: bool = True
     mtls: str = "STRICT"
     config: MeshConfig = field(default_factory=MeshConfig)
+    others: int = 0
+    """Further services of the mesh with ENDPOINTS pods each, which the client knows and does not call."""
 
     @property
     def listener(self) -> str:
@@ -66,10 +70,18 @@ class Mesh:
                 _service("shadow", "10.96.0.11", "http", copies_port),
                 _pod("shadow", SERVER_IP, False),
             ]
-        return context_of([*objects, *read(self.manifests)], self.config)
+        return context_of([*objects, *_others(self.others), *read(self.manifests)], self.config)
 
 
 PLAIN = Mesh()
+
+
+def _others(count: int) -> Iterator[Json]:
+    for number in range(count):
+        yield _service(f"s{number}", f"10.97.{number // 250}.{number % 250 + 1}", "http", SERVICE_PORT)
+        for pod in range(ENDPOINTS):
+            at = number * ENDPOINTS + pod
+            yield _pod(f"s{number}", f"10.244.{at // 250}.{at % 250 + 1}", True, f"s{number}-{pod}")
 
 
 def _service(name: str, address: str, protocol: str, target_port: int) -> Json:
@@ -84,13 +96,13 @@ def _service(name: str, address: str, protocol: str, target_port: int) -> Json:
     }
 
 
-def _pod(name: str, ip: str, sidecar: bool) -> Json:
+def _pod(name: str, ip: str, sidecar: bool, own_name: str = "") -> Json:
     labels = {"app": name, "version": "v1"}
     if sidecar:
         labels["security.istio.io/tlsMode"] = "istio"
     return {
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": "default", "labels": labels},
+        "metadata": {"name": own_name or name, "namespace": "default", "labels": labels},
         "spec": {"serviceAccountName": name, "containers": [{"name": name}]},
         "status": {"podIP": ip, "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
     }
@@ -126,7 +138,22 @@ def client_snapshot(
     """What the client sidecar gets; it listens on `port` and finds the app's pod on `server_port`."""
     found = _compiled(mesh.context(server_port, copies_port), "client", CLIENT_IP, vanilla, authority)
     found["listeners"] = _moved(found["listeners"], mesh.listener, port)
-    return found
+    return _inlined(found) if mesh.others else found
+
+
+def _inlined(snapshot: Snapshot) -> Snapshot:
+    """Endpoints of services nobody calls, inside their clusters: an Envoy polls for those of each EDS cluster by itself, and a thousand polls
+    are too much for the bench's xDS server."""
+    assignments = {one["cluster_name"]: one for one in snapshot["endpoints"]}
+    clusters = []
+    for cluster in snapshot["clusters"]:
+        if cluster.get("type") == "EDS" and HOST not in cluster["name"]:
+            assignment = {key: value for key, value in assignments[cluster["name"]].items() if key != "@type"}
+            left = {key: value for key, value in cluster.items() if key != "eds_cluster_config"}
+            cluster = {**left, "type": "STATIC", "load_assignment": assignment}
+        clusters.append(cluster)
+    kept = [one for one in snapshot["endpoints"] if HOST in one["cluster_name"]]
+    return {**snapshot, "clusters": clusters, "endpoints": kept}
 
 
 def server_snapshot(
@@ -140,7 +167,7 @@ def server_snapshot(
         _towards_app(cluster, app_port) if cluster["name"] == inbound else cluster
         for cluster in found["clusters"]
     ]
-    return found
+    return _inlined(found) if mesh.others else found
 
 
 def _towards_app(cluster: Json, port: int) -> Json:

@@ -77,6 +77,8 @@ def start_app(children: Children, scene: Scene, pins: Pinning) -> int:
 
 
 Files = dict[str, Path]
+START_S = 60.0
+"""How long a sidecar may take to be configured: one of a thousand services takes a second, on a machine with nothing else to do."""
 NODES = {"client": CLIENT_NODE, "server": SERVER_NODE}
 
 
@@ -161,11 +163,11 @@ def start_pair(
         pair.sidecars[role] = children.start(f"{peer.name}-{role}", argv, cpus=cpus, env=environment)
     needed += pair.sidecars.values()
     entries = [port for _, port, _ in _roles(scene, ports)]
-    wait_until(f"{peer.title} listens", lambda: all(map(listening, entries)), needed)
+    wait_until(f"{peer.title} listens", lambda: all(map(listening, entries)), needed, START_S)
     pair.start_s = time.monotonic() - before
     pair.idle = pair.memory()
     target = pair.target(scene.host)
-    wait_until(f"{peer.title} answers", lambda: answers(client, scene.host, target), needed)
+    wait_until(f"{peer.title} answers", lambda: answers(client, scene.host, target), needed, START_S)
     return pair
 
 

@@ -53,6 +53,7 @@ def _scene(name: str, manifests: str, *, copies: bool = False) -> Scene:
 _SCENES: dict[str, tuple[str, Scene]] = {
     "routes_10": ("10 routes", _scene("10 routes", _routes(10))),
     "routes_1000": ("1,000 routes", _scene("1,000 routes", _routes(1000))),
+    "services_1000": ("1,000 services × 10 endpoints", pair("1,000 services", Mesh(others=1000))),
     "retries": ("timeout and retries armed", _scene("retries", _routes(1, _RETRIES))),
     "fault": ("fault filter, not firing", _scene("fault", _routes(1, _FAULT))),
     "limits": ("outlier detection, circuit breaker", _scene("limits", _LIMITS)),
@@ -79,7 +80,7 @@ WORKLOADS = [
         section="policies",
         scene=scene,
         plan={"connections": 16},
-        show=("cpu_us_per_request",),
+        show=("cpu_us_per_request", "rss_kib") if "1000" in name else ("cpu_us_per_request",),
         seconds=1.0,
     )
     for name, (title, scene) in _SCENES.items()
