@@ -1,1 +1,1 @@
-"""Several processes that serve as one sidecar: `--concurrency N`, docs/adr/0005."""
+"""Several processes that serve as one sidecar: `--concurrency N`, docs/adr/0006."""

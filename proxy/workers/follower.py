@@ -1,6 +1,6 @@
 """A worker beside the leading one: serves with what it is told, and tells what it counted.
 
-Does one thing after another, in the order told. Ends when told so, or when the leader is gone. Reference: docs/adr/0005.
+Does one thing after another, in the order told. Ends when told so, or when the leader is gone. Reference: docs/adr/0006.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A snapshot is prepared by every worker, the leader first, and only then made current, everywhere; one refusal refuses it for
 all. Invariant: a worker that serves has the configuration and the secrets that the leader has; one that cannot keep up is
-ended, and another takes its place, its listening sockets and what waits in them. Reference: docs/adr/0005.
+ended, and another takes its place, its listening sockets and what waits in them. Reference: docs/adr/0006.
 """
 
 from __future__ import annotations
