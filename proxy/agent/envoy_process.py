@@ -6,9 +6,11 @@ Reference: Istio pkg/envoy/proxy.go; reference §18.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +48,14 @@ def arguments(bootstrap: Path, drain_seconds: float, concurrency: int | None) ->
     ]  # fmt: skip
 
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _end_with_agent() -> None:
+    """Runs in the child: an agent that is killed leaves no Envoy behind, which would go on asking it for configuration."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class EnvoyProcess:
     """The child. `wait` gives its exit status, as a shell counts it: 128 + N for signal N."""
 
@@ -57,7 +67,7 @@ class EnvoyProcess:
 
     async def start(self, drain_seconds: float, concurrency: int | None) -> None:
         self._child = await asyncio.create_subprocess_exec(
-            str(self._binary), *arguments(self._file, drain_seconds, concurrency)
+            str(self._binary), *arguments(self._file, drain_seconds, concurrency), preexec_fn=_end_with_agent
         )
 
     async def wait(self) -> int:

@@ -1,0 +1,46 @@
+"""The child process beside the agent, with a program in Envoy's place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from proxy import compiled
+
+AGENT = """
+import asyncio, os, sys
+from pathlib import Path
+from proxy.agent.envoy_process import EnvoyProcess
+
+async def main():
+    process = EnvoyProcess(Path(sys.argv[1]), {}, Path(sys.argv[2]))
+    await process.start(1.0, None)
+    print(process._child.pid, flush=True)
+    os._exit(9)
+
+asyncio.run(main())
+"""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_an_agent_that_dies_takes_its_envoy_along(tmp_path: Path) -> None:
+    binary = tmp_path / "envoy"
+    binary.write_text("#!/bin/sh\nexec sleep 60\n")
+    binary.chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": str(compiled.ROOT)}
+    argv = [sys.executable, "-c", AGENT, str(binary), str(tmp_path)]
+    agent = subprocess.run(argv, stdout=subprocess.PIPE, env=environment, check=False)
+    assert agent.returncode == 9
+    pid, deadline = int(agent.stdout), time.monotonic() + 10
+    while _alive(pid):
+        assert time.monotonic() < deadline, "Envoy outlives its agent"
+        time.sleep(0.01)
