@@ -11,78 +11,70 @@ from collections.abc import MutableSequence
 from proxy.observability.stats import Gauge
 
 
+class SharedCount:
+    """A count that several workers add up: each writes a number of its own, nobody else's.
+
+    Two workers may pass a limit at the same moment, as two of Envoy's threads may.
+    """
+
+    __slots__ = ("_numbers", "_own")
+
+    def __init__(self, numbers: MutableSequence[int] | memoryview[int], own: int) -> None:
+        self._numbers, self._own = numbers, own
+
+    def add(self, change: int) -> int:
+        """Change this worker's number; the sum of all."""
+        self._numbers[self._own] += change
+        return sum(self._numbers)
+
+    def total(self) -> int:
+        return sum(self._numbers)
+
+
 class Resource:
-    """One limited quantity. `open` is 1 while no more is allowed; `remaining` what is left, None where nobody tracks it."""
+    """One limited quantity. `open` is 1 while no more is allowed; `remaining` what is left, None where nobody tracks it.
 
-    __slots__ = ("count", "limit", "open", "remaining")
+    `count` is what this worker took; `shared`, where the sidecar has several, what all of them did.
+    """
 
-    def __init__(self, limit: int, gauge: Gauge, remaining: Gauge | None = None) -> None:
+    __slots__ = ("count", "limit", "open", "remaining", "shared")
+
+    def __init__(
+        self, limit: int, gauge: Gauge, remaining: Gauge | None = None, shared: SharedCount | None = None
+    ) -> None:
         self.count = 0
         self.limit = limit
         self.open = gauge
         self.remaining = remaining
+        self.shared = shared
         if remaining is not None:
             remaining.value = limit
 
     def allows(self) -> bool:
-        return self.count < self.limit
+        return (self.count if self.shared is None else self.shared.total()) < self.limit
+
+    def total(self) -> int:
+        """Taken by every worker of this sidecar."""
+        return self.count if self.shared is None else self.shared.total()
 
     def take(self) -> None:
         self.count += 1
-        if self.count >= self.limit:
+        total = self.count if self.shared is None else self.shared.add(1)
+        if total >= self.limit:
             self.open.value = 1
         if self.remaining is not None:
-            self.remaining.value = max(0, self.limit - self.count)
+            self.remaining.value = max(0, self.limit - total)
 
     def give_back(self) -> None:
         self.count -= 1
-        if self.open.value and self.count < self.limit:
+        total = self.count if self.shared is None else self.shared.add(-1)
+        if self.open.value and total < self.limit:
             self.open.value = 0
         if self.remaining is not None:
-            self.remaining.value = max(0, self.limit - self.count)
+            self.remaining.value = max(0, self.limit - total)
 
     def __repr__(self) -> str:
         return f"{self.count}/{self.limit}"
-
-
-class SharedCount:
-    """A count that several workers add up: each writes a number of its own, nobody else's. `count` is their sum.
-
-    Reading and then writing it, as `count += 1` does, changes this worker's number by the difference. Two workers may pass
-    a limit at the same moment, as two of Envoy's threads may.
-    """
-
-    __slots__ = ("_numbers", "_own", "_read")
-
-    def __init__(self, numbers: MutableSequence[int] | memoryview[int], own: int) -> None:
-        self._numbers, self._own = numbers, own
-        self._read = 0
-
-    def get(self) -> int:
-        self._read = sum(self._numbers)
-        return self._read
-
-    def set(self, value: int) -> None:
-        self._numbers[self._own] += value - self._read
-        self._read = value
-
-
-class SharedResource(Resource):
-    """A quantity that all workers of a sidecar take from."""
-
-    __slots__ = ("shared",)
-
-    def __init__(self, shared: SharedCount, limit: int, gauge: Gauge, remaining: Gauge | None = None) -> None:
-        self.shared = shared
-        super().__init__(limit, gauge, remaining)
-
-    @property
-    def count(self) -> int:
-        return self.shared.get()
-
-    @count.setter
-    def count(self, value: int) -> None:
-        self.shared.set(value)
 
 
 class CircuitBreaker:

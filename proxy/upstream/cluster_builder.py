@@ -21,7 +21,7 @@ from proxy.observability.workload import Service, Upstream, service_of_cluster, 
 from proxy.tls.contexts import TlsContext
 from proxy.upstream import retry_budget
 from proxy.upstream.automatic_names import AutomaticNames
-from proxy.upstream.circuit_breaker import CircuitBreaker, Resource, SharedCount, SharedResource
+from proxy.upstream.circuit_breaker import CircuitBreaker, Resource, SharedCount
 from proxy.upstream.cluster import Cluster, OriginalDstCluster
 from proxy.upstream.cluster_stats import ClusterStats
 from proxy.upstream.connector import Connector, ConnectSettings, Keepalive
@@ -168,7 +168,7 @@ def _breaker(wanted: config.Cluster, store: StatsStore, shared: Sequence[SharedC
     def resource(which: int, limit: int, name: str, remaining: str) -> Resource:
         left = store.gauge(f"{prefix}remaining_{remaining}") if limits.track_remaining else None
         gauge = store.gauge(f"{prefix}{name}_open")
-        return SharedResource(shared[which], limit, gauge, left) if shared else Resource(limit, gauge, left)
+        return Resource(limit, gauge, left, shared[which] if shared else None)
 
     connections = resource(0, limits.max_connections, "cx", "cx")
     pending = resource(1, limits.max_pending_requests, "rq_pending", "pending")

@@ -72,7 +72,8 @@ class ConnectionPool:
         """A connection now, or None and a later call of the waiter. Raises UpstreamReset on overflow."""
         breaker, stats = self.cluster.breaker, self.cluster.stats
         if self._idle:
-            if breaker.requests.count >= breaker.requests.limit:
+            requests = breaker.requests
+            if requests.count >= requests.limit or (requests.shared is not None and not requests.allows()):
                 stats.upstream_rq_active_overflow.value += 1
                 raise UpstreamReset(ResetReason.OVERFLOW)
             connection = self._idle.pop()
@@ -163,11 +164,14 @@ class ConnectionPool:
     def _attach(self, connection: PooledConnection) -> None:
         cluster, host = self.cluster, self.host
         requests = cluster.breaker.requests
-        requests.count += 1
-        if requests.count >= requests.limit:
-            requests.open.value = 1
-        if requests.remaining is not None:
-            requests.remaining.value = requests.limit - requests.count
+        if requests.shared is not None:
+            requests.take()
+        else:
+            requests.count += 1
+            if requests.count >= requests.limit:
+                requests.open.value = 1
+            if requests.remaining is not None:
+                requests.remaining.value = requests.limit - requests.count
         stats = cluster.stats
         stats.upstream_rq_total.value += 1
         stats.upstream_rq_active.value += 1
@@ -182,11 +186,14 @@ class ConnectionPool:
     def _detach(self, connection: PooledConnection) -> None:
         cluster = self.cluster
         requests = cluster.breaker.requests
-        requests.count -= 1
-        if requests.open.value and requests.count < requests.limit:
-            requests.open.value = 0
-        if requests.remaining is not None:
-            requests.remaining.value = requests.limit - requests.count
+        if requests.shared is not None:
+            requests.give_back()
+        else:
+            requests.count -= 1
+            if requests.open.value and requests.count < requests.limit:
+                requests.open.value = 0
+            if requests.remaining is not None:
+                requests.remaining.value = requests.limit - requests.count
         cluster.stats.upstream_rq_active.value -= 1
         self.host.rq_active -= 1
         self._busy.discard(connection)

@@ -30,43 +30,17 @@ class RetryBudget(Resource):
         pending: Resource,
         percent: float,
         min_concurrency: int,
+        shared: SharedCount | None = None,
     ) -> None:
-        super().__init__(limit, gauge)
+        super().__init__(limit, gauge, None, shared)
         self._requests = requests
         self._pending = pending
         self._share = percent / 100
         self._min_concurrency = min_concurrency
 
     def allows(self) -> bool:
-        active = self._requests.count + self._pending.count
-        return self.count < max(int(self._share * active), self._min_concurrency)
-
-
-class SharedRetryBudget(RetryBudget):
-    """A budget that all workers of a sidecar take from; so are the counts of `requests` and `pending` theirs."""
-
-    __slots__ = ("shared",)
-
-    def __init__(
-        self,
-        shared: SharedCount,
-        limit: int,
-        gauge: Gauge,
-        requests: Resource,
-        pending: Resource,
-        percent: float,
-        min_concurrency: int,
-    ) -> None:
-        self.shared = shared
-        super().__init__(limit, gauge, requests, pending, percent, min_concurrency)
-
-    @property
-    def count(self) -> int:
-        return self.shared.get()
-
-    @count.setter
-    def count(self, value: int) -> None:
-        self.shared.set(value)
+        active = self._requests.total() + self._pending.total()
+        return self.total() < max(int(self._share * active), self._min_concurrency)
 
 
 def build(
@@ -81,6 +55,4 @@ def build(
     percent = DEFAULT_PERCENT if config.budget_percent is None else config.budget_percent.value
     least = config.min_retry_concurrency
     least = DEFAULT_MIN_CONCURRENCY if least is None else least
-    if shared is None:
-        return RetryBudget(max_retries, gauge, requests, pending, percent, least)
-    return SharedRetryBudget(shared, max_retries, gauge, requests, pending, percent, least)
+    return RetryBudget(max_retries, gauge, requests, pending, percent, least, shared)

@@ -15,7 +15,7 @@ from proxy.config.snapshot import Snapshot
 from proxy.deadlines import Deadlines
 from proxy.http.token_bucket import TokenBucket
 from proxy.observability.stats import StatsStore
-from proxy.upstream.circuit_breaker import Resource, SharedResource
+from proxy.upstream.circuit_breaker import Resource
 from proxy.upstream.cluster_builder import ClusterParts
 from proxy.upstream.cluster_manager import ClusterManager
 from proxy.workers import shared_memory
@@ -33,17 +33,18 @@ def workers() -> Iterator[list[SharedMemory]]:
 
 def resources(workers: list[SharedMemory], limit: int, cluster: str = "a") -> list[Resource]:
     gauge = StatsStore().gauge
-    return [SharedResource(w.counts(cluster)[2], limit, gauge("open"), gauge("remaining")) for w in workers]
+    return [Resource(limit, gauge("open"), gauge("remaining"), w.counts(cluster)[2]) for w in workers]
 
 
 def test_a_limit_is_that_of_all_workers_together(workers: list[SharedMemory]) -> None:
     one, other, third = resources(workers, limit=3)
     one.take()
     other.take()
-    assert [r.count for r in (one, other, third)] == [2, 2, 2]
-    third.count += 1  # as the pool does it
+    assert [r.total() for r in (one, other, third)] == [2, 2, 2]
+    assert [r.count for r in (one, other, third)] == [1, 1, 0]
+    third.take()
     assert not any(r.allows() for r in (one, other, third))
-    assert third.open.value == 0
+    assert third.open.value == 1
     one.give_back()
     assert other.allows()
     assert (one.open.value, one.remaining and one.remaining.value) == (0, 1)
@@ -52,9 +53,8 @@ def test_a_limit_is_that_of_all_workers_together(workers: list[SharedMemory]) ->
 def test_clusters_and_quantities_have_their_own(workers: list[SharedMemory]) -> None:
     counts = [workers[0].counts(name)[which] for name in ("a", "b") for which in range(4)]
     for i, count in enumerate(counts):
-        count.get()
-        count.set(i)
-    seen = [workers[1].counts(name)[which].get() for name in ("a", "b") for which in range(4)]
+        count.add(i)
+    seen = [workers[1].counts(name)[which].total() for name in ("a", "b") for which in range(4)]
     assert seen == list(range(8))
 
 
@@ -64,18 +64,17 @@ def test_what_a_worker_held_is_free_when_it_is_gone(workers: list[SharedMemory])
     for _ in range(4):
         other.take()
     workers[0].forget(1)
-    assert one.count == 1
+    assert one.total() == 1
     [again] = resources([workers[1]], limit=10)
     again.take()
-    assert one.count == 2
+    assert one.total() == 2
 
 
 def test_whoever_asks_first_the_others_find_it(workers: list[SharedMemory]) -> None:
     for i, worker in enumerate(workers * 3):
         for name in (f"{i}", f"{i // 2}", "all"):
-            count = worker.counts(name)[0]
-            count.set(count.get() + 1)
-    assert workers[0].counts("all")[0].get() == WORKERS * 3
+            worker.counts(name)[0].add(1)
+    assert workers[0].counts("all")[0].total() == WORKERS * 3
 
 
 def test_without_room_each_worker_counts_for_itself(
@@ -85,8 +84,8 @@ def test_without_room_each_worker_counts_for_itself(
     monkeypatch.setattr(shared_memory, "NAMES", 1)
     assert workers[0].counts("second") == ()
     assert workers[1].counts("third") == ()
-    kept.set(kept.get() + 5)
-    assert workers[1].counts("first")[0].get() == 5
+    kept.add(5)
+    assert workers[1].counts("first")[0].total() == 5
 
 
 @settings(max_examples=40)
@@ -119,13 +118,11 @@ def test_buckets_of_other_limits_and_sizes_are_others(workers: list[SharedMemory
 
 
 def test_a_cluster_counts_over_all_workers(workers: list[SharedMemory]) -> None:
-    """The pool writes the counts out itself: it must take the shared ones for its own."""
-    planes = [mesh(worker) for worker in workers[:2]]
-    breakers = [plane.clusters["app"].breaker for plane in planes]
+    breakers = [mesh(worker).clusters["app"].breaker for worker in workers[:2]]
     for quantity in ("connections", "pending", "requests", "retries"):
         one, other = (getattr(breaker, quantity) for breaker in breakers)
         one.take()
-        assert other.count == 1, quantity
+        assert other.total() == 1, quantity
         one.give_back()
 
 
