@@ -65,11 +65,13 @@ class CommonTlsContext(Message):
 class DownstreamTlsContext(Message, tag_field="@type", tag=_TLS + "DownstreamTlsContext"):
     common_tls_context: CommonTlsContext
     require_client_certificate: bool = False
+    disable_stateless_session_resumption: bool = False
 
 
 class UpstreamTlsContext(Message, tag_field="@type", tag=_TLS + "UpstreamTlsContext"):
     common_tls_context: CommonTlsContext
     sni: str = ""
+    max_session_keys: int | None = None
 
 
 class RawBuffer(

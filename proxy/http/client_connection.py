@@ -82,8 +82,12 @@ class ClientConnection:
         self._exchange: Exchange | None = None
         self._chunking = False
         self._trailers = pool.cluster.enable_trailers
-        peer = peer_identity(sock) if isinstance(sock, ssl.SSLSocket) else None
-        self.peer_uri_san = peer.uri_san if peer is not None else None
+        self.peer_uri_san: str | None = None
+        if isinstance(sock, ssl.SSLSocket):
+            peer = peer_identity(sock)
+            self.peer_uri_san = peer.uri_san if peer is not None else None
+            if sock.session_reused:
+                pool.cluster.stats.count_session_reused()
         self._deadlines = deadlines
         self._now = deadlines.now
         self._idle_timeout = pool.cluster.idle_timeout
@@ -165,11 +169,19 @@ class ClientConnection:
             if deadline is not None:
                 self._deadlines.disarm(deadline)
         self._deadline = self._lifetime = None
+        if self.connection.tls is not None and self.requests and not self.connection.closed:
+            self._keep_session(self.connection.tls)
         stats = self.pool.cluster.stats
         stats.upstream_cx_rx_bytes_total.value += self.connection.bytes_in
         stats.upstream_cx_tx_bytes_total.value += self.connection.bytes_out
         self.connection.close()
         self._decoder.close()
+
+    def _keep_session(self, sock: ssl.SSLSocket) -> None:
+        """With the answers came the ticket for the next connection's handshake."""
+        tls, options, peer = self.pool.transport.tls, self.pool.options, peer_identity(sock)
+        if tls is not None and tls.sessions is not None and peer is not None:
+            tls.keep_session((self.pool.host.address, options), sock, peer.expires, options.alpn)
 
     # What the connection says.
 

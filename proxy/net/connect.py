@@ -15,8 +15,9 @@ import ssl
 import sys
 from collections.abc import Callable
 
+from proxy import clock
 from proxy.deadlines import Deadline, Deadlines
-from proxy.tls.peer import peer_identity
+from proxy.tls.peer import peer_identity, resumption_refusal
 from proxy.tls.secrets import SecretError
 from proxy.upstream.connector import Address, ConnectSettings, Keepalive
 from proxy.upstream.failure import ResetReason, UpstreamReset
@@ -67,6 +68,7 @@ class SocketConnecting:
         self._deadlines = deadlines
         self._transport = transport
         self._options = options
+        self._address: Address | None = None
         self._on_connected = on_connected
         self._on_failed = on_failed
         self._deadline: Deadline | None = None
@@ -74,6 +76,7 @@ class SocketConnecting:
         self._done = False
 
     def start(self, address: Address, settings: ConnectSettings) -> None:
+        self._address = address
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         try:
             self._sock = sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -114,10 +117,14 @@ class SocketConnecting:
             return
         try:
             context = tls.current(self._options.alpn)
+            session = None
+            if tls.sessions is not None:
+                session = tls.sessions.take((self._address, self._options), context, clock.wall())
             self._sock = context.wrap_socket(
                 sock,
                 do_handshake_on_connect=False,
                 server_hostname=self._options.server_name or tls.sni or None,
+                session=session,
             )
         except SecretError:
             text = "TLS error: Secret is not supplied by SDS"
@@ -147,7 +154,9 @@ class SocketConnecting:
             return
         self._loop.remove_reader(fd)
         self._loop.remove_writer(fd)
-        refusal = tls.refusal(peer_identity(sock), self._options.expected_name)
+        now = clock.wall()
+        peer = peer_identity(sock, now)
+        refusal = resumption_refusal(sock, peer, now) or tls.refusal(peer, self._options.expected_name)
         if refusal is None:
             self._succeed(sock)
         else:

@@ -25,7 +25,7 @@ from proxy.net.listener_config import ListenerRuntime, RuntimeChain
 from proxy.net.original_dst import original_destination
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
-from proxy.tls.peer import PeerIdentity, peer_identity
+from proxy.tls.peer import PeerIdentity, peer_identity, resumption_refusal
 from proxy.tls.secrets import SecretError
 
 log = logging.getLogger(__name__)
@@ -258,13 +258,19 @@ class AcceptedConnection:
             return
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
-        peer = peer_identity(sock)
-        refusal = chain.tls.refusal(peer)
+        now = clock.wall()
+        peer = peer_identity(sock, now)
+        refusal = resumption_refusal(sock, peer, now)
+        if refusal is None:
+            refusal = chain.tls.refusal(peer)
+            if refusal is not None:
+                self._runtime.stats.ssl_fail_verify_san.value += 1
         if refusal is not None:
-            self._runtime.stats.ssl_fail_verify_san.value += 1
             self._tls_failed(f"TLS_error:|CERTIFICATE_VERIFY_FAILED:{refusal}:TLS_error_end")
             return
         self._runtime.stats.ssl_handshake.value += 1
+        if sock.session_reused:
+            self._runtime.stats.ssl_session_reused.value += 1
         self._serve(sock, peer)
 
     def _handshake_timed_out(self) -> None:

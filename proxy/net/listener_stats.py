@@ -19,6 +19,7 @@ class ListenerStats:
     downstream_cx_transport_socket_connect_timeout: Counter
     no_filter_chain_match: Counter
     ssl_handshake: Counter
+    ssl_session_reused: Counter
     ssl_connection_error: Counter
     ssl_fail_verify_san: Counter
 

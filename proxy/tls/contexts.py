@@ -9,7 +9,7 @@ Reference: Envoy "TLS", envoy.extensions.transport_sockets.tls.v3; Istio's versi
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 from proxy.config.secret import (
@@ -21,6 +21,7 @@ from proxy.config.secret import (
 from proxy.tls.peer import PeerIdentity
 from proxy.tls.sans import SanMatcher, name_refusal
 from proxy.tls.secrets import SecretError, SecretStore, load_cert_chain
+from proxy.tls.sessions import PER_HOST, Sessions
 
 _VERSIONS = {
     "TLS_AUTO": None,
@@ -54,6 +55,7 @@ class Parameters:
     validation_secret: str | None = None
     trusted_ca_pem: str | None = None
     require_peer: bool = True
+    resumes: bool = True  # a server gives tickets
 
     @property
     def verifies(self) -> bool:
@@ -62,7 +64,7 @@ class Parameters:
 
 
 class TlsContext:
-    """One transport socket's TLS. `sni` is what an upstream connection sends; both None for downstream.
+    """One transport socket's TLS. `sni` is what an upstream connection sends, `sessions` those to resume; None for downstream.
 
     `read` gives the parameters once the files they are in can be read; every connection tries.
     """
@@ -74,9 +76,11 @@ class TlsContext:
         sans: SanMatcher,
         sni: str | None = None,
         read: Callable[[], Parameters] | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         self.parameters = parameters
         self.sni = sni
+        self.sessions = sessions
         self._secrets = secrets
         self._sans = sans
         self._read = read
@@ -94,6 +98,17 @@ class TlsContext:
         if found is None:
             found = self._secrets.derived[key] = build(key, self._secrets)
         return found
+
+    def keep_session(
+        self, host: Hashable, connection: ssl.SSLSocket, until: float, alpn: tuple[str, ...] | None = None
+    ) -> None:
+        """A verified connection ends: the next one to this host may go on from its session. Not after a rotation."""
+        context, session = connection.context, connection.session
+        if self.sessions is None or session is None or not session.has_ticket:
+            return
+        key = self.parameters if alpn is None else replace(self.parameters, alpn=alpn)
+        if self._secrets.derived.get(key) is context:
+            self.sessions.keep(host, context, session, until)
 
     @property
     def ready(self) -> bool:
@@ -121,6 +136,8 @@ def downstream_context(config: DownstreamTlsContext, secrets: SecretStore) -> Tl
     """The TLS of a filter chain. Raises `SecretError` for a config that can never work."""
     common = config.common_tls_context
     parameters = _read(common, server=True, require=config.require_client_certificate)
+    if config.disable_stateless_session_resumption:
+        parameters = replace(parameters, resumes=False)
     if parameters.certificate_secret is None and parameters.certificate_pem is None:
         raise SecretError("no TLS certificates found for server context")
     return TlsContext(parameters, secrets, _sans(common))
@@ -137,10 +154,13 @@ def upstream_context(config: UpstreamTlsContext, secrets: SecretStore) -> TlsCon
     def read() -> Parameters:
         return _read(common, server=False, require=True)
 
+    kept = PER_HOST if config.max_session_keys is None else config.max_session_keys
+    sessions = Sessions(kept) if kept else None
+    sni = config.sni or None
     try:
-        return TlsContext(read(), secrets, _sans(common), config.sni or None)
+        return TlsContext(read(), secrets, _sans(common), sni, sessions=sessions)
     except FileNotReady:
-        return TlsContext(Parameters(server=False), secrets, _sans(common), config.sni or None, read)
+        return TlsContext(Parameters(server=False), secrets, _sans(common), sni, read, sessions)
 
 
 def _validation(common: CommonTlsContext) -> CertificateValidationContext | None:
@@ -210,6 +230,12 @@ def build(parameters: Parameters, secrets: SecretStore) -> ssl.SSLContext:
     context.minimum_version = _VERSIONS[parameters.minimum] or ssl.TLSVersion.TLSv1_2
     context.maximum_version = _VERSIONS[parameters.maximum] or ssl.TLSVersion.TLSv1_3
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    if parameters.server:
+        # The keys of tickets are the context's own: a new certificate or root makes a new one, which takes none of the old.
+        # One ticket serves one further connection, and costs a fifth of a handshake.
+        context.num_tickets = int(parameters.resumes)
+        if not parameters.resumes:
+            context.options |= ssl.OP_NO_TICKET
     if parameters.ciphers:
         context.set_ciphers(":".join(parameters.ciphers))
     if parameters.alpn:

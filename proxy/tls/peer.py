@@ -1,7 +1,8 @@
 """Who is on the other side of a finished TLS handshake.
 
 The chain was verified by OpenSSL during the handshake; here the leaf is read once and remembered, since a workload
-connects many times with one certificate. Knows no policy.
+connects many times with one certificate. On a resumed session the peer is known as well, but nothing was verified again: so what
+is remembered says until when the chain was good, and who resumes must look. Knows no policy.
 Reference: Envoy source/common/tls/connection_info_impl_base.cc.
 """
 
@@ -9,24 +10,30 @@ from __future__ import annotations
 
 import hashlib
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.tls import certificate
 
 # Certificates live hours and peers are few; beyond this many, forgetting all costs one parse per peer.
 _REMEMBERED = 1024
+_DER = 2  # _ssl.ENCODING_DER
 _identities: dict[bytes, PeerIdentity] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class PeerIdentity:
-    """The peer's certificate as XFCC, RBAC and metrics use it. `hash` is the SHA-256 of its DER, lower-case hex."""
+    """The peer's certificate as XFCC, RBAC and metrics use it. `hash` is the SHA-256 of its DER, lower-case hex.
+
+    `expires`: when the first certificate of its chain does, wall clock in s.
+    """
 
     uri_sans: tuple[str, ...]
     dns_sans: tuple[str, ...]
     subject: str
     hash: str
     ip_sans: tuple[str, ...] = ()
+    expires: float = 0.0
 
     @property
     def uri_san(self) -> str | None:
@@ -34,19 +41,44 @@ class PeerIdentity:
         return self.uri_sans[0] if self.uri_sans else None
 
 
-def peer_identity(connection: ssl.SSLSocket | ssl.SSLObject) -> PeerIdentity | None:
-    """The peer of a connection whose handshake is done; None if it sent no certificate."""
+def peer_identity(connection: ssl.SSLSocket | ssl.SSLObject, now: float = 0.0) -> PeerIdentity | None:
+    """The peer of a connection whose handshake is done; None if it sent no certificate. `now`: wall clock, s."""
     der = connection.getpeercert(binary_form=True)
     if not der:
         return None
-    return _identities.get(der) or _remember(der)
+    found = _identities.get(der)
+    if found is None or (found.expires <= now and not connection.session_reused):
+        found = _remember(der, _chain(connection))
+    return found
 
 
-def _remember(der: bytes) -> PeerIdentity:
+def resumption_refusal(
+    connection: ssl.SSLSocket | ssl.SSLObject, peer: PeerIdentity | None, now: float
+) -> str | None:
+    """None unless a session was resumed beyond the life of its peer's chain, which OpenSSL does not look at again.
+
+    Envoy: `SSL_CTX_set_reverify_on_resume`.
+    """
+    if connection.session_reused and peer is not None and now >= peer.expires:
+        return "verify cert failed: X509_verify_cert: certificate verification error at depth 0: certificate has expired"
+    return None
+
+
+def _chain(connection: ssl.SSLSocket | ssl.SSLObject) -> Iterable[bytes]:
+    """The certificates the peer was verified with, DER; none where it was not, or a session was resumed."""
+    # Python 3.13 has get_verified_chain for everybody; before, only its inner object has.
+    try:
+        chain = connection._sslobj.get_verified_chain()  # type: ignore[union-attr]
+    except ssl.SSLError:
+        return []
+    return [one.public_bytes(_DER) for one in chain or ()]
+
+
+def _remember(der: bytes, chain: Iterable[bytes]) -> PeerIdentity:
     leaf = certificate.read(der)
-    identity = PeerIdentity(
-        leaf.uri_sans, leaf.dns_sans, leaf.subject, hashlib.sha256(der).hexdigest(), leaf.ip_sans
-    )
+    expires = min([leaf.not_after, *(certificate.read(one).not_after for one in chain)])
+    digest = hashlib.sha256(der).hexdigest()
+    identity = PeerIdentity(leaf.uri_sans, leaf.dns_sans, leaf.subject, digest, leaf.ip_sans, expires)
     if len(_identities) >= _REMEMBERED:
         _identities.clear()
     _identities[der] = identity

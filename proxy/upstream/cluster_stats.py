@@ -5,6 +5,8 @@ Reference: Envoy "cluster statistics"; reference §10.4.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from proxy.observability.stats import Counter, StatsStore
 
 
@@ -85,6 +87,10 @@ class ClusterStats:
             )
             by_whom.value += 1
 
+    def count_session_reused(self) -> None:
+        """A TLS handshake to the upstream resumed a session."""
+        self._store.counter(self._prefix + "ssl.session_reused").value += 1
+
     def count_retried(self, status: int) -> None:
         """One response that another attempt replaces: under `retry.` alone, as in Envoy."""
         for name in (f"upstream_rq_{status}", f"upstream_rq_{status // 100}xx", "upstream_rq_completed"):
@@ -102,3 +108,23 @@ class ClusterStats:
         self.upstream_rq_completed.value += 1
         found[0].value += 1
         found[1].value += 1
+
+
+_BREAKERS = ("cx", "rq_pending", "rq", "rq_retry")
+_REMAINING = ("cx", "pending", "rq", "retries")
+
+
+@lru_cache(maxsize=1)
+def _stat_names() -> tuple[str, ...]:
+    """What every cluster has from the beginning, after `cluster.NAME.`."""
+    probe = StatsStore()
+    ClusterStats(probe, "")
+    names = [stat.name.removeprefix("cluster..") for found in probe.plain() for stat in found]
+    names += [f"circuit_breakers.default.{name}_open" for name in _BREAKERS]
+    names += [f"circuit_breakers.default.remaining_{name}" for name in _REMAINING]
+    return tuple(names)
+
+
+def any_registered(store: StatsStore, name: str) -> bool:
+    """Whether any stat of a cluster would be on a page."""
+    return store.registers_any(f"cluster.{name}.", _stat_names())

@@ -60,7 +60,7 @@ class ConnectionPool:
         self.cluster = cluster
         self.host = host
         self.transport = transport
-        self._options = options
+        self.options = options
         self._wrap = wrap
         self._idle: list[PooledConnection] = []
         self._busy: set[PooledConnection] = set()
@@ -246,7 +246,7 @@ class ConnectionPool:
         opening.handle = cluster.connector.connect(
             self.host.address,
             self.transport,
-            self._options,
+            self.options,
             cluster.connect_settings,
             opening.on_connected,
             opening.on_failed,

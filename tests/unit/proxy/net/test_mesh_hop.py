@@ -78,7 +78,7 @@ def inbound(app_port: int, *, prefix: str = "spiffe://cluster.local/") -> Any:
     )
 
 
-def outbound(port: int, *, account: str = "app") -> Any:
+def outbound(port: int, *, account: str = "app", **fields: Any) -> Any:
     exact = {"exact": f"spiffe://cluster.local/ns/default/sa/{account}"}
     alpn = {
         "name": "istio.alpn",
@@ -99,13 +99,17 @@ def outbound(port: int, *, account: str = "app") -> Any:
     }  # fmt: skip
     ours = tls(exact, server=False, alpn=["istio-peer-exchange", "istio"])
     return snapshot(
-        clusters=[static_cluster("remote", ("127.0.0.1", port), transport_socket=ours)], listeners=[wanted]
+        clusters=[static_cluster("remote", ("127.0.0.1", port), transport_socket=ours, **fields)],
+        listeners=[wanted],
     )
 
 
 class Hop:
-    def __init__(self, client: DataPlane, server: DataPlane, infos: list[Any]) -> None:
-        self.client, self.server, self.infos = client, server, infos
+    def __init__(
+        self, client: DataPlane, server: DataPlane, infos: list[Any], services: tuple[Services, Services]
+    ) -> None:
+        """`services`: those of client and server."""
+        self.client, self.server, self.infos, self.services = client, server, infos, services
 
     @property
     def port(self) -> int:
@@ -126,19 +130,18 @@ async def hop(
     loop = asyncio.get_running_loop()
     listening = await asyncio.start_server(app, "127.0.0.1", 0)
     app_port = listening.sockets[0].getsockname()[1]
-    theirs = DataPlane(
-        loop,
-        Services(
-            secrets=secrets(ca, "app"),
-            local_uri_san=lambda: "spiffe://cluster.local/ns/default/sa/app",
-            access_loggers=lambda _: [infos.append],
-        ),
+    server_services = Services(
+        secrets=secrets(ca, "app"),
+        local_uri_san=lambda: "spiffe://cluster.local/ns/default/sa/app",
+        access_loggers=lambda _: [infos.append],
     )
+    theirs = DataPlane(loop, server_services)
     assert theirs.apply(inbound(app_port, **server)) == []
-    mine = DataPlane(loop, Services(secrets=secrets(ca, "client"), access_loggers=lambda _: [infos.append]))
+    client_services = Services(secrets=secrets(ca, "client"), access_loggers=lambda _: [infos.append])
+    mine = DataPlane(loop, client_services)
     assert mine.apply(outbound(theirs.listeners.bound_address("in")[1], account=account)) == []
     try:
-        yield Hop(mine, theirs, infos)
+        yield Hop(mine, theirs, infos, (client_services, server_services))
     finally:
         mine.close()
         theirs.close()
