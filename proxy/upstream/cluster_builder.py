@@ -26,7 +26,7 @@ from proxy.upstream.cluster import Cluster, OriginalDstCluster
 from proxy.upstream.cluster_stats import ClusterStats
 from proxy.upstream.connector import Connector, ConnectSettings, Keepalive
 from proxy.upstream.host import Health, Host
-from proxy.upstream.lb import build_balancer
+from proxy.upstream.lb import Means, build_balancer
 from proxy.upstream.lb.interface import Draw
 from proxy.upstream.merged_updates import DEFAULT_WINDOW
 from proxy.upstream.outlier_detection import OutlierDetector, OutlierStats
@@ -79,7 +79,7 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
         "breaker": _breaker(wanted, parts.stats, parts.shared_counts(wanted.name)),
         "connector": parts.connector,
         "wrap": parts.wrap,
-        "balancer": build_balancer(wanted, parts.draw, parts.deadlines.now, stats.lb_healthy_panic),
+        "balancer": build_balancer(wanted, _means(parts), stats.lb_healthy_panic),
         "connect_settings": _connect_settings(wanted),
         "upstream": Upstream(service),
         **_http_arguments(_http_options(wanted)),
@@ -97,6 +97,10 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
     if wanted.outlier_detection is not None:
         cluster.outlier = _outlier_detector(wanted, cluster, parts)
     return cluster, transports
+
+
+def _means(parts: ClusterParts) -> Means:
+    return Means(parts.draw, parts.deadlines.now, partial(parts.deadlines.after, 0.0))
 
 
 def _http_options(wanted: config.Cluster) -> config.HttpProtocolOptions | None:

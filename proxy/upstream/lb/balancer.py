@@ -1,7 +1,7 @@
 """From all hosts of a cluster to the one for an attempt: first the priority, then the locality, then the policy's choice.
 
-`GroupBalancer` serves the policies that choose among a group of hosts, `HashBalancer` those that look a key up. Both learn of every
-change with `update`, and do the work of it when a request first needs it. Invariant: only hosts of the last update are picked.
+`GroupBalancer` serves the policies that choose among a group of hosts, `hash_balancer` has what looks a key up. It learns of every
+change with `update`, and does the work of it when a request first needs it. Invariant: only hosts of the last update are picked.
 Reference: Envoy source/extensions/load_balancing_policies/common/{load_balancer_impl,thread_aware_lb_impl}.cc.
 """
 
@@ -14,13 +14,13 @@ from proxy.observability.stats import Counter
 from proxy.upstream.host import Host
 from proxy.upstream.host_set import HostSet, LocalityHosts
 from proxy.upstream.lb.edf import EdfSchedule
-from proxy.upstream.lb.interface import Draw, HashTable, Policy, Shares
+from proxy.upstream.lb.interface import Draw, Policy
 from proxy.upstream.lb.priority_load import PANIC_THRESHOLD, PriorityLoad, priority_load
 from proxy.upstream.lb.retry_priority import PreviousPriorities
 from proxy.upstream.lb.slow_start import SlowStart
 
-_NO_LOAD = PriorityLoad((100,), (0,), (False,))
-_KEYS = 2**64
+NO_LOAD = PriorityLoad((100,), (0,), (False,))
+KEYS = 2**64
 
 
 class Balancer(Protocol):
@@ -77,7 +77,7 @@ class GroupBalancer:
         self._rule = rule
         self._slow_start = slow_start
         self._sets: Sequence[HostSet] = ()
-        self._load = _NO_LOAD
+        self._load = NO_LOAD
         self._policies: dict[Group, Policy] = {}
         self._current: set[Group] = set()  # those of `_policies` that know of the last update
         self._schedules: dict[tuple[int, bool], EdfSchedule[tuple[int, float]] | None] = {}
@@ -107,7 +107,7 @@ class GroupBalancer:
         if not self._sets:
             return None
         load = self._load if attempted is None else attempted.load(self._sets, self._load)
-        priority, degraded = load.choose(int(self.draw() * _KEYS))
+        priority, degraded = load.choose(int(self.draw() * KEYS))
         if load.panic[priority]:
             self._rule.panics.value += 1
             policy = self._policy((priority, "all", -1), self._sets[priority].hosts)
@@ -158,55 +158,3 @@ class GroupBalancer:
             if locality.weight * share > 0:
                 found.append((index, locality.weight * share))
         return found
-
-
-class HashBalancer:
-    """`make_table` makes the table of a priority from its hosts and their shares."""
-
-    direct: Policy | None = None
-    hashes = True
-
-    def __init__(self, make_table: Callable[[Shares], HashTable], draw: Draw, rule: LocalityRule) -> None:
-        self._make_table = make_table
-        self.draw = draw
-        self._rule = rule
-        self._sets: Sequence[HostSet] = ()
-        self._load = _NO_LOAD
-        self._tables: dict[int, HashTable | None] = {}
-
-    def update(self, sets: Sequence[HostSet]) -> None:
-        self._sets = sets
-        self._load = priority_load(sets, self._rule.panic_threshold)
-        self._tables.clear()
-
-    def pick(self, key: int | None, attempt: int, attempted: PreviousPriorities | None) -> Host | None:
-        """A request without a key gets a random one. The retry priority plays no part, as in Envoy."""
-        if not self._sets:
-            return None
-        if key is None:
-            key = int(self.draw() * _KEYS)
-        priority, _ = self._load.choose(key)
-        if self._load.panic[priority]:
-            self._rule.panics.value += 1
-        if priority not in self._tables:
-            shares = self._shares(priority)
-            self._tables[priority] = self._make_table(shares) if shares else None
-        table = self._tables[priority]
-        return None if table is None else cast(Host, table.pick(key, attempt))
-
-    def _shares(self, priority: int) -> Shares:
-        one, panic = self._sets[priority], self._load.panic[priority]
-        if not self._rule.weighted:
-            return _normalised(one.hosts if panic else one.healthy, 1.0)
-        total = sum(locality.weight for locality in one.localities)
-        return [
-            share
-            for locality in one.localities
-            if locality.weight
-            for share in _normalised(locality.hosts if panic else locality.healthy, locality.weight / total)
-        ]
-
-
-def _normalised(hosts: Sequence[Host], share: float) -> list[tuple[Host, float]]:
-    total = sum(host.weight for host in hosts)
-    return [(host, host.weight * share / total) for host in hosts]

@@ -8,7 +8,7 @@ There are two sorts: a `Policy` chooses among one group of hosts, in turn or at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 Draw = Callable[[], float]
@@ -52,6 +52,20 @@ class HashTable(Protocol):
 
 Shares = Sequence[tuple[Candidate, float]]
 """Hosts, each with its share of 1."""
+Making = Generator[None, None, HashTable]
+"""Makes a table in pieces of a few ms each, and returns it."""
+Later = Callable[[Callable[[], None]], object]
+"""Calls what it is given a little later, and not from within."""
+
+
+def made(making: Making) -> HashTable:
+    """The table, all at once."""
+    while True:
+        try:
+            next(making)
+        except StopIteration as end:
+            table: HashTable = end.value
+            return table
 
 
 def weighted(hosts: Sequence[Candidate]) -> bool:

@@ -11,12 +11,14 @@ import pytest
 from proxy.observability.stats import Counter as Stat
 from proxy.upstream.host import Host
 from proxy.upstream.host_set import host_sets
-from proxy.upstream.lb.balancer import GroupBalancer, HashBalancer, LocalityRule
+from proxy.upstream.lb.balancer import GroupBalancer, LocalityRule
+from proxy.upstream.lb.hash_balancer import HashBalancer
 from proxy.upstream.lb.hashing import xxhash64
-from proxy.upstream.lb.maglev import Maglev
+from proxy.upstream.lb.interface import Making
+from proxy.upstream.lb.maglev import maglev
 from proxy.upstream.lb.random import Random
 from proxy.upstream.lb.retry_priority import PreviousPriorities
-from proxy.upstream.lb.ring_hash import RingHash
+from proxy.upstream.lb.ring_hash import ring_hash
 from proxy.upstream.lb.round_robin import RoundRobin
 from tests.unit.proxy.upstream.lb.members import members, number, numbers, sets
 
@@ -29,6 +31,10 @@ def seeded() -> Callable[[], float]:
     return random.Random(7).random
 
 
+def never(_: Callable[[], None]) -> None:
+    """Nothing is done beside requests."""
+
+
 def group(of: LocalityRule | None = None) -> GroupBalancer:
     return GroupBalancer(Random, seeded(), of or rule())
 
@@ -38,7 +44,7 @@ def picks(balancer: GroupBalancer | HashBalancer, times: int) -> Counter[int | N
 
 
 def test_without_hosts_there_is_none() -> None:
-    for balancer in (group(), HashBalancer(lambda shares: Maglev(shares, 11), seeded(), rule())):
+    for balancer in (group(), HashBalancer(lambda shares: maglev(shares, 11), seeded(), rule(), never)):
         assert balancer.pick(1, 0, None) is None
         balancer.update(sets("UU"))
         assert balancer.pick(1, 0, None) is None
@@ -135,7 +141,9 @@ def test_turns_go_on_when_hosts_change() -> None:
 
 
 def ring(of: LocalityRule | None = None) -> HashBalancer:
-    return HashBalancer(lambda shares: RingHash(shares, 1024, 2**23, xxhash64), seeded(), of or rule())
+    return HashBalancer(
+        lambda shares: ring_hash(shares, 1024, 2**23, xxhash64), seeded(), of or rule(), never
+    )
 
 
 def test_a_key_has_one_host_and_no_key_any() -> None:
@@ -154,11 +162,11 @@ def test_a_key_chooses_its_priority_too() -> None:
 def test_tables_are_made_when_a_request_needs_them() -> None:
     made: list[int] = []
 
-    def make(shares: object) -> RingHash:
+    def make(shares: object) -> Making:
         made.append(1)
-        return RingHash(shares, 16, 64, xxhash64)  # type: ignore[arg-type]
+        return ring_hash(shares, 16, 64, xxhash64)  # type: ignore[arg-type]
 
-    balancer = HashBalancer(make, seeded(), rule())
+    balancer = HashBalancer(make, seeded(), rule(), never)
     balancer.update(sets("HH", "HH"))
     assert not made
     for key in range(50):

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from proxy.config.cluster import Cluster
 from proxy.observability.stats import StatsStore
-from proxy.upstream.lb import POLICIES, build_balancer
-from proxy.upstream.lb.balancer import GroupBalancer, HashBalancer
+from proxy.upstream.lb import POLICIES, Means, build_balancer
+from proxy.upstream.lb.balancer import GroupBalancer
 from proxy.upstream.lb.edf import EdfSchedule
+from proxy.upstream.lb.hash_balancer import HashBalancer
 from proxy.upstream.lb.interface import Policy
 from proxy.upstream.lb.least_request import LeastRequest
 from proxy.upstream.lb.random import Random
@@ -59,10 +60,8 @@ def cluster(**fields: Any) -> Cluster:
 
 def test_the_list_names_envoys_policies() -> None:
     panics = StatsStore().counter("panics")
-    kinds = {
-        name: type(build_balancer(cluster(lb_policy=name), draws(0.0), lambda: 0.0, panics))
-        for name in POLICIES
-    }
+    means = Means(draws(0.0), lambda: 0.0, lambda _: None)
+    kinds = {name: type(build_balancer(cluster(lb_policy=name), means, panics)) for name in POLICIES}
     assert kinds == {
         "ROUND_ROBIN": GroupBalancer,
         "LEAST_REQUEST": GroupBalancer,

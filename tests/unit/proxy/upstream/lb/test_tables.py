@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from proxy.upstream.host import Host
 from proxy.upstream.lb.hash_key import hash_key
 from proxy.upstream.lb.hashing import murmur2, xxhash64
-from proxy.upstream.lb.interface import HashTable
-from proxy.upstream.lb.maglev import Maglev
-from proxy.upstream.lb.ring_hash import RingHash
+from proxy.upstream.lb.interface import HashTable, made
+from proxy.upstream.lb.maglev import maglev
+from proxy.upstream.lb.ring_hash import RingHash, ring_hash
 from proxy.upstream.transport import RAW
 from tests.unit.proxy.upstream.lb.members import members, number
 
@@ -27,9 +27,9 @@ def shares(hosts: list[Host], weights: list[int]) -> list[tuple[Host, float]]:
 def tables(hosts: list[Host], weights: list[int]) -> list[HashTable]:
     parts = shares(hosts, weights)
     return [
-        RingHash(parts, 4096, 2**23, xxhash64),
-        RingHash(parts, 4096, 2**23, murmur2),
-        Maglev(parts, 4099),
+        made(ring_hash(parts, 4096, 2**23, xxhash64)),
+        made(ring_hash(parts, 4096, 2**23, murmur2)),
+        made(maglev(parts, 4099)),
     ]
 
 
@@ -60,17 +60,18 @@ def test_a_host_that_goes_moves_little_else() -> None:
     ],
 )
 def test_ring_sizes(minimum: int, maximum: int, weights: list[int], size: int) -> None:
-    ring = RingHash(shares(members("H" * len(weights)), weights), minimum, maximum, xxhash64)
+    ring = made(ring_hash(shares(members("H" * len(weights)), weights), minimum, maximum, xxhash64))
+    assert isinstance(ring, RingHash)
     assert len(ring) == size
 
 
 def test_the_ring_closes() -> None:
-    ring = RingHash(shares(members("HH"), [1, 1]), 8, 8, xxhash64)
+    ring = made(ring_hash(shares(members("HH"), [1, 1]), 8, 8, xxhash64))
     assert ring.pick(2**64 - 1, 0) is ring.pick(0, 0)
 
 
 def test_an_attempt_goes_on_along_the_ring() -> None:
-    ring = RingHash(shares(members("HHHH"), [1] * 4), 1024, 2**23, xxhash64)
+    ring = made(ring_hash(shares(members("HHHH"), [1] * 4), 1024, 2**23, xxhash64))
     found = {number(ring.pick(99, attempt)) for attempt in range(30)}  # type: ignore[arg-type]
     assert found == {0, 1, 2, 3}
 
@@ -85,6 +86,6 @@ def test_a_host_may_bring_its_own_key() -> None:
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.sampled_from([2, 3, 11, 101]))
 def test_every_entry_of_a_maglev_table_has_a_host(weights: list[int], size: int) -> None:
-    table = Maglev(shares(members("H" * len(weights)), weights), size)
+    table = made(maglev(shares(members("H" * len(weights)), weights), size))
     for key in range(size):
         table.pick(key, 0)
