@@ -139,11 +139,11 @@ class Configuration:
 
     def cluster_statuses(self) -> list[ClusterStatus]:
         """Everything `/clusters` shows."""
-        definitions = {**self._snapshot.clusters, **self._static_clusters}
+        static, dynamic = self._static_clusters, self._snapshot.clusters
         return [
-            _status(name, definitions[name], name not in self._static_clusters, self._data_plane)
-            for name in sorted(self._data_plane.clusters.clusters)
-            if name in definitions
+            _status(name, static.get(name) or dynamic[name], name not in static, self._data_plane)
+            for name in sorted(self._data_plane.clusters.names)
+            if name in static or name in dynamic
         ]
 
 
@@ -173,14 +173,15 @@ def _status(name: str, definition: Cluster, dynamic: bool, data_plane: DataPlane
     thresholds = definition.circuit_breakers.thresholds if definition.circuit_breakers else []
     limits = {threshold.priority: _limits(threshold) for threshold in thresholds}
     eds = definition.eds_cluster_config
+    cluster = data_plane.clusters.look(name)
     return ClusterStatus(
         name=name,
         added_via_api=dynamic,
         eds_service_name=eds.service_name if eds else None,
         default_limits=limits.get("DEFAULT", DEFAULT_LIMITS),
         high_limits=limits.get("HIGH", DEFAULT_LIMITS),
-        hosts=[of_host(host) for host in data_plane.clusters.clusters[name].hosts],
-        outlier=data_plane.clusters.clusters[name].outlier,
+        hosts=[of_host(host) for host in cluster.hosts],
+        outlier=cluster.outlier,
     )
 
 

@@ -21,6 +21,10 @@ class Endpoint(Message):
     address: Address
     hostname: str = ""
 
+    def __post_init__(self) -> None:
+        if self.address.socket_address is None:
+            raise ValueError("only socket addresses are implemented")
+
 
 class LbEndpoint(Message):
     endpoint: Endpoint

@@ -22,6 +22,7 @@ from proxy.observability.stats import Counter, StatsStore
 from proxy.observability.stream_info import StreamInfo
 from proxy.router.hash_policy import source_ip_key
 from proxy.upstream.cluster import Cluster
+from proxy.upstream.cluster_map import find
 from proxy.upstream.failure import UpstreamReset
 from proxy.upstream.host import Host
 from proxy.upstream.opaque import OpaqueConnection
@@ -193,7 +194,8 @@ class TcpConnection:
         stats.cx_total.value += 1
         if self._proxy.max_duration:
             self._lifetime = self._proxy.deadlines.after(self._proxy.max_duration, self._too_old)
-        cluster = self._proxy.world.clusters.get(self._cluster_name)
+        clusters, name = self._proxy.world.clusters, self._cluster_name
+        cluster = clusters.get(name) or find(clusters, name)
         if cluster is None:
             stats.no_route.value += 1
             self._finish(flags.NC)

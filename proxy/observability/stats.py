@@ -9,7 +9,7 @@ Reference: Envoy "statistics", Istio pkg/bootstrap/config.go (inclusion lists).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 # Milliseconds (or bytes). Envoy's default histogram buckets, source/common/stats/histogram_impl.cc.
 # All floats, because comparing numbers of one type is twice as fast.
@@ -171,6 +171,13 @@ class StatsStore:
                 self._histograms[name] = found
         return found
 
+    def registers_any(self, prefix: str, rests: Sequence[str]) -> bool:
+        """Whether a stat of any of these names would be on a page; `prefix` is what they begin with. May err to the yes."""
+        included = self._included
+        if isinstance(included, Inclusion):
+            return included.may_include(prefix, rests)
+        return included is None or any(included(prefix + rest) for rest in rests)
+
     def drop(self, prefix: str) -> None:
         """Forget every stat whose name starts with `prefix`, for example when `cluster.NAME.` goes away."""
         for kind in (self._counters, self._gauges, self._histograms):
@@ -226,6 +233,21 @@ class Inclusion:
         self._prefixes = tuple(prefixes)
         self._suffixes = tuple(suffixes)
         self._found = tuple(found)
+        self._ends: dict[tuple[str, ...], bool] = {}  # whether a suffix may fit any of these
+
+    def may_include(self, prefix: str, rests: Sequence[str]) -> bool:
+        """Whether any name of `prefix` and one of `rests` may be among them: a thousand clusters are asked about at once."""
+        if any(prefix.startswith(one) or one.startswith(prefix) for one in self._prefixes):
+            return True
+        ends = tuple(rests)
+        if ends not in self._ends:
+            pairs = [(rest, suffix) for rest in ends for suffix in self._suffixes]
+            self._ends[ends] = any(one.endswith(other) or other.endswith(one) for one, other in pairs)
+        if self._ends[ends]:
+            return True
+        # An expression is found in the names together if it is found in one of them, unless it looks at where a name ends.
+        together = "\n".join([prefix + rest for rest in rests]) if self._found else ""
+        return any(_anchored(search) or search(together) is not None for search in self._found)
 
     def __call__(self, name: str) -> bool:
         return (
@@ -242,3 +264,9 @@ SIDECAR_PREFIXES = (
     "local_rate_limit",  # of a kind of our own; there are some only where limits are
 )  # fmt: skip
 SIDECAR_SUFFIXES = ("rbac.allowed", "rbac.denied", "shadow_allowed", "shadow_denied")
+
+
+def _anchored(search: Callable[[str], object]) -> bool:
+    """Whether an expression may look at where a text begins or ends; one that cannot be read counts as such."""
+    pattern = getattr(getattr(search, "__self__", None), "pattern", None)
+    return not isinstance(pattern, str) or any(mark in pattern for mark in ("^", "$", "\\A", "\\z", "\\Z"))

@@ -14,6 +14,7 @@ from proxy.router.header_ops import HeaderOps, apply_to_local_reply
 from proxy.router.route import ClusterTarget, DirectResponse, ForwardAction, Route
 from proxy.router.stream import DownstreamStream, Headers
 from proxy.upstream.cluster import Cluster
+from proxy.upstream.cluster_map import find
 
 
 class World(Protocol):
@@ -33,7 +34,7 @@ def note_destination(world: World, stream: DownstreamStream, route: Route) -> tu
     if isinstance(action, DirectResponse):
         return ()
     target = stream.target = stream.target or action.pick(world.draw())
-    cluster = world.clusters.get(target.cluster)
+    cluster = world.clusters.get(target.cluster) or find(world.clusters, target.cluster)
     if cluster is not None:
         info.upstream_cluster = target.cluster
         info.upstream_metadata = cluster.upstream

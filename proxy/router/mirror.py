@@ -17,6 +17,7 @@ from proxy.router.route import MirrorPolicy
 from proxy.router.stream import DownstreamStream, Headers
 from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
+from proxy.upstream.cluster_map import find
 from proxy.upstream.failure import ResetReason, UpstreamReset
 
 LIMIT = 1024 * 1024  # bytes held for a mirror that reads slowly; Envoy's buffer limit for a shadow request
@@ -69,7 +70,7 @@ def start(
             draw = world.draw() if draw is None else draw  # one number decides for all policies of a request
             if draw >= policy.share:
                 continue
-        cluster = world.clusters.get(policy.cluster)
+        cluster = world.clusters.get(policy.cluster) or find(world.clusters, policy.cluster)
         if cluster is not None:
             mirror = Mirror(
                 MirroredRequest(stream), _headers(headers, policy, world), timeout, cluster, world

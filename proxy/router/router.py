@@ -30,6 +30,7 @@ from proxy.router.stream import DownstreamStream
 from proxy.router.timeouts import NO_TIMEOUTS
 from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
+from proxy.upstream.cluster_map import find
 from proxy.upstream.failure import UpstreamReset
 
 
@@ -49,7 +50,7 @@ def route_request(
         answer_directly(stream, action)
         return None
     target = stream.target = stream.target or action.only or action.pick(world.draw())
-    cluster = world.clusters.get(target.cluster)
+    cluster = world.clusters.get(target.cluster) or find(world.clusters, target.cluster)
     if cluster is None:
         answer_without_cluster(stream, action, target)
         return None

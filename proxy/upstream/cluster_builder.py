@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from proxy.config import cluster as config
-from proxy.config.decode import ConfigError
 from proxy.config.endpoint import ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints
 from proxy.config.secret import UpstreamTlsContext, UpstreamTransportSocket
 from proxy.deadlines import Deadlines
@@ -68,9 +67,14 @@ class ClusterParts:
     """Told of a cluster's host that outlier detection ejected."""
 
 
+def transports(wanted: config.Cluster, parts: ClusterParts) -> TransportChoice:
+    """The transports of a cluster's hosts, which may be what is wrong with it. Raises ValueError."""
+    return TransportChoice(wanted, parts.upstream_tls)
+
+
 def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, TransportChoice]:
     """A cluster without hosts, and the transports its hosts get."""
-    transports = TransportChoice(wanted, parts.upstream_tls)
+    choice = transports(wanted, parts)
     metadata = wanted.metadata.filter_metadata if wanted.metadata is not None else {}
     service = service_of_cluster({"filter_metadata": metadata})
     stats = ClusterStats(parts.stats, wanted.alt_stat_name or wanted.name)
@@ -92,11 +96,11 @@ def build(wanted: config.Cluster, parts: ClusterParts) -> tuple[Cluster, Transpo
         cluster = Cluster(wanted.name, **arguments)
     else:
         cluster = OriginalDstCluster(wanted.name, **arguments)
-        cluster.transport = transports.for_metadata({})
+        cluster.transport = choice.for_metadata({})
     cluster.preserve_case = http1 is not None and http1.header_key_format is not None
     if wanted.outlier_detection is not None:
         cluster.outlier = _outlier_detector(wanted, cluster, parts)
-    return cluster, transports
+    return cluster, choice
 
 
 def _means(parts: ClusterParts) -> Means:
@@ -212,24 +216,22 @@ class TransportChoice:
 def hosts(
     assignment: ClusterLoadAssignment | None, transports: TransportChoice, service: Service | None
 ) -> Iterator[Host]:
-    """The hosts an assignment names. Raises ConfigError for an address that is none."""
+    """The hosts an assignment names."""
     if assignment is None:
         return
     for locality in assignment.endpoints:
         for endpoint in locality.lb_endpoints:
-            yield _host(assignment, locality, endpoint, transports, service)
+            yield _host(locality, endpoint, transports, service)
 
 
 def _host(
-    assignment: ClusterLoadAssignment,
     locality: LocalityLbEndpoints,
     endpoint: LbEndpoint,
     transports: TransportChoice,
     service: Service | None,
 ) -> Host:
     address = endpoint.endpoint.address.socket_address
-    if address is None:
-        raise ConfigError(f'endpoints["{assignment.cluster_name}"]: only socket addresses are implemented')
+    assert address is not None  # `Endpoint` refuses any other
     metadata = endpoint.metadata.filter_metadata if endpoint.metadata is not None else {}
     where = locality.locality
     workload = metadata.get("istio", {}).get("workload")

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from proxy.config.decode import CLUSTER, ENDPOINT, ConfigError
+from proxy.config.on_demand import source
 from proxy.config.snapshot import Raws, Snapshot, build
 
 
@@ -24,8 +25,8 @@ def push(**clusters: Any) -> Raws:
 def test_unchanged_resources_keep_their_object() -> None:
     one = build("1", push(a={}, b={}), Snapshot())
     two = build("2", push(a={}, b={"lb_policy": "RANDOM"}, c={}), one)
-    assert two.clusters["a"] is one.clusters["a"]
-    assert two.clusters["b"] is not one.clusters["b"]
+    assert source(two.clusters, "a") is source(one.clusters, "a")
+    assert source(two.clusters, "b") is not source(one.clusters, "b")
     assert (sorted(two.clusters), two.version) == (["a", "b", "c"], "2")
     assert (sorted(one.clusters), one.clusters["b"].lb_policy) == (["a", "b"], "ROUND_ROBIN")
 
