@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 PR_SET_PDEATHSIG = 1
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -26,7 +27,8 @@ class ChildDied(Exception):
 
 
 def _prepare() -> None:
-    """Runs in the child: it dies with its parent, and may open as many files as it is allowed to."""
+    """Runs in the child: it hears signals, dies with its parent, and may open as many files as it is allowed to."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -83,8 +85,10 @@ class Children:
         """Starts `argv`; pinned to `cpus` from its first instruction, because affinity is inherited."""
         output = self._directory / f"{name}.out"
         ours = os.sched_getaffinity(0)
-        with output.open("ab") as sink:
-            try:
+        # An interrupt while Python forks would be raised in a callback of the fork, which only prints it: it waits until the child is ours.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+        try:
+            with output.open("ab") as sink:
                 if cpus:
                     os.sched_setaffinity(0, cpus)
                 process = subprocess.Popen(
@@ -97,10 +101,11 @@ class Children:
                     start_new_session=True,
                     preexec_fn=_prepare,
                 )
-            finally:
-                os.sched_setaffinity(0, ours)
-        child = Child(name, process, output)
-        self._all.append(child)
+            child = Child(name, process, output)
+            self._all.append(child)
+        finally:
+            os.sched_setaffinity(0, ours)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return child
 
     def stop(self, child: Child, grace_s: float = 3.0) -> None:
