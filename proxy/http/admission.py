@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.http import request_headers, request_id
+from proxy.http import request_headers
 from proxy.http.codec import CodecError, Request, h1_encode, h1_rules
 from proxy.http.local_reply import LocalReply
 from proxy.http.path_normalization import PathRedirect, PathRefused, normalize
 from proxy.http.request_headers import ClientFacts
+from proxy.http.request_id import request_ids
 from proxy.http.settings import HcmSettings
 from proxy.http.stream import Stream
 from proxy.observability import response_flags as flags
@@ -117,7 +118,7 @@ class Admission:
         if settings.generate_request_id and not fields.get(b"x-request-id"):
             if b"x-request-id" in fields:  # an empty one counts as none
                 headers = [pair for pair in headers if pair[0] != b"x-request-id"]
-            headers.append((b"x-request-id", request_id.generate()))
+            headers.append((b"x-request-id", request_ids.generate()))
         stream.headers = headers
 
     def _mutate_closely(self, stream: Stream, fields: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -184,5 +185,5 @@ class Admission:
         headers.append((b"x-envoy-external-address", external))
         if b"x-request-id" in fields and not settings.preserve_external_request_id:
             headers = [pair for pair in headers if pair[0] != b"x-request-id"]
-            headers.append((b"x-request-id", request_id.generate()))
+            headers.append((b"x-request-id", request_ids.generate()))
         return headers

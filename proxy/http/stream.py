@@ -27,13 +27,15 @@ Headers = list[tuple[bytes, bytes]]
 ResponseEdit = Callable[[int, Headers], None]
 READ_AHEAD_LIMIT = 1024 * 1024  # bytes; Envoy's per_connection_buffer_limit_bytes
 _NOTHING: Mapping[str, Any] = {}
+_NO_FIELDS: dict[bytes, bytes] = {}
 
 
 class Stream:
     """`headers` are the request's, as mutated so far. `filter_state` is for filters to leave word for each other.
 
     `filter_config` is what the route says to filters, by their names. `target` is the destination of the route once it is
-    drawn. `response_edits` change the response's head before the filters' hooks do.
+    drawn. `response_edits` change the response's head before the filters' hooks do. `response_fields` are the headers an upstream
+    sent, by name; there are none in a reply made here.
     """
 
     __slots__ = (
@@ -61,6 +63,7 @@ class Stream:
         "path",
         "reads_ahead",
         "response_edits",
+        "response_fields",
         "response_spelling",
         "response_started",
         "route",
@@ -92,6 +95,7 @@ class Stream:
         self.hash_key: int | None = None
         self.alpn_override: tuple[str, ...] | None = None
         self.filter_state: dict[str, Any] | None = None
+        self.response_fields: dict[bytes, bytes] = _NO_FIELDS
         self.response_started = False
         self.internal = False
         self.response_spelling: dict[bytes, bytes] | None = None
@@ -160,6 +164,7 @@ class Stream:
         """See DownstreamStream; `fields` indexes the upstream's headers as received."""
         settings = self._settings
         overwrite = settings.overwrites_server
+        self.response_fields = fields
         if status == 101 and self.upgrade is not None:
             self._switch_protocols(headers, chunks, end)
             return

@@ -111,7 +111,8 @@ def check_response(status: int, headers: Headers, fields: dict[bytes, bytes]) ->
     """Refuse a response head Envoy refuses; raises CodecError. The client then gets 502. Joins repeated fields."""
     if len(headers) > MAX_HEADERS_COUNT:
         raise CodecError(502, "http1.too_many_headers")
-    if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+    coding = fields.get(b"transfer-encoding")
+    if coding is not None and coding.lower() != b"chunked":
         raise CodecError(502, "http1.invalid_transfer_encoding")
     if status == 204 and fields.get(b"content-length", b"0") != b"0":
         raise CodecError(502, "http1.content_length_not_allowed")

@@ -61,7 +61,7 @@ class PeerMetadata(HttpFilter):
 
     def on_response_headers(self, stream: Stream, status: int, headers: Headers) -> None:
         if self._reads_response:
-            found = dict(headers)
+            found = stream.response_fields
             if _METADATA in found:
                 stream.info.peer_metadata = self._peer(found[_METADATA])
             if not _BOTH.isdisjoint(found):
