@@ -146,7 +146,7 @@ def test_what_nobody_asks_for_is_made_beside_requests() -> None:
 
 @pytest.mark.parametrize("weights", [[1], [1, 1], [1, 100], [3, 5, 7]])
 def test_pieces_are_small(weights: list[int]) -> None:
-    """Counted in hashes for rings, and in turns of hosts for Maglev, which takes a turn for each entry."""
+    """Counted in hashes for rings, and for Maglev by their number: it looks at some 700,000 places."""
     asked = 0
 
     def counted(data: bytes, seed: int = 0) -> int:
@@ -160,7 +160,7 @@ def test_pieces_are_small(weights: list[int]) -> None:
     for _ in ring_hash(shares, 20_000, 2**23, counted):
         most, asked = max(most, asked), 0
     assert most == 512
-    assert sum(1 for _ in maglev(shares, 65537)) >= 65537 // 4096
+    assert sum(1 for _ in maglev(shares, 65537)) >= 40
 
 
 @settings(max_examples=40, deadline=None)
