@@ -212,6 +212,39 @@ def saturation(document: Document) -> Figure | None:
     return figure
 
 
+def request(document: Document) -> Figure | None:
+    """What one request costs one sidecar: the kernel's part, which every proxy pays, and its own."""
+    found = {
+        name: each
+        for name, each in medians(document, "saturation_16").items()
+        if "kernel_us_per_request" in each
+    }
+    if "envoy" not in found or "glassmesh" not in found:
+        return None
+    figure, axes = pyplot.subplots(figsize=(8.6, 0.7 + 0.42 * len(found)))
+    names = list(found)
+    kernel = [found[name]["kernel_us_per_request"] for name in names]
+    own = [found[name]["cpu_us_per_request"] - part for name, part in zip(names, kernel, strict=True)]
+    rows = range(len(names))
+    axes.barh(rows, kernel, color=PALE, height=0.66)
+    drawn = axes.barh(rows, own, left=kernel, color=[COLOURS[name] for name in names], height=0.66)
+    for row, (part, rest) in enumerate(zip(kernel, own, strict=True)):
+        axes.text(part / 2, row, f"{part:.0f}", va="center", ha="center", fontsize=8)
+        axes.text(part + rest / 2, row, f"{rest:.0f}", va="center", ha="center", fontsize=8, color="white")
+    axes.bar_label(
+        drawn, [f"{part + rest:.1f}" for part, rest in zip(kernel, own, strict=True)], padding=4, fontsize=8
+    )
+    axes.set_yticks(rows, [TITLES[name].replace("\n", " ") for name in names])
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.spines["bottom"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.09)
+    figure.suptitle("CPU of one sidecar for one request, µs: in the kernel (pale) and its own code",
+                    x=0.015, ha="left", fontsize=10, fontweight="bold")  # fmt: skip
+    return figure
+
+
 def peers(document: Document) -> Figure | None:
     """Beside others: requests of one CPU second, as a pair and on the ground of Python's proxies."""
     pair, hop = medians(document, "saturation_16"), medians(document, "one_hop")
@@ -265,6 +298,7 @@ CHARTS: dict[str, Callable[[Document], Figure | None]] = {
     "costs": costs,
     "istio": istio,
     "saturation": saturation,
+    "request": request,
     "peers": peers,
     "scale": scale,
 }

@@ -37,6 +37,8 @@ class Observed:
     cpu_before: Mapping[str, float]
     memory_before: Memory
     memory_after: Memory
+    in_kernel: Mapping[str, float] = field(default_factory=dict)
+    """The share of `cpu` that the kernel took, by role."""
 
 
 @dataclass
@@ -73,6 +75,9 @@ def figures(observed: Observed, roles: Sequence[str] | None = None) -> Figures:
         found["requests_per_cpu_second"] = result["requests"] / used
         for role, seconds in cpu.items():
             found[f"cpu_us_per_request_{role}"] = seconds * 1e6 / result["requests"]
+        if observed.in_kernel:
+            kernel = sum(seconds * observed.in_kernel[role] for role, seconds in cpu.items()) / len(cpu)
+            found["kernel_us_per_request"] = kernel * 1e6 / result["requests"]
     if result.get("bytes"):
         found["bytes_per_cpu_second"] = result["bytes"] / used
     for kind in ("rss", "pss"):

@@ -18,6 +18,7 @@ LABELS: dict[str, tuple[str, float, str]] = {
     "requests_per_second": ("requests/s", 1, ",.0f"),
     "requests_per_cpu_second": ("requests per CPU second", 1, ",.0f"),
     "cpu_us_per_request": ("CPU/request, µs", 1, ".1f"),
+    "kernel_us_per_request": ("  of it in the kernel, µs", 1, ".1f"),
     "bytes_per_second": ("MiB/s", 2**-20, ",.0f"),
     "bytes_per_cpu_second": ("MiB per CPU second", 2**-20, ",.0f"),
     "vcpu": ("vCPU of one sidecar", 1, ".3f"),

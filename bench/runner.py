@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.children import Children
 from bench.figures import Figures, Measured, Observed, figures
-from bench.machine import Pinning, cpu_seconds
+from bench.machine import Pinning, cpu_seconds, user_and_system
 from bench.peers.peer import Peer
 from bench.sidecars import ENVIRONMENT, Pair, empty_log, start_app, start_pair
 from bench.workloads.workload import Scene, Workload
@@ -62,6 +62,7 @@ def generate(
     plan = json.dumps(arguments(pair, workload, stretch))
     memory = pair.memory()
     before = at_start = _cpu(pair)
+    ticks = _ticks(pair)
     argv = [sys.executable, "-m", workload.generator, plan]
     child = children.start("load", argv, cpus=pins.generator, stdout=subprocess.PIPE, env=ENVIRONMENT)
     assert child.process.stdout is not None
@@ -69,9 +70,9 @@ def generate(
         event = json.loads(line)
         now = _cpu(pair)
         if event["event"] == "measuring":
-            before = now
+            before, ticks = now, _ticks(pair)
             continue
-        after = pair.memory()
+        after, in_kernel = pair.memory(), _kernel_shares(ticks, _ticks(pair))
         children.stop(child)
         if event["errors"]:
             raise RunFailed(f"{workload.name}, {pair.peer.title}: {event['error']}")
@@ -79,12 +80,28 @@ def generate(
             sidecar.check()
         used = {role: now[role] - before[role] for role in now}
         prepared = {role: before[role] - at_start[role] for role in now}
-        return Observed(event, used, prepared, memory, after)
+        return Observed(event, used, prepared, memory, after, in_kernel)
     raise RunFailed(f"{workload.name}, {pair.peer.title}: the generator ended early:\n{child.tail()}")
 
 
 def _cpu(pair: Pair) -> dict[str, float]:
     return {role: cpu_seconds(sidecar.pid) for role, sidecar in pair.sidecars.items()}
+
+
+Ticks = dict[str, tuple[int, int]]
+
+
+def _ticks(pair: Pair) -> Ticks:
+    return {role: user_and_system(sidecar.pid) for role, sidecar in pair.sidecars.items()}
+
+
+def _kernel_shares(before: Ticks, after: Ticks) -> dict[str, float]:
+    """Of too few ticks to tell, a half."""
+    shares = {}
+    for role, (own, kernel) in after.items():
+        own, kernel = own - before[role][0], kernel - before[role][1]
+        shares[role] = kernel / (own + kernel) if own + kernel else 0.5
+    return shares
 
 
 def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -28,6 +29,11 @@ def test_a_figure_is_the_mean_of_both_sidecars() -> None:
     assert found["vcpu"] == pytest.approx(0.1)
     assert found["rss_kib"] == 35_000
     assert found["p99_us"] == 900
+
+
+def test_the_kernel_has_its_share_of_each_sidecar() -> None:
+    observed = dataclasses.replace(_observed(), in_kernel={"client": 0.5, "server": 0.1})
+    assert figures(observed)["kernel_us_per_request"] == pytest.approx(40)
 
 
 def test_a_load_on_the_server_alone_counts_the_server_alone() -> None:
