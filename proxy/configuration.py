@@ -23,7 +23,7 @@ from proxy.config.cluster import Cluster, Thresholds
 from proxy.config.decode import CLUSTER, LISTENER, SECRET, ConfigError, decode
 from proxy.config.listener import Listener
 from proxy.config.secret import Secret
-from proxy.config.snapshot import Raws, Snapshot, build
+from proxy.config.snapshot import Raws, Snapshot, Steps, build_steps, finish
 from proxy.data_plane import DataPlane, Prepared
 from proxy.observability import logging
 from proxy.tls.secrets import SecretError, SecretStore
@@ -61,11 +61,21 @@ class Configuration:
 
     def prepare(self, resources: Resources, version: str) -> PreparedConfiguration:
         """Check and build a snapshot without using it. Raises `ValueError` with every reason, in one line."""
+        return finish(self._prepare_steps(resources, version))
+
+    def _prepare_steps(self, resources: Resources, version: str) -> Steps[PreparedConfiguration]:
         with self._refusals(version):
-            snapshot = build(version, self._raws(resources), self._snapshot)
+            snapshot = yield from build_steps(version, self._raws(resources), self._snapshot)
             self._take_secrets(snapshot, version)
-            data_plane = self._data_plane.prepare(snapshot, self._static_listeners, self._static_clusters)
+            data_plane = yield from self._data_plane.prepare_steps(
+                snapshot, self._static_listeners, self._static_clusters
+            )
         return PreparedConfiguration(resources, data_plane)
+
+    def apply_steps(self, resources: Resources, version: str) -> Steps[None]:
+        """`apply` with pauses for requests; nothing else may be applied meanwhile. What is new is made current at once, at the end."""
+        prepared = yield from self._prepare_steps(resources, version)
+        self.commit(prepared)
 
     def _raws(self, resources: Resources) -> Raws:
         """The JSON of each resource; a type of which nothing changed stays the mapping it is."""

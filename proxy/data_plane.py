@@ -23,7 +23,7 @@ from proxy.config.listener import Listener
 from proxy.config.network_filters import HttpConnectionManager, TcpProxy
 from proxy.config.route import RouteConfiguration
 from proxy.config.route_pieces import alike_but_for_hosts
-from proxy.config.snapshot import Snapshot
+from proxy.config.snapshot import Snapshot, Steps, finish
 from proxy.deadlines import Deadlines
 from proxy.http import hcm_builder
 from proxy.http.client_connection import ClientConnection
@@ -210,12 +210,19 @@ class DataPlane:
         static_clusters: Mapping[str, ClusterConfig] | None = None,
     ) -> Prepared:
         """Build what is new. Raises ConfigError if any of it cannot be used; nothing has changed then."""
-        return Prepared(
-            snapshot,
-            self._prepare_tables(snapshot),
-            self.clusters.prepare(static_clusters or {}, snapshot),
-            self.listeners.prepare({**snapshot.listeners, **(static_listeners or {})}),
-        )
+        return finish(self.prepare_steps(snapshot, static_listeners, static_clusters))
+
+    def prepare_steps(
+        self,
+        snapshot: Snapshot,
+        static_listeners: Mapping[str, Listener] | None = None,
+        static_clusters: Mapping[str, ClusterConfig] | None = None,
+    ) -> Steps[Prepared]:
+        """`prepare`, one thing after the other, with requests served in between."""
+        tables = yield from self._prepare_tables(snapshot)
+        clusters = yield from self.clusters.prepare_steps(static_clusters or {}, snapshot)
+        listeners = self.listeners.prepare({**snapshot.listeners, **(static_listeners or {})})
+        return Prepared(snapshot, tables, clusters, listeners)
 
     def commit(self, prepared: Prepared) -> list[str]:
         """Make it current, whole: to be called before anything else is prepared.
@@ -232,13 +239,16 @@ class DataPlane:
                 holder.config = holder.table = None
         return self.listeners.commit(prepared.listeners)
 
-    def _prepare_tables(self, snapshot: Snapshot) -> dict[str, tuple[RouteConfiguration, RouteTable[Route]]]:
+    def _prepare_tables(
+        self, snapshot: Snapshot
+    ) -> Steps[dict[str, tuple[RouteConfiguration, RouteTable[Route]]]]:
         tables = {}
         for name, config in snapshot.routes.items():
             known = self._routes.get(name)
             if known is None or known.config is not config:
                 where, bucket = f'routes["{name}"]', f"routes/{name}"
                 tables[name] = config, self._table(config, where, bucket, known)
+                yield
         return tables
 
     def _table(

@@ -25,10 +25,12 @@ from proxy.agent.readiness import Observed, Readiness
 from proxy.agent.scrape import MergedMetrics
 from proxy.agent.status_server import METRICS_PATHS, StatusServer
 from proxy.bootstrap import Bootstrap
+from proxy.config.snapshot import Steps
 from proxy.observability import logging, prometheus
 from proxy.observability.stats import StatsStore
 from proxy.tls.secrets import SecretStore
 from proxy.workers.worker import Start, Worker
+from proxy.xds import slices
 from proxy.xds.ca_client import CaClient
 from proxy.xds.client import XdsClient
 from proxy.xds.http_client import HttpClient
@@ -250,11 +252,13 @@ class Sidecar:
         start, settings = self._bootstrap, self._bootstrap.settings
         self._state.number = INITIALIZING
         if start.xds_address is None:
-            applying = self._apply(EMPTY, "")
-            if applying is not None:
-                await applying
+            if self._team is not None:
+                await self._team.apply(EMPTY, "")
+            else:
+                self._worker.configuration.apply(EMPTY, "")
             if errors := self._worker.configuration.bind_errors:
                 raise SettingsError("; ".join(errors))
+            self._initialized("of the bootstrap")
             return []
         host, port = start.xds_address
         if settings is None:
@@ -270,9 +274,15 @@ class Sidecar:
         """Configuration for every worker; where there are others, it is in force when what is returned was awaited."""
         if self._team is not None:
             return self._apply_to_all(self._team, resources, version)
-        self._worker.configuration.apply(resources, version)
+        steps = self._worker.configuration.apply_steps(resources, version)
+        if not slices.run_slice(steps, clock.monotonic):
+            return self._apply_rest(steps, version)
         self._initialized(version)
         return None
+
+    async def _apply_rest(self, steps: Steps[None], version: str) -> None:
+        await slices.run_rest(steps, clock.monotonic)
+        self._initialized(version)
 
     async def _apply_to_all(self, team: Team, resources: Resources, version: str) -> None:
         await team.apply(resources, version)

@@ -6,9 +6,9 @@ kept as they came: most of them nobody will use. Of those it is the JSON that ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from proxy.config.route import RouteConfiguration
 from proxy.config.route_pieces import decode_again
 from proxy.config.secret import Secret
 
+T = TypeVar("T")
 Raws = Mapping[str, Mapping[str, msgspec.Raw]]  # type URL, then name
 
 
@@ -43,20 +44,65 @@ class Snapshot:
         )
 
 
+Steps = Generator[None, None, T]
+"""Work that can be interrupted wherever it yields; its value is the outcome."""
+
+
+def finish(steps: Steps[T]) -> T:
+    """All of it at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome
+
+
 def build(version: str, raw: Raws, previous: Snapshot) -> Snapshot:
     """Decode what differs from `previous`. Raises `ConfigError` listing every resource that is wrong."""
-    errors: list[str] = []
+    return finish(build_steps(version, raw, previous))
 
-    def read(type_url: str, name: str, before: Any) -> Any:
-        """Of a resource that is new, or another than it was."""
-        kept, text = previous.raw.get(type_url, {}).get(name), raw[type_url][name]
-        found = None
-        if type_url == ROUTE and kept is not None:
-            found = decode_again(name, text, kept, before)
-        return decode(type_url, name, text) if found is None else found
 
-    def typed(type_url: str, before: Mapping[str, Any]) -> Mapping[str, Any]:
-        old, new = previous.raw.get(type_url, {}), raw.get(type_url, {})
+def build_steps(version: str, raw: Raws, previous: Snapshot) -> Steps[Snapshot]:
+    """`build`, a resource after the other."""
+    reading = _Reading(raw, previous)
+    snapshot = Snapshot(
+        version=version,
+        clusters=(yield from reading.checked(CLUSTER, previous.clusters)),
+        endpoints=(yield from reading.checked(ENDPOINT, previous.endpoints)),
+        listeners=(yield from reading.typed(LISTENER, previous.listeners)),
+        routes=(yield from reading.typed(ROUTE, previous.routes)),
+        secrets=(yield from reading.typed(SECRET, previous.secrets)),
+        raw=raw,
+    )
+    if reading.errors:
+        raise ConfigError("; ".join(reading.errors))
+    return snapshot
+
+
+class _Reading:
+    """Reads the resources of a push, and collects what is wrong with them."""
+
+    def __init__(self, raw: Raws, previous: Snapshot) -> None:
+        self._raw, self._previous = raw, previous
+        self.errors: list[str] = []
+
+    def _read(self, type_url: str, name: str, before: Any) -> Any:
+        """A resource that is new, or another than it was; None if it is wrong."""
+        kept, text = self._previous.raw.get(type_url, {}).get(name), self._raw[type_url][name]
+        try:
+            if type_url == ROUTE and kept is not None:
+                found = decode_again(name, text, kept, before)
+                if found is not None:
+                    return found
+            return decode(type_url, name, text)
+        except ConfigError as error:
+            self.errors.append(str(error))
+            return None
+
+    def typed(self, type_url: str, before: Mapping[str, Any]) -> Steps[Mapping[str, Any]]:
+        """Resources that are in use as soon as they are there."""
+        old, new = self._previous.raw.get(type_url, {}), self._raw.get(type_url, {})
         if new is old:
             return before
         result: dict[str, Any] = {}
@@ -64,15 +110,14 @@ def build(version: str, raw: Raws, previous: Snapshot) -> Snapshot:
             if _same(old.get(name), text):
                 result[name] = before[name]
                 continue
-            try:
-                result[name] = read(type_url, name, before.get(name))
-            except ConfigError as error:
-                errors.append(str(error))
+            result[name] = self._read(type_url, name, before.get(name))
+            yield
         return result
 
-    def checked(type_url: str, before: Mapping[str, Any]) -> Mapping[str, Any]:
-        new = raw.get(type_url, {})
-        if new is previous.raw.get(type_url, {}):
+    def checked(self, type_url: str, before: Mapping[str, Any]) -> Steps[Mapping[str, Any]]:
+        """Resources that may never be used."""
+        new = self._raw.get(type_url, {})
+        if new is self._previous.raw.get(type_url, {}):
             return before
         known = before.raws if isinstance(before, OnDemand) else {}
         result: dict[str, msgspec.Raw] = {}
@@ -81,25 +126,10 @@ def build(version: str, raw: Raws, previous: Snapshot) -> Snapshot:
             if kept is not None and _same(kept, text):
                 result[name] = kept
                 continue
-            try:
-                decode(type_url, name, text)
-                result[name] = text
-            except ConfigError as error:
-                errors.append(str(error))
+            self._read(type_url, name, None)
+            result[name] = text
+            yield
         return OnDemand(type_url, result)
-
-    snapshot = Snapshot(
-        version=version,
-        clusters=checked(CLUSTER, previous.clusters),
-        endpoints=checked(ENDPOINT, previous.endpoints),
-        listeners=typed(LISTENER, previous.listeners),
-        routes=typed(ROUTE, previous.routes),
-        secrets=typed(SECRET, previous.secrets),
-        raw=raw,
-    )
-    if errors:
-        raise ConfigError("; ".join(errors))
-    return snapshot
 
 
 def _same(one: msgspec.Raw | None, other: msgspec.Raw) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from proxy.config import cluster as config
 from proxy.config.endpoint import ClusterLoadAssignment
 from proxy.config.on_demand import source
-from proxy.config.snapshot import Snapshot
+from proxy.config.snapshot import Snapshot, Steps, finish
 from proxy.upstream import cluster_builder
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.cluster_builder import ClusterParts, TransportChoice
@@ -93,6 +93,12 @@ class ClusterManager:
 
     def prepare(self, static: Mapping[str, config.Cluster], snapshot: Snapshot) -> PreparedClusters:
         """Build what is new. Raises ConfigError; nothing has changed then. `static` are the bootstrap's clusters."""
+        return finish(self.prepare_steps(static, snapshot))
+
+    def prepare_steps(
+        self, static: Mapping[str, config.Cluster], snapshot: Snapshot
+    ) -> Steps[PreparedClusters]:
+        """`prepare`, a cluster after the other."""
         prepared = PreparedClusters(snapshot)
         for name in {**dict.fromkeys(snapshot.clusters), **dict.fromkeys(static)}:
             own = static.get(name)
@@ -106,6 +112,7 @@ class ClusterManager:
             changed = self._new_hosts(known, wanted, snapshot)
             if changed is not None:
                 prepared.hosts.append(changed)
+                yield
         return prepared
 
     def _new(self, wanted: config.Cluster, definition: object) -> _Known:
