@@ -45,6 +45,8 @@ class Mesh:
     sidecar: bool = True
     mtls: str = "STRICT"
     config: MeshConfig = field(default_factory=MeshConfig)
+    resumption: bool = True
+    """False: clients forget their TLS sessions, which Istio's API cannot say and Envoy's `max_session_keys` can."""
     others: int = 0
     """Further services of the mesh with ENDPOINTS pods each, which the client knows and does not call."""
 
@@ -138,7 +140,16 @@ def client_snapshot(
     """What the client sidecar gets; it listens on `port` and finds the app's pod on `server_port`."""
     found = _compiled(mesh.context(server_port, copies_port), "client", CLIENT_IP, vanilla, authority)
     found["listeners"] = _moved(found["listeners"], mesh.listener, port)
+    if not mesh.resumption:
+        _forget_sessions(found["clusters"])
     return _inlined(found) if mesh.others else found
+
+
+def _forget_sessions(clusters: list[Json]) -> None:
+    for cluster in clusters:
+        for match in cluster.get("transport_socket_matches", ()):
+            if match["transport_socket"]["name"] == "envoy.transport_sockets.tls":
+                match["transport_socket"]["typed_config"]["max_session_keys"] = 0
 
 
 def _inlined(snapshot: Snapshot) -> Snapshot:

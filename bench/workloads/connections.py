@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import resource
 
-from bench.workloads.scenes import IDLE, NEW_CONNECTIONS
-from bench.workloads.workload import Workload
+from bench.workloads.scenes import IDLE, NEW_CONNECTIONS, NEW_SESSIONS
+from bench.workloads.workload import Scene, Workload
 
-SECTION = "connections"
+SECTION = "new connections, idle connections"
 _SPARE_FILES = 500
 _MOST = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - _SPARE_FILES
 IDLE_COUNT = min(10_000, _MOST)
@@ -28,17 +28,30 @@ def _handshakes(name: str, title: str, *, resume: bool) -> Workload:
     )
 
 
-WORKLOADS = [
-    Workload(
-        name="new_connections",
-        title="a new one between the sidecars for each request",
+def _per_request(name: str, title: str, scene: Scene, connections: int) -> Workload:
+    """The client sidecar makes a connection for each request, so both sidecars are measured.
+
+    It keeps one session (Envoy's default, `max_session_keys: 1`): of many connections made at the same time few are resumed, of those made one after
+    the other all.
+    """
+    return Workload(
+        name=name,
+        title=title,
         section=SECTION,
-        scene=NEW_CONNECTIONS,
-        plan={"connections": 16},
-        show=("requests_per_second", "cpu_us_per_request", "p50_us"),
+        scene=scene,
+        plan={"connections": connections},
+        show=("requests_per_second", "cpu_us_per_request"),
+    )
+
+
+WORKLOADS = [
+    _per_request(
+        "new_connections", "between the sidecars, for each request, 16 at once", NEW_CONNECTIONS, 16
     ),
-    _handshakes("handshakes", "a new one to the server sidecar, full handshake", resume=False),
-    _handshakes("handshakes_resumed", "a new one to the server sidecar, resumed", resume=True),
+    _per_request("new_connections_resumed", "  one after the other, resumed", NEW_CONNECTIONS, 1),
+    _per_request("new_sessions", "  one after the other, not resumed", NEW_SESSIONS, 1),
+    _handshakes("handshakes", "to the server sidecar, full handshake", resume=False),
+    _handshakes("handshakes_resumed", "to the server sidecar, resumed", resume=True),
     Workload(
         name="idle_connections",
         title=f"{IDLE_COUNT:,} idle at the server sidecar",

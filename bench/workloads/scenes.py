@@ -42,10 +42,7 @@ def _one_hop(ports: Ports, authority: Authority, vanilla: bool) -> tuple[Snapsho
 
 HTTP = pair("http", own=True)
 HTTP_BODIES = pair("http bodies", app=BODIES)
-NEW_CONNECTIONS = pair(
-    "a connection per request",
-    Mesh(
-        manifests="""
+_ONE_REQUEST_EACH = """
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: app}
@@ -54,7 +51,9 @@ spec:
   trafficPolicy:
     connectionPool: {http: {maxRequestsPerConnection: 1}}
 """
-    ),
+NEW_CONNECTIONS = pair("a connection per request", Mesh(manifests=_ONE_REQUEST_EACH))
+NEW_SESSIONS = pair(
+    "a connection and session per request", Mesh(manifests=_ONE_REQUEST_EACH, resumption=False)
 )
 IDLE = pair("idle connections")
 TCP_MTLS = pair("tcp, mTLS", Mesh(protocol="tcp"), app=BODIES)

@@ -29,6 +29,7 @@ MARKS = {
     "rate limit": "LocalRateLimit",
     "mirror": '"request_mirror_policies"',
     "a connection per request": '"max_requests_per_connection": 1',
+    "a connection and session per request": '"max_session_keys": 0',
     "tcp, mTLS": "TcpProxy",
 }
 
