@@ -36,7 +36,7 @@ REQUEST = f"GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode()
 # a record's head before its rest; and one wait for each of the two messages.
 ALLOWED = {"recvfrom": 1, "sendto": 1, "read": 2, "write": 1, "epoll_pwait": 2}
 # What timers and a growing heap may add in a whole run.
-BESIDES = 50
+BESIDES = REQUESTS // 4
 _CALL = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)")
 
 
