@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,15 @@ def document() -> dict[str, Any]:
                 for figures in each.rounds:
                     figures["bytes_per_cpu_second"] = 1e9 / _COST[each.peer.name]
         workloads[one.name] = workload_document(one, measured)
-    found: dict[str, Any] = {"workloads": workloads, "scale": None}
+    found: dict[str, Any] = {
+        "workloads": workloads,
+        "scale": None,
+        "when": "2026-11-21T20:00:00+00:00",
+        "seconds": 600,
+        "effort": {"rounds": 2},
+        "machine": {"cpus": 2, "cpu": "a CPU", "kernel": "6.1", "load_1min_before": "0.10"},
+        "versions": {"direct": "", "envoy": "1.40.0"},
+    }
     return {**found, "goals": judged(found)}
 
 
@@ -75,3 +84,23 @@ def test_markdown_has_a_table_for_each_section_and_a_column_for_each_peer(docume
     assert "| resident memory with 1,000 services × 10 endpoints | ≤ 1 | – | not measured |" in text
     header = next(line for line in text.splitlines() if "mitmproxy" in line and "Envoy" in line)
     assert header.count("|") == text.splitlines()[text.splitlines().index(header) + 1].count("|")
+
+
+def test_a_page_is_filled_where_it_says_so_and_nowhere_else(document: dict[str, Any]) -> None:
+    page = "a\n<!-- figures: goals -->\nold\n<!-- end -->\nb\n<!-- figures: scale -->\nkept\n<!-- end -->\n<!-- figures: nonsense -->\n<!-- end -->\n"
+    text = markdown.filled(page, document)
+    assert text.startswith("a\n<!-- figures: goals -->\n| figure |")
+    assert "old" not in text
+    assert (
+        "<!-- end -->\nb\n<!-- figures: scale -->\nkept\n<!-- end -->\n<!-- figures: nonsense -->\n<!-- end -->\n"
+        in text
+    )
+    assert markdown.filled(text, document) == text
+    assert "Envoy 1.40.0." in markdown.filled("<!-- figures: source -->\n<!-- end -->", document)
+
+
+def test_every_place_of_the_page_has_its_figures(document: dict[str, Any]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "performance.md").read_text()
+    named = re.findall(r"<!-- figures: (.*?) -->", page)
+    assert set(named) <= set(markdown.parts(document))
+    assert page.count("<!-- end -->") == len(named)
