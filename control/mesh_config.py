@@ -17,6 +17,10 @@ from control.resources.load_balancer import LocalityLoadBalancerSetting
 from control.resources.model import Model
 from control.trusted_callers import Features, Network
 
+ForwardedClientCert = Literal[
+    "UNDEFINED", "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"
+]
+
 
 class OutboundTrafficPolicy(Model):
     """What happens to connections to hosts the registry does not know."""
@@ -53,11 +57,22 @@ class ServerHeader(Disabled):
     value: str = ""
 
 
+class ClientCertDetails(Model):
+    """What of a client's certificate `x-forwarded-client-cert` tells."""
+
+    subject: bool | None = None
+    dns: bool | None = None
+    uri: bool | None = None
+
+
 class ProxyHeaders(Model):
     """Headers a proxy adds, and how it spells those of others."""
 
     preserveHttp1HeaderCase: Enabled | None = None
+    forwardedClientCert: ForwardedClientCert | None = None
+    setCurrentClientCertDetails: ClientCertDetails | None = None
     xForwardedHost: Enabled | None = None
+    xForwardedPort: Enabled | None = None
     requestId: Disabled | None = None
     attemptCount: Disabled | None = None
     server: ServerHeader | None = None

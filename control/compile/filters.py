@@ -108,8 +108,7 @@ def http_connection_manager(
     }
     if role != "outbound":
         fields["server_name"] = "istio-envoy"
-        fields["forward_client_cert_details"] = "APPEND_FORWARD" if role == "inbound" else "SANITIZE_SET"
-        fields["set_current_client_cert_details"] = {"subject": True, "dns": True, "uri": True}
+        fields |= headers.client_cert_fields("APPEND_FORWARD" if role == "inbound" else "SANITIZE_SET")
     fields |= headers.manager_fields()
     if mesh.features.ENABLE_HCM_INTERNAL_NETWORKS and mesh.meshNetworks:
         ranges = [

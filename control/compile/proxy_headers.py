@@ -6,12 +6,14 @@ Reference: istio.io/api mesh/v1alpha1/proxy.proto ProxyConfig.ProxyHeaders; isti
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from control.compile.protobuf import Message, T, extension
-from control.mesh_config import MeshConfig
+from control.mesh_config import ForwardedClientCert, MeshConfig
 from control.push.proxy import Proxy
 
+_CLIENT_CERT = frozenset(get_args(ForwardedClientCert)) - {"UNDEFINED"}
+_DETAILS = ("subject", "dns", "uri")
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _PRESERVE_CASE: Message = {
     "header_key_format": {
@@ -28,6 +30,9 @@ class ProxyHeaders(NamedTuple):
 
     preserve_case: bool = False
     forwarded_host: bool = False
+    forwarded_port: bool = False
+    client_cert: str = ""
+    client_cert_details: tuple[str, ...] = _DETAILS
     request_id: bool = True
     attempt_count: bool = True
     server: bool = True
@@ -38,6 +43,8 @@ class ProxyHeaders(NamedTuple):
         fields: Message = {}
         if self.preserve_case:
             fields["http_protocol_options"] = _PRESERVE_CASE
+        if self.forwarded_port:
+            fields["append_x_forwarded_port"] = True
         if not self.request_id:
             fields["generate_request_id"] = False
         if not self.server:
@@ -45,6 +52,13 @@ class ProxyHeaders(NamedTuple):
         elif self.server_name:
             fields["server_name"] = self.server_name
         return fields
+
+    def client_cert_fields(self, mode: str) -> Message:
+        """Those about the client's certificate, of managers that may meet one; `mode` is theirs where nothing else was said."""
+        return {
+            "forward_client_cert_details": self.client_cert or mode,
+            "set_current_client_cert_details": dict.fromkeys(self.client_cert_details, True),
+        }
 
     def cluster(self, message: Message) -> Message:
         """The cluster with what it must do for the headers."""
@@ -65,9 +79,16 @@ def proxy_headers(mesh: MeshConfig, proxy: Proxy) -> ProxyHeaders:
     if not isinstance(found, dict):
         return ProxyHeaders()
     server_name = _field(found, "server", "value")
+    client_cert = found.get("forwardedClientCert")
+    details = found.get("setCurrentClientCertDetails")
     return ProxyHeaders(
         preserve_case=_field(found, "preserveHttp1HeaderCase", "enabled") is True,
         forwarded_host=_field(found, "xForwardedHost", "enabled") is True,
+        forwarded_port=_field(found, "xForwardedPort", "enabled") is True,
+        client_cert=client_cert if isinstance(client_cert, str) and client_cert in _CLIENT_CERT else "",
+        client_cert_details=_DETAILS
+        if not isinstance(details, dict)
+        else tuple(name for name in _DETAILS if details.get(name, True)),
         request_id=_field(found, "requestId", "disabled") is not True,
         attempt_count=_field(found, "attemptCount", "disabled") is not True,
         server=_field(found, "server", "disabled") is not True,

@@ -81,6 +81,7 @@ class HttpConnectionManager(
     use_remote_address: bool = False
     xff_num_trusted_hops: UInt32 = 0
     skip_xff_append: bool = False
+    append_x_forwarded_port: bool = False
     internal_address_config: InternalAddressConfig = msgspec.field(default_factory=InternalAddressConfig)
     forward_client_cert_details: Literal[
         "SANITIZE", "FORWARD_ONLY", "APPEND_FORWARD", "SANITIZE_SET", "ALWAYS_FORWARD_ONLY"

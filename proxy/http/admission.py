@@ -35,7 +35,9 @@ class Admission:
         self._client = client
         self._write = write
         self._valid_authority = b""
-        self._weighs = settings.use_remote_address or bool(settings.internal_networks)
+        self._weighs = bool(
+            settings.use_remote_address or settings.internal_networks or settings.append_forwarded_port
+        )
 
     def admit(self, stream: Stream, request: Request) -> LocalReply | None:
         """Check and mutate the head; a reply if the request goes no further. Raises CodecError."""
@@ -151,6 +153,18 @@ class Admission:
             headers = self._mutate_at_edge(headers, fields, address, internal=stream.internal)
         if stream.internal:
             headers.append((b"x-envoy-internal", b"true"))
+        return self._tell_port(headers, fields) if settings.append_forwarded_port else headers
+
+    def _tell_port(
+        self, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
+    ) -> list[tuple[bytes, bytes]]:
+        """The port that was asked for; what another said of it stays where others are believed."""
+        settings, name = self._settings, b"x-forwarded-port"
+        if name in fields:
+            if not settings.use_remote_address or settings.xff_trusted_hops:
+                return headers
+            headers = [pair for pair in headers if pair[0] != name]
+        headers.append((name, self._client.asked_port))
         return headers
 
     def _is_internal(self, fields: dict[bytes, bytes], address: bytes) -> bool:

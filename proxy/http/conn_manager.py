@@ -63,7 +63,8 @@ class HttpConnection(ServerConnection):
         if facts.peer is not None:
             details = self.settings.client_cert
             element = request_headers.xfcc_element(facts.local_uri_san, facts.peer, details)
-        return ClientFacts(facts.remote_address.rpartition(":")[0].strip("[]").encode(), facts.tls, element)
+        address = facts.remote_address.rpartition(":")[0].strip("[]").encode()
+        return ClientFacts(address, facts.tls, element, facts.local_address.rpartition(":")[2].encode())
 
     # The life of the connection.
 

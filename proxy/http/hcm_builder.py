@@ -151,6 +151,7 @@ def build(
         use_remote_address=wanted.use_remote_address,
         xff_trusted_hops=wanted.xff_num_trusted_hops,
         skip_xff_append=wanted.skip_xff_append,
+        append_forwarded_port=wanted.append_x_forwarded_port,
         internal_networks=tuple(
             ip_network(f"{one.address_prefix}/{one.prefix_len}", strict=False)
             for one in wanted.internal_address_config.cidr_ranges

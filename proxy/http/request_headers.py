@@ -48,11 +48,15 @@ RESPONSE_REMOVED = _HOP_BY_HOP
 
 @dataclass(frozen=True, slots=True)
 class ClientFacts:
-    """What the connection says of the client. `xfcc` is this hop's element, None without a client certificate."""
+    """What the connection says of the client. `xfcc` is this hop's element, None without a client certificate.
+
+    `asked_port` is the one it connected to.
+    """
 
     address: bytes
     tls: bool
     xfcc: bytes | None
+    asked_port: bytes = b""
 
 
 def strip(

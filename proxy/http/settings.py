@@ -68,6 +68,7 @@ class HcmSettings:
     use_remote_address: bool = False
     xff_trusted_hops: int = 0
     skip_xff_append: bool = False
+    append_forwarded_port: bool = False
     internal_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Whose requests may steer the router by header."""
     local_address: bytes = b"127.0.0.1"

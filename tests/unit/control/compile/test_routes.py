@@ -265,6 +265,7 @@ def test_proxy_headers(compiled: Any) -> None:
     headers = {
         "preserveHttp1HeaderCase": {"enabled": True},
         "xForwardedHost": {"enabled": True},
+        "xForwardedPort": {"enabled": True},
         "requestId": {"disabled": True},
         "attemptCount": {"disabled": True},
         "server": {"disabled": True},
@@ -275,6 +276,7 @@ def test_proxy_headers(compiled: Any) -> None:
     kept = manager["http_protocol_options"]["header_key_format"]["stateful_formatter"]["name"]
     assert (kept, manager["generate_request_id"]) == ("preserve_case", False)
     assert manager["server_header_transformation"] == "PASS_THROUGH"
+    assert manager["append_x_forwarded_port"] is True
     (options,) = found.clusters[f"outbound|80||{HOST}"]["typed_extension_protocol_options"].values()
     http1 = options["explicit_http_config"]["http_protocol_options"]
     assert http1 == manager["http_protocol_options"]
