@@ -1,4 +1,4 @@
-"""What a request costs our own code, without sockets and kernel: `python -m bench.in_process [--telemetry]`.
+"""What a request costs our own code, without sockets and kernel: `python -m bench.in_process [--policies]`.
 
 The sidecar's data path over sockets that only hand out and take bytes, configured as in `bench.compiled`, in this one process:
 nearly free of noise, so that a change of one part in a hundred shows. What it leaves out (system calls, TLS, the event loop)
@@ -20,11 +20,12 @@ from typing import Any, cast
 import msgspec
 
 from bench.bootstrap import bootstrap
-from bench.compiled import HOST, client_snapshot, server_snapshot
+from bench.compiled import HOST, PLAIN, Mesh, client_snapshot, server_snapshot
 from bench.load import Plan
 from bench.pki import Authority, spiffe_id
 from bench.sidecars import CLIENT_NODE, SERVER_NODE
 from bench.upstream import answer
+from bench.workloads import policies
 from bench.xds_server import TYPE_URLS
 from bench.xds_server import Snapshot as Compiled
 from proxy.config.snapshot import Snapshot, build
@@ -127,13 +128,10 @@ def _snapshot(compiled: Compiled) -> Snapshot:
 class Sidecar:
     """One sidecar of the pair, with one connection on either side. `exchange` passes a request and its answer."""
 
-    def __init__(
-        self, role: str, request: bytes, answer: bytes, *, telemetry: bool, compiled: Compiled | None = None
-    ) -> None:
+    def __init__(self, role: str, request: bytes, answer: bytes, *, telemetry: bool, mesh: Mesh) -> None:
         client = role == "client"
-        if compiled is None:
-            make = client_snapshot if client else server_snapshot
-            compiled = make(_LISTENER_PORT, _UPSTREAM_PORT, not telemetry, Authority())
+        make = client_snapshot if client else server_snapshot
+        compiled = make(_LISTENER_PORT, _UPSTREAM_PORT, not telemetry, Authority(), mesh)
         for listener in compiled["listeners"]:
             listener["bind_to_port"] = False
         self._loop = Loop()
@@ -202,13 +200,13 @@ def _facts(client: bool) -> DownstreamFacts:
     )
 
 
-def pair(*, telemetry: bool) -> dict[str, Sidecar]:
+def pair(*, telemetry: bool, mesh: Mesh = PLAIN) -> dict[str, Sidecar]:
     """Both sidecars; the server's gets what the client's sends."""
     request, answered = Plan(0, HOST).request, answer(1024)
-    client = Sidecar("client", request, answered, telemetry=telemetry)
+    client = Sidecar("client", request, answered, telemetry=telemetry, mesh=mesh)
     sent_on, _ = client.passed
-    server = Sidecar("server", sent_on, answered, telemetry=telemetry)
-    client = Sidecar("client", request, server.passed[1], telemetry=telemetry)
+    server = Sidecar("server", sent_on, answered, telemetry=telemetry, mesh=mesh)
+    client = Sidecar("client", request, server.passed[1], telemetry=telemetry, mesh=mesh)
     return {"client": client, "server": server}
 
 
@@ -228,11 +226,37 @@ def measure(sidecars: dict[str, Sidecar], rounds: int) -> dict[str, float]:
     return {role: min(cost[role] for cost in costs) for role in sidecars}
 
 
+def show_policies(rounds: int) -> None:
+    """What each policy adds to a request, measured in turns with the plain one."""
+    meshes = {
+        "plain": PLAIN,
+        **{name: mesh for name, mesh in policies.MESHES.items() if "mirror" not in mesh.manifests},
+    }
+    sidecars = {
+        f"{name} {role}": one
+        for name, mesh in meshes.items()
+        for role, one in pair(telemetry=False, mesh=mesh).items()
+    }
+    found = measure(sidecars, rounds)
+    for name in meshes:
+        added = ", ".join(
+            f"{role} {found[f'{name} {role}']:6.2f} µs ({found[f'{name} {role}'] - found[f'plain {role}']:+.2f})"
+            for role in ROLES
+        )
+        print(f"{name:16}{added}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.in_process", description=__doc__)
     parser.add_argument("--rounds", type=int, default=150)
     parser.add_argument("--show", action="store_true", help="show what is sent on, too")
+    parser.add_argument(
+        "--policies", action="store_true", help="what armed policies add, which let the request pass"
+    )
     options = parser.parse_args()
+    if options.policies:
+        show_policies(options.rounds)
+        return
     for telemetry in (False, True):
         sidecars = pair(telemetry=telemetry)
         found = measure(sidecars, options.rounds)

@@ -46,8 +46,13 @@ def _routes(count: int, last: str = "") -> str:
     )
 
 
+MESHES: dict[str, Mesh] = {}
+"""What is told to a mesh for each scene with a policy, by its name."""
+
+
 def _scene(name: str, manifests: str, *, copies: bool = False) -> Scene:
-    return pair(name, Mesh(manifests=manifests), copies=copies)
+    MESHES[name] = Mesh(manifests=manifests)
+    return pair(name, MESHES[name], copies=copies)
 
 
 _SCENES: dict[str, tuple[str, Scene]] = {
