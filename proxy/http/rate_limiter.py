@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 from proxy.config.per_filter import Descriptor as DescriptorConfig
 from proxy.config.per_filter import LocalRateLimit, RateLimitAction
@@ -21,13 +20,6 @@ Entry = tuple[str, bytes]
 Descriptor = tuple[Entry, ...]
 Describe = Callable[[Request, bytes], Entry | None]
 """What an action says of a request and its client's address; None: nothing, and so the whole descriptor falls away."""
-
-
-class Outcome(NamedTuple):
-    """`bucket` is the one that refused, or the slowest of those that matched."""
-
-    allowed: bool
-    bucket: TokenBucket
 
 
 MakeBucket = Callable[[str, int, float, float], TokenBucket]
@@ -87,16 +79,20 @@ class Buckets:
             else:
                 self._any_value.append(_AnyValue(one, config.max_dynamic_descriptors))
 
-    def take(self, descriptors: Iterable[Descriptor], now: float) -> Outcome:
-        """Take a token from every bucket that one request matches."""
+    def take(self, descriptors: Sequence[Descriptor], now: float) -> tuple[bool, TokenBucket]:
+        """Take a token from every bucket that one request matches: whether it is allowed, and the bucket that refused, or the
+        slowest of those that matched.
+        """
+        if not descriptors:
+            return self._default.take(now), self._default
         found = (self._find(descriptor, now) for descriptor in descriptors)
         matched = sorted((bucket for bucket in found if bucket is not None), key=lambda bucket: bucket.rate)
         for bucket in matched:
             if not bucket.take(now):
-                return Outcome(False, bucket)
+                return False, bucket
         if (not matched or self._always_default) and not self._default.take(now):
-            return Outcome(False, self._default)
-        return Outcome(True, matched[0] if matched else self._default)
+            return False, self._default
+        return True, matched[0] if matched else self._default
 
     def _find(self, descriptor: Descriptor, now: float) -> TokenBucket | None:
         exact = self._exact.get(descriptor)

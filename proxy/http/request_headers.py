@@ -79,14 +79,12 @@ def strip(
         removed = removed | _EDGE
     if removed.isdisjoint(fields) and b"te" not in fields:
         return headers
-    nominated: set[bytes] = set()
     if b"connection" in fields:
         options = b",".join(value for name, value in headers if name == b"connection").lower()
-        nominated = {option.strip() for option in options.split(b",")} - {b"te", b"host"}
+        removed = removed | {option.strip() for option in options.split(b",")} - {b"te", b"host"}
     if keep_upgrade:
         removed = removed - {b"connection", b"upgrade"}
-        nominated.discard(b"upgrade")
-    kept = [pair for pair in headers if pair[0] not in removed and pair[0] not in nominated]
+    kept = [pair for pair in headers if pair[0] not in removed]
     return _only_te_trailers(kept) if b"te" in fields else kept
 
 

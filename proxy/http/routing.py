@@ -59,7 +59,7 @@ def filters_of_route(stream: Stream, route: Route, settings: HcmSettings) -> tup
     """The filters of a route that says something to filters. Its destination is drawn now: it may say more."""
     said = route.filter_config
     if isinstance(route.action, ForwardAction):
-        stream.target = route.action.pick(settings.draw())
+        stream.target = route.action.only or route.action.pick(settings.draw())
         said = stream.target.filter_config
     if said is not None:
         stream.filter_config = said

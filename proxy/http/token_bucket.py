@@ -27,7 +27,8 @@ class TokenBucket:
         self._when = now
 
     def _fill(self, now: float) -> None:
-        self._tokens = min(float(self.limit), self._tokens + (now - self._when) * self.rate)
+        tokens = self._tokens + (now - self._when) * self.rate
+        self._tokens = tokens if tokens < self.limit else float(self.limit)
         self._when = now
 
     def take(self, now: float) -> bool:

@@ -24,16 +24,24 @@ Headers = list[tuple[bytes, bytes]]
 Test = Callable[[bytes], bool]
 
 
-@dataclass(frozen=True, slots=True)
 class Request:
-    """What a match may look at. `path` includes the query; `draw` is uniform in [0, 1)."""
+    """What a match may look at; a value. `path` includes the query; `draw` is uniform in [0, 1).
 
-    headers: Headers
-    authority: bytes
-    path: bytes
-    method: bytes
-    scheme: bytes
-    draw: float
+    `bare_path` is without query, and without the fragment no admitted request has.
+    """
+
+    __slots__ = ("authority", "bare_path", "draw", "headers", "method", "path", "scheme")
+
+    def __init__(
+        self, headers: Headers, authority: bytes, path: bytes, method: bytes, scheme: bytes, draw: float
+    ) -> None:
+        self.headers = headers
+        self.authority = authority
+        self.path = path
+        self.bare_path = path.partition(b"?")[0].partition(b"#")[0]
+        self.method = method
+        self.scheme = scheme
+        self.draw = draw
 
     def header(self, name: bytes) -> list[bytes]:
         """Each value of a header; Envoy matches them one by one (`match_headers_individually`)."""
@@ -114,14 +122,14 @@ def _path(match: RouteMatch) -> Condition | None:
         if not match.case_sensitive:
             return Condition(
                 f"path starts with {match.prefix} (any case)",
-                lambda r: bare_path(r).lower().startswith(prefix),
+                lambda r: r.bare_path.lower().startswith(prefix),
             )
-        return Condition(f"path starts with {match.prefix}", lambda r: bare_path(r).startswith(prefix))
+        return Condition(f"path starts with {match.prefix}", lambda r: r.bare_path.startswith(prefix))
     if match.path is not None:
         path = _folded(match.path, match)
         if not match.case_sensitive:
-            return Condition(f"path is {match.path} (any case)", lambda r: bare_path(r).lower() == path)
-        return Condition(f"path is {match.path}", lambda r: bare_path(r) == path)
+            return Condition(f"path is {match.path} (any case)", lambda r: r.bare_path.lower() == path)
+        return Condition(f"path is {match.path}", lambda r: r.bare_path == path)
     if match.path_separated_prefix is not None:
         return _separated_prefix(match.path_separated_prefix, match.case_sensitive)
     assert match.safe_regex is not None
@@ -130,7 +138,7 @@ def _path(match: RouteMatch) -> Condition | None:
     except ValueError as error:
         raise ValueError(f".match.safe_regex: {error}") from None
     return Condition(
-        f"path matches {match.safe_regex.regex}", lambda r: regex.fullmatch(bare_path(r)) is not None
+        f"path matches {match.safe_regex.regex}", lambda r: regex.fullmatch(r.bare_path) is not None
     )
 
 
@@ -146,15 +154,10 @@ def _separated_prefix(prefix: str, case_sensitive: bool) -> Condition:
     wanted = prefix.encode() if case_sensitive else prefix.lower().encode()
 
     def matches(request: Request) -> bool:
-        path = bare_path(request) if case_sensitive else bare_path(request).lower()
+        path = request.bare_path if case_sensitive else request.bare_path.lower()
         return path.startswith(wanted) and path[len(wanted) : len(wanted) + 1] in (b"", b"/")
 
     return Condition(f"path is {prefix} or below it", matches)
-
-
-def bare_path(request: Request) -> bytes:
-    """The path without query, and without the fragment no admitted request has."""
-    return request.path.partition(b"?")[0].partition(b"#")[0]
 
 
 def string_test(matcher: StringMatcher) -> tuple[str, Test]:

@@ -123,7 +123,10 @@ class RouteTable(Generic[T]):
         routes, index = virtual_host.routes, virtual_host.index
         for number in range(len(routes)) if index is None else index.candidates(request):
             needed, route = routes[number]
-            if all(condition.matches(request) for condition in needed):
+            for condition in needed:
+                if not condition.matches(request):
+                    break
+            else:
                 return route
         return None
 

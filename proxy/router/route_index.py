@@ -18,7 +18,7 @@ from typing import Any
 from proxy.config.header_matcher import HeaderMatcher
 from proxy.config.regex import literal_prefix
 from proxy.config.route import RouteMatch
-from proxy.router.conditions import Request, bare_path, query_pairs
+from proxy.router.conditions import Request, query_pairs
 
 Numbers = list[int]
 # Kind of file, name within it, key: ("path", folded?, b"/a"), ("header", b"x-a", b"1") …
@@ -72,7 +72,7 @@ class RouteIndex:
 
     def candidates(self, request: Request) -> Iterable[int]:
         """Numbers of the routes that may match, ascending; one may come twice. Found as far as they are asked for."""
-        path = bare_path(request)
+        path = request.bare_path
         parts = [self._always] if self._always else []
         if (found := self._paths.get(path)) is not None:
             parts.append(found)

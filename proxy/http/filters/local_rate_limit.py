@@ -17,7 +17,15 @@ from proxy.config.per_filter import LocalRateLimit as Config
 from proxy.config.values import RuntimeFractionalPercent
 from proxy.http.filter_chain import Headers, HttpFilter
 from proxy.http.local_reply import LocalReply
-from proxy.http.rate_limiter import Buckets, MakeBucket, check_descriptors, describe, describers, own_bucket
+from proxy.http.rate_limiter import (
+    Buckets,
+    Descriptor,
+    MakeBucket,
+    check_descriptors,
+    describe,
+    describers,
+    own_bucket,
+)
 from proxy.http.stream import Stream
 from proxy.http.token_bucket import TokenBucket
 from proxy.observability import response_flags as flags
@@ -75,7 +83,8 @@ class Limiter:
 
     def take(self, stream: Stream) -> tuple[bool, TokenBucket]:
         """Whether one more request is allowed, and the bucket that decided."""
-        now, descriptors = self._now(), []
+        now = self._now()
+        descriptors: list[Descriptor] = []
         if self._how:
             address = (stream.info.downstream_remote_address or "").rpartition(":")[0].strip("[]")
             descriptors = describe(self._how, request_of(stream), address.encode())
@@ -123,7 +132,7 @@ class LocalRateLimit(HttpFilter):
 
     def on_request_headers(self, stream: Stream) -> LocalReply | None:
         limiter: Limiter | None = stream.filter_config.get(LOCAL_RATE_LIMIT, self._limiter)
-        if limiter is None or self._draw() >= limiter.enabled:
+        if limiter is None or (limiter.enabled < 1 and self._draw() >= limiter.enabled):
             return None
         stats = limiter.stats
         stats.enabled.value += 1
