@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import datetime
 import json
 import os
@@ -78,50 +77,56 @@ def chosen_peers(names: str | None, workloads: Sequence[Workload]) -> tuple[list
     return found, missing
 
 
+def effort(options: argparse.Namespace) -> runner.Effort:
+    found = runner.QUICK if options.quick else runner.FULL
+    return runner.Effort(options.rounds or found.rounds, options.stretch or found.stretch)
+
+
 def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    """The document of one run."""
+    """The document of one run, whose tables are printed."""
     workloads, with_scale = chosen_workloads(options.only, options.quick)
     peers, missing = chosen_peers(options.peers or (QUICK_PEERS if options.quick else None), workloads)
     for title, reason in missing.items():
         console.print(f"[yellow]without {title}: {escape(reason)}[/yellow]", highlight=False)
-    effort = runner.QUICK if options.quick else runner.FULL
-    if options.rounds:
-        effort = dataclasses.replace(effort, rounds=options.rounds)
-    if options.stretch:
-        effort = dataclasses.replace(effort, stretch=options.stretch)
-    pins = machine.pinning(os.sched_getaffinity(0))
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="glassmesh-bench-") as directory, _saying(console) as say:
-        results = runner.run(workloads, peers, effort, pins, Path(directory), say)
+    pins, wanted = machine.pinning(os.sched_getaffinity(0)), effort(options)
+    here, began = machine.description(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="glassmesh-bench-") as directory, Progress(console) as say:
+        results = runner.run(workloads, peers, wanted, pins, Path(directory), say)
         scale = scaled.measure(Path(directory), say) if with_scale else None
-    documents = {one.name: report.workload_document(one, results[one.name]) for one in workloads}
+    found = {one.name: report.workload_document(one, results[one.name]) for one in workloads}
     document: dict[str, Any] = {
-        "ratio_to_envoy": report.headline(documents, "glassmesh"),
-        "ratio_to_envoy_with_telemetry": report.headline(documents, "glassmesh_telemetry"),
-        "ratio_to_envoy_by_workload": report.by_workload(documents),
+        "ratio_to_envoy": report.headline(found, "glassmesh"),
+        "ratio_to_envoy_with_telemetry": report.headline(found, "glassmesh_telemetry"),
+        "ratio_to_envoy_by_workload": report.by_workload(found),
         "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began),
-        "machine": machine.description(),
+        "machine": here,
         "cpus_of": pins.text,
-        "effort": vars(effort),
+        "effort": vars(wanted),
         "configuration": "compiled by the control plane for vanilla Envoy, moved to loopback (bench/compiled.py)",
         "versions": {peer.name: peer.version() for peer in peers},
         "missing": missing,
-        "workloads": documents,
+        "workloads": found,
         "scale": scale,
     }
     document["goals"] = goals.judged(document)
-    titles = {peer.name: peer.title for peer in peers}
-    for table in report.tables(workloads, documents, titles):
-        console.print(table)
-    if scale:
-        console.print(scaled.table(scale["sizes"]))
-    if any(one["met"] is not None for one in document["goals"].values()):
-        console.print(goals.table(document["goals"]))
+    show(console, document, workloads, {peer.name: peer.title for peer in peers})
     return document
 
 
-class _saying:
+def show(
+    console: Console, document: dict[str, Any], workloads: Sequence[Workload], titles: dict[str, str]
+) -> None:
+    """Prints every table of the document."""
+    for table in report.tables(workloads, document["workloads"], titles):
+        console.print(table)
+    if document["scale"]:
+        console.print(scaled.table(document["scale"]["sizes"]))
+    if any(one["met"] is not None for one in document["goals"].values()):
+        console.print(goals.table(document["goals"]))
+
+
+class Progress:
     """Tells what is measured now: in a line that changes on a terminal, in a line now and then elsewhere."""
 
     _EVERY_S = 30.0
