@@ -22,6 +22,7 @@ from control.store.sqlite import SqliteStore
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0  # after a round that met a concurrent writer
+_PAUSE = 10  # times as long as the round before took: no more than a tenth of the time goes into them
 
 Dependents = dict[str, list[tuple[Kind, Object]]]  # by the uid of an owner
 
@@ -36,15 +37,20 @@ class GarbageCollector:
         self._wanted = asyncio.Event()
 
     async def run(self) -> None:
+        loop, took = asyncio.get_running_loop(), 0.0
         async with asyncio.TaskGroup() as group:
             for kind in self._kinds:
                 group.create_task(self._notice(kind))
             self._wanted.set()
             while True:
                 await self._wanted.wait()
+                # A round looks at everything: a burst of changes shares one, and rounds leave the loop to others.
+                await asyncio.sleep(took * _PAUSE)
                 self._wanted.clear()
+                begun = loop.time()
                 try:
                     await self.collect()
+                    took = loop.time() - begun
                 except ApiError as exc:
                     log.info("garbage collection will try again: %s", exc)
                     await asyncio.sleep(_RETRY_SECONDS)
