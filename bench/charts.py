@@ -146,7 +146,7 @@ def bars(
     axes.set_title(title)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="x", length=0, labelsize=8)
+    axes.tick_params(axis="x", length=0, labelsize=7.5)
     axes.margins(y=0.14)
 
 
@@ -258,7 +258,8 @@ def peers(document: Document) -> Figure | None:
     shown = [(title, values) for title, values in shown if "glassmesh" in values]
     if not shown:
         return None
-    figure, all_axes = pyplot.subplots(1, len(shown), figsize=(8.6, 3.0), squeeze=False)
+    widths = [len(values) for _, values in shown]
+    figure, all_axes = pyplot.subplots(1, len(shown), figsize=(10, 3.1), squeeze=False, width_ratios=widths)
     for axes, (title, values) in zip(all_axes[0], shown, strict=True):
         bars(axes, f"requests per CPU second, {title}", values, ",.0f")
     return figure

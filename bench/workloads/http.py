@@ -57,4 +57,11 @@ HOP = Workload(
     seconds=1.5,
     warmup=0.5,
 )
-WORKLOADS = [ISTIO, SATURATION, *(_saturation(connections, BOTH) for connections in (1, 2, 64)), HOP]
+WORKLOADS = [
+    ISTIO,
+    _saturation(1, BOTH),
+    _saturation(2, BOTH),
+    SATURATION,
+    _saturation(64, BOTH),
+    HOP,
+]
