@@ -72,12 +72,13 @@ def decode(type_url: str, name: str, raw: bytes | msgspec.Raw) -> Any:
         raise ConfigError(_explain(where, str(error))) from None
 
 
-def decode_virtual_host(table: str, raw: bytes) -> VirtualHost:
+def decode_virtual_host(table: str, index: int, raw: bytes) -> VirtualHost:
     """One virtual host of a route configuration. Raises `ConfigError` as `decode` of the whole would."""
     try:
         return _virtual_host(raw)
     except msgspec.DecodeError as error:
-        raise ConfigError(_explain(f'{PATHS[ROUTE]}["{table}"].virtual_hosts[...]', str(error))) from None
+        where = f'{PATHS[ROUTE]}["{table}"].virtual_hosts[{index}]'
+        raise ConfigError(_explain(where, str(error))) from None
 
 
 def _explain(where: str, text: str) -> str:

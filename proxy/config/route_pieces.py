@@ -58,8 +58,11 @@ def decode_again(
     now, earlier = split(raw), split(old_raw)
     if now is None or earlier is None or (now.before, now.after) != (earlier.before, earlier.after):
         return None
-    known: dict[bytes, VirtualHost] = dict(zip(earlier.virtual_hosts, old.virtual_hosts, strict=True))
-    hosts = [known.get(each) or decode_virtual_host(name, each) for each in now.virtual_hosts]
+    known: dict[bytes, VirtualHost | None] = dict(zip(earlier.virtual_hosts, old.virtual_hosts, strict=True))
+    hosts = []
+    for index, each in enumerate(now.virtual_hosts):
+        # Each is taken once: of two that are the same the second is another, whose domains stand twice.
+        hosts.append(known.pop(each, None) or decode_virtual_host(name, index, each))
     return msgspec.structs.replace(old, virtual_hosts=hosts)
 
 

@@ -8,7 +8,7 @@ Reference: envoy.config.route.v3; source/common/router/config_impl.cc; reference
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -77,16 +77,41 @@ class RouteTable(Generic[T]):
         self._any: _VirtualHost[T] | None = None
         # By identity: the typed virtual hosts live as long as their table.
         self._compiled: dict[int, tuple[VirtualHost, _VirtualHost[T]]] = {}
-        known = previous._compiled if previous is not None else {}
+        known = self._begin_as(previous, config.virtual_hosts) if previous is not None else {}
         for virtual_host in config.virtual_hosts:
             kept = known.get(id(virtual_host))
-            compiled = _VirtualHost(virtual_host, build) if kept is None else kept[1]
+            if kept is not None:
+                self._compiled[id(virtual_host)] = kept
+                continue
+            compiled = _VirtualHost(virtual_host, build)
             self._compiled[id(virtual_host)] = (virtual_host, compiled)
             for domain in virtual_host.domains:
                 self._add(domain, compiled)
         # Longest first; few distinct lengths exist however many domains there are.
         self._suffix_lengths = sorted({len(suffix) for suffix in self._suffixes}, reverse=True)
         self._prefix_lengths = sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
+
+    def _begin_as(
+        self, previous: RouteTable[T], wanted: Iterable[VirtualHost]
+    ) -> dict[int, tuple[VirtualHost, _VirtualHost[T]]]:
+        """Start from the domains of an earlier table, without those of virtual hosts that are gone; returns the compiled ones it has."""
+        self._exact, self._any = dict(previous._exact), previous._any
+        self._suffixes, self._prefixes = dict(previous._suffixes), dict(previous._prefixes)
+        still = {id(virtual_host) for virtual_host in wanted}
+        for number, (virtual_host, compiled) in previous._compiled.items():
+            if number not in still:
+                for domain in virtual_host.domains:
+                    self._remove(domain, compiled)
+        return previous._compiled
+
+    def _remove(self, domain: str, virtual_host: _VirtualHost[T]) -> None:
+        key = domain.lower().encode()
+        if key == b"*":
+            self._any = None if self._any is virtual_host else self._any
+            return
+        for found, name in ((self._exact, key), (self._suffixes, key[1:]), (self._prefixes, key[:-1])):
+            if found.get(name) is virtual_host:
+                del found[name]
 
     def _add(self, domain: str, virtual_host: _VirtualHost[T]) -> None:
         key = domain.lower().encode()
