@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -60,8 +61,9 @@ class Channel(Generic[Message]):
             self._writer.write(len(data).to_bytes(_LENGTH, "big") + data)
 
     async def flush(self) -> None:
-        """Wait until what was said is on its way."""
-        await self._writer.drain()
+        """Wait until what was said is on its way, or nobody hears it."""
+        with suppress(OSError):
+            await self._writer.drain()
 
     async def receive(self) -> Message | None:
         """The next message; None when the other side is gone."""

@@ -40,6 +40,8 @@ from proxy.workers.shared_memory import SharedMemory
 from proxy.workers.worker import Start, Worker
 from proxy.xds.resources import EMPTY, Resource, Resources
 
+log = logging.logger("main")
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop] | None
 """None is asyncio's own."""
 
@@ -68,13 +70,19 @@ class Follower:
         """Do what the leader says until it says to end, or is gone."""
         channel = self._channel = await Channel[Order].open(ends, Order)
         self._worker.on_ejected = lambda cluster, host: channel.send(Ejected(cluster, host))
-        self._worker.open(asyncio.get_running_loop())
+        try:
+            self._worker.open(asyncio.get_running_loop())
+        except ValueError:  # the bootstrap's own resources: the leader says what is wrong with them
+            return 1
         housekeeping = asyncio.create_task(self._worker.housekeeping())
         try:
             while True:
                 order = await channel.receive()
-                if order is None or isinstance(order, Quit):
+                if isinstance(order, Quit):
                     return 0
+                if order is None:
+                    log.error("the leading worker is gone")
+                    return 1
                 self._do(order)
         finally:
             housekeeping.cancel()

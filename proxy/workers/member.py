@@ -13,7 +13,7 @@ from proxy import clock
 from proxy.admin.host_status import HostStatus
 from proxy.observability import logging
 from proxy.workers.channel import Channel
-from proxy.workers.messages import Answer, Ejected, News, StatsReport
+from proxy.workers.messages import Answer, Ejected, News, Quit, StatsReport
 from proxy.workers.process import Process
 
 log = logging.logger("main")
@@ -31,6 +31,7 @@ class Member:
         self.hosts: dict[str, list[HostStatus]] = {}
         self.listens: set[tuple[str, int]] = set()  # addresses whose socket it was given
         self._channel: Channel[News]
+        self._reading: asyncio.Task[None] | None = None
         self._waiting: dict[int, asyncio.Future[Answer | None]] = {}
         self._ids = 0
 
@@ -98,6 +99,14 @@ class Member:
         finally:
             self._waiting.pop(number, None)
 
+    def quit(self) -> None:
+        """It is to end; at once, if there was no conversation with it yet."""
+        if self._reading is not None:
+            self._channel.send(Quit())
+        else:
+            self.process.end()
+            self.ended = True
+
     def abandon(self) -> None:
         """It is of no use any more: it is killed, and then gone."""
         if not self.ended:
@@ -105,7 +114,8 @@ class Member:
 
     async def until_ended(self) -> None:
         """Wait until it is gone."""
-        await self._reading
+        if self._reading is not None:
+            await self._reading
 
     def __repr__(self) -> str:
         return f"<Member {self.number} pid={self.process.pid}{' serves' if self.serves else ''}>"

@@ -268,7 +268,7 @@ class Team:
         self._sockets.keep_only(())
         members = [member for member in self._members if not member.ended]
         for member in members:
-            member.tell(messages.Quit())
+            member.quit()
         ending = [asyncio.create_task(member.until_ended()) for member in members]
         if ending:
             _, late = await asyncio.wait(ending, timeout=END_SECONDS)
