@@ -36,6 +36,7 @@ from proxy.http.per_filter import RouteFilters
 from proxy.http.rate_limiter import MakeBucket
 from proxy.net.connect import SocketConnector
 from proxy.net.flow import pause
+from proxy.net.hangups import Hangups
 from proxy.net.listener import bind as listening_socket
 from proxy.net.listener_builder import ListenerParts
 from proxy.net.listener_config import ListenerRuntime, NetworkFilter
@@ -126,7 +127,7 @@ class Prepared:
 
 
 class DataPlane:
-    """`listeners` and `clusters` are the managers, for admin pages. `connector` and `now` are replaced in tests."""
+    """`listeners` and `clusters` are the managers, for admin pages. `connector`, `now` and `hangups` are replaced in tests."""
 
     def __init__(
         self,
@@ -138,6 +139,7 @@ class DataPlane:
         self._loop = loop
         self._services = services
         self.deadlines = Deadlines(loop.call_later, now)
+        self.hangups = Hangups(loop)
         draw = random.random
         self._world = RouterEnvironment({}, self.deadlines, now, draw, pause, local_address().encode())
         self._routes: dict[str, RouteHolder] = {}
@@ -295,7 +297,7 @@ class DataPlane:
             assert typed.route_config is not None
             routes = RouteHolder(self._table(typed.route_config, "route_config", name), typed.route_config)
         settings = hcm_builder.build(typed, routes, parts, direction=listener.traffic_direction)
-        return HttpNetworkFilter(self._loop, self.deadlines, settings, terminal(self._world))
+        return HttpNetworkFilter(self._loop, self.deadlines, settings, terminal(self._world), self.hangups)
 
     # The end.
 
@@ -309,6 +311,7 @@ class DataPlane:
         self._world.close()
         self._resolver.close()
         self.clusters.close()
+        self.hangups.close()
         self.deadlines.close()
 
     def __repr__(self) -> str:

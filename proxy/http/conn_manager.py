@@ -27,6 +27,7 @@ from proxy.http.stream import Stream
 from proxy.http.stream_timers import StreamTimeout, StreamTimers
 from proxy.net.downstream import DownstreamFacts
 from proxy.net.flow import pause
+from proxy.net.hangups import Hangups
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
 from proxy.router.timeouts import StreamDuration
@@ -47,9 +48,10 @@ class HttpConnection(ServerConnection):
         facts: DownstreamFacts,
         settings: HcmSettings,
         terminal: Terminal,
+        hangups: Hangups,
         on_closed: Callable[[HttpConnection], None],
     ) -> None:
-        super().__init__(loop, deadlines, sock, facts, settings, on_closed)
+        super().__init__(loop, deadlines, sock, facts, settings, hangups, on_closed)
         self.client = self._client_facts()
         self._terminal = terminal
         self._in_mark = self._out_mark = 0
@@ -77,7 +79,7 @@ class HttpConnection(ServerConnection):
                     self._refuse(self._codec_error)
                     return
                 if not connection.reading and not connection.closed:
-                    connection.resume_reading()
+                    self.read_on()
                 await pause()
             request = requests[0]
             stays = await self._serve_request(request)
@@ -85,7 +87,7 @@ class HttpConnection(ServerConnection):
             if not stays:
                 return
             if requests and not connection.reading:
-                connection.resume_reading()
+                self.read_on()
 
     async def _serve_request(self, request: Request) -> bool:
         """Answer one request; returns whether the connection can carry another."""

@@ -13,6 +13,7 @@ from proxy.http.conn_manager import HttpConnection
 from proxy.http.filters.router import Terminal
 from proxy.http.settings import HcmSettings
 from proxy.net.downstream import DownstreamFacts
+from proxy.net.hangups import Hangups
 
 
 class HttpNetworkFilter:
@@ -24,17 +25,26 @@ class HttpNetworkFilter:
         deadlines: Deadlines,
         settings: HcmSettings,
         terminal: Terminal,
+        hangups: Hangups,
     ) -> None:
         self._loop = loop
         self._deadlines = deadlines
         self.settings = settings
         self._terminal = terminal
+        self._hangups = hangups
         self._connections: set[HttpConnection] = set()
         self._draining = False
 
     def serve(self, sock: socket.socket, facts: DownstreamFacts) -> None:
         connection = HttpConnection(
-            self._loop, self._deadlines, sock, facts, self.settings, self._terminal, self._closed
+            self._loop,
+            self._deadlines,
+            sock,
+            facts,
+            self.settings,
+            self._terminal,
+            self._hangups,
+            self._closed,
         )
         connection.draining = self._draining
         self._connections.add(connection)

@@ -22,6 +22,7 @@ from proxy.http.stream import Stream
 from proxy.net.connection import Connection
 from proxy.net.downstream import DownstreamFacts
 from proxy.net.flow import Flow
+from proxy.net.hangups import Hangups
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class ServerConnection:
         "_codec_error",
         "_deadlines",
         "_decoder",
+        "_hangups",
         "_headers_deadline",
         "_idle_deadline",
         "_idle_since",
@@ -50,6 +52,7 @@ class ServerConnection:
         "_on_closed",
         "_stream",
         "_upgraded",
+        "_watched",
         "connection",
         "draining",
         "facts",
@@ -67,6 +70,7 @@ class ServerConnection:
         sock: socket.socket,
         facts: DownstreamFacts,
         settings: HcmSettings,
+        hangups: Hangups,
         on_closed: Callable[[Any], None],
     ) -> None:
         self.settings = settings
@@ -78,6 +82,8 @@ class ServerConnection:
         self.original_destination = facts.original_destination
         self.draining = False
         self._deadlines = deadlines
+        self._hangups = hangups
+        self._watched = False  # for its end, while it is not read
         self._on_closed: Callable[[Any], None] | None = on_closed
         self._decoder = settings.codec.request_decoder(settings.max_headers_bytes, settings.max_headers_count)
         self._codec_error: CodecError | None = None
@@ -126,7 +132,7 @@ class ServerConnection:
         self.flow.wake()
         requests = decoder.requests
         if requests and (len(requests) > 1 or requests[0].chunks) and self._holds_enough():
-            self.connection.pause_reading()  # until the request at hand is done, or its body taken
+            self.hold_reading()  # until the request at hand is done, or its body taken
 
     def _holds_enough(self) -> bool:
         """A client that asks for more before it is answered is read on for a while: else nobody would see it leave."""
@@ -178,7 +184,26 @@ class ServerConnection:
         """The body that had arrived was taken."""
         connection = self.connection
         if not connection.reading and not connection.closed and len(self._decoder.requests) <= 1:
-            connection.resume_reading()
+            self.read_on()
+
+    def hold_reading(self) -> None:
+        """Read no more for now. As in Envoy, a client that leaves meanwhile is noticed all the same."""
+        connection = self.connection
+        if connection.reading:
+            connection.pause_reading()
+            self._watched = True
+            self._hangups.watch(connection.fd, self._on_hangup)
+
+    def read_on(self) -> None:
+        """Read again, unless the connection is closed."""
+        if self._watched:
+            self._watched = False
+            self._hangups.forget(self.connection.fd)
+        self.connection.resume_reading()
+
+    def _on_hangup(self) -> None:
+        self._watched = False
+        self.on_eof()
 
     def on_eof(self) -> None:
         if self._closing:
@@ -244,7 +269,7 @@ class ServerConnection:
             self._close()
             return
         self._close_deadline = self._deadlines.after(self.settings.delayed_close_timeout, self._close)
-        self.connection.resume_reading()
+        self.read_on()
 
     def _close(self) -> None:
         connection = self.connection
@@ -252,6 +277,9 @@ class ServerConnection:
             if deadline is not None:
                 self._deadlines.disarm(deadline)
         self._close_deadline = self._idle_deadline = self._headers_deadline = None
+        if self._watched:
+            self._watched = False
+            self._hangups.forget(connection.fd)
         connection.close()
         on_closed, self._on_closed = self._on_closed, None
         if on_closed is None:

@@ -136,7 +136,7 @@ class Stream:
         return True
 
     def hold_upload(self) -> None:
-        self._connection.connection.pause_reading()
+        self._connection.hold_reading()
 
     # The response.
 

@@ -183,6 +183,30 @@ class FakeSocket:
         return data
 
 
+class FakeHangups:
+    """Watches sockets that nobody reads; `end` is what their peers do."""
+
+    def __init__(self) -> None:
+        self.watched: dict[int, Callable[[], None]] = {}
+
+    def watch(self, fd: int, told: Callable[[], None]) -> None:
+        assert fd not in self.watched
+        self.watched[fd] = told
+
+    def forget(self, fd: int) -> None:
+        self.watched.pop(fd, None)
+
+    def end(self, sock: FakeSocket) -> None:
+        """The peer ends; whoever reads finds it, the others are told."""
+        sock.receive_eof()
+        if sock.fd in self.watched:
+            self.watched.pop(sock.fd)()
+        sock.receive_eof()  # an end is there each time it is looked for
+
+    def close(self) -> None:
+        self.watched.clear()
+
+
 class FakeConnecting:
     """A connection attempt a test decides about; by default it succeeds at once."""
 
@@ -302,6 +326,8 @@ class Mesh:
         self.infos: list[Any] = []
         self.services = services or Services()
         self.plane = DataPlane(self.loop, self.services, connector=self.connector, now=self.loop.time)  # type: ignore[arg-type]
+        self.hangups = FakeHangups()
+        self.plane.hangups = self.hangups  # type: ignore[assignment]
         self.plane.apply(first)
 
     def client(self, listener_name: str = "l", *, chain: int = 0, **facts: Any) -> FakeSocket:

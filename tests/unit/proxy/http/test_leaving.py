@@ -22,9 +22,11 @@ def left(plane: Mesh) -> dict[str, int]:
     return {name: value for name in names if (value := plane.stat(name))}
 
 
-def leave(client: FakeSocket, how: str) -> None:
+def leave(plane: Mesh, client: FakeSocket, how: str) -> None:
     if how == "reset":
         client.receive_error()
+    elif how == "hangup":
+        plane.hangups.end(client)
     else:
         client.receive_eof()
         client.receive_eof()  # an end is there each time it is looked for
@@ -56,7 +58,7 @@ def test_an_upstream_is_not_kept_waiting_for_a_client_that_left(
         client.receive(data)
         if connected:
             plane.run()
-    leave(client, how)
+    leave(plane, client, how)
     assert client.closed
     plane.run()
     for upstream in plane.connector.sockets:
@@ -66,6 +68,56 @@ def test_an_upstream_is_not_kept_waiting_for_a_client_that_left(
         {"cluster.up.upstream_cx_active": 1},
     )  # one is kept idle that was made too late
     assert [info.response_code_details for info in plane.infos] == ["downstream_remote_disconnect"]
+
+
+LONG = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [[GET * 40], [GET, GET * 40], [GET + HALF], [GET + HALF, b"x" * 20]])
+def test_who_leaves_while_nothing_is_read_is_noticed(sent: list[bytes]) -> None:
+    """As in Envoy, which would wait for ever, too, if it only looked at what it reads."""
+    plane = mesh()
+    client = plane.client()
+    for data in sent:
+        client.receive(data)
+    plane.run()
+    assert client.fd not in plane.loop.readers
+    plane.hangups.end(client)
+    assert client.closed
+    assert plane.upstream.closed
+    assert left(plane) == {}
+    assert not plane.hangups.watched
+
+
+def test_who_leaves_a_long_body_that_the_upstream_does_not_take_is_noticed() -> None:
+    plane = mesh()
+    client = plane.client()
+    client.receive(LONG)
+    plane.run()
+    plane.upstream.capacity = 0
+    for _ in range(20):
+        client.receive(b"x" * 65000)
+    assert client.incoming
+    plane.hangups.end(client)
+    assert client.closed
+    assert plane.upstream.closed
+    assert left(plane) == {}
+
+
+def test_a_client_that_stays_is_read_on_and_watched_no_more() -> None:
+    plane = mesh()
+    client = plane.client()
+    client.receive(LONG)
+    plane.run()
+    plane.upstream.capacity = 0
+    for _ in range(20):
+        client.receive(b"x" * 65000)
+    assert plane.hangups.watched
+    plane.upstream.drain()
+    client.readable()
+    assert not client.incoming
+    assert not plane.hangups.watched
+    assert plane.upstream.take().endswith(b"x" * 20 * 65000)
 
 
 @pytest.mark.parametrize("waiting", [2, 8, 9, 40])
@@ -111,7 +163,7 @@ _ANSWERS = {"answer": OK, "half answer": OK[:-1], "drop upstream": b""}
 
 
 @settings(max_examples=150, deadline=None)
-@given(STEPS, st.sampled_from(["eof", "reset"]))
+@given(STEPS, st.sampled_from(["eof", "reset", "hangup"]))
 def test_whatever_happened_before_nothing_stays_of_a_client_that_left(steps: list[str], how: str) -> None:
     plane = mesh()
     client = plane.client()
@@ -124,7 +176,8 @@ def test_whatever_happened_before_nothing_stays_of_a_client_that_left(steps: lis
             plane.run()
         client.readable()
     if not client.closed:
-        leave(client, how)
+        leave(plane, client, how)
+    assert how != "hangup" or client.closed
     for _ in range(
         len(steps) + 1
     ):  # an end behind the body of a request that waits is seen when it is that one's turn

@@ -171,6 +171,9 @@ class Owner:
     def on_data(self, data: bytes) -> None:
         self.data += data
 
+    def on_burst(self, pieces: list[bytes]) -> None:
+        self.data += b"".join(pieces)
+
     def on_eof(self) -> None:
         self.end.set_result("eof")
 
