@@ -61,9 +61,10 @@ class Configuration:
 
     def prepare(self, resources: Resources, version: str) -> PreparedConfiguration:
         """Check and build a snapshot without using it. Raises `ValueError` with every reason, in one line."""
-        return finish(self._prepare_steps(resources, version))
+        return finish(self.prepare_steps(resources, version))
 
-    def _prepare_steps(self, resources: Resources, version: str) -> Steps[PreparedConfiguration]:
+    def prepare_steps(self, resources: Resources, version: str) -> Steps[PreparedConfiguration]:
+        """`prepare` with pauses for requests."""
         with self._refusals(version):
             snapshot = yield from build_steps(version, self._raws(resources), self._snapshot)
             self._take_secrets(snapshot, version)
@@ -74,7 +75,7 @@ class Configuration:
 
     def apply_steps(self, resources: Resources, version: str) -> Steps[None]:
         """`apply` with pauses for requests; nothing else may be applied meanwhile. What is new is made current at once, at the end."""
-        prepared = yield from self._prepare_steps(resources, version)
+        prepared = yield from self.prepare_steps(resources, version)
         self.commit(prepared)
 
     def _raws(self, resources: Resources) -> Raws:

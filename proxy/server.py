@@ -291,9 +291,7 @@ class Sidecar:
     def _initialized(self, version: str) -> None:
         if self._state.number == INITIALIZING:
             self._state.number = LIVE
-            log.info(
-                "all clusters and listeners initialized, configuration %s", version or "of the bootstrap"
-            )
+            log.info("all clusters and listeners initialized, configuration %s", version)
 
     # The end.
 

@@ -83,18 +83,18 @@ class Follower:
                 if order is None:
                     log.error("the leading worker is gone")
                     return 1
-                self._do(order)
+                await self._do(order)
         finally:
             housekeeping.cancel()
             self._worker.close()
             self._answer(0)
             await channel.flush()
 
-    def _do(self, order: Order) -> None:
+    async def _do(self, order: Order) -> None:
         worker = self._worker
         match order:
             case Prepare():
-                self._prepare(order)
+                await self._prepare(order)
             case Listen():
                 found = socket.socket(fileno=self._channel.take_descriptor())
                 self._listening[order.host, order.port] = found
@@ -122,16 +122,18 @@ class Follower:
 
     # Configuration.
 
-    def _prepare(self, order: Prepare) -> None:
-        resources = {t: dict(found) for t, found in self._resources.items()}
-        for type_url, names in order.removed.items():
-            for name in names:
-                resources[type_url].pop(name, None)
+    async def _prepare(self, order: Prepare) -> None:
+        # A type of which nothing changed stays the mapping it is: that tells so.
+        resources = dict(self._resources)
         for type_url, changed in order.changed.items():
+            found = {
+                name: r for name, r in resources[type_url].items() if name not in order.removed[type_url]
+            }
             for name, raw, version, updated in changed:
-                resources[type_url][name] = Resource(name, msgspec.Raw(raw), version, updated)
+                found[name] = Resource(name, msgspec.Raw(raw), version, updated)
+            resources[type_url] = found
         try:
-            self._prepared = self._worker.configuration.prepare(resources, order.version)
+            self._prepared = await self._worker.prepare(resources, order.version)
         except ValueError as error:
             self._prepared = None
             self._channel.send(Answer(order.id, str(error)))

@@ -101,7 +101,7 @@ class Team:
         """Make a snapshot current in every worker. Raises `ValueError` if any refuses it; then none has changed."""
         async with self._applying:
             configuration = self.leader.configuration
-            prepared = configuration.prepare(resources, version)
+            prepared = await self.leader.prepare(resources, version)
             question = _difference(configuration.resources, resources, version)
             members = [member for member in self._members if member.serves]
             await self._all_prepared(members, question, version)
@@ -282,9 +282,9 @@ def _difference(before: Resources, after: Resources, version: str) -> Callable[[
     changed: dict[str, list[tuple[str, bytes, str, float]]] = {}
     removed: dict[str, list[str]] = {}
     for type_url, found in after.items():
-        if type_url == SECRET:
-            continue
         old = before.get(type_url, {})
+        if type_url == SECRET or found is old:
+            continue
         changed[type_url] = [
             (name, bytes(resource.raw), resource.version, resource.updated)
             for name, resource in found.items()

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from proxy import clock
 from proxy.admin.server_pages import VERSION
 from proxy.bootstrap import Bootstrap
-from proxy.configuration import Configuration
+from proxy.config.snapshot import Steps
+from proxy.configuration import Configuration, PreparedConfiguration
 from proxy.data_plane import DataPlane, Services
 from proxy.http.filters.peer_metadata import PeerMetadataParts
 from proxy.net import listener
@@ -27,6 +28,8 @@ from proxy.observability.stats import SIDECAR_PREFIXES, SIDECAR_SUFFIXES, Inclus
 from proxy.observability.workload import workload_of_node
 from proxy.tls.secrets import SecretStore
 from proxy.upstream.cluster import OriginalDstCluster
+from proxy.xds import slices
+from proxy.xds.resources import Resources
 
 if TYPE_CHECKING:
     from proxy.workers.shared_memory import SharedMemory
@@ -102,6 +105,21 @@ class Worker:
             services.shared_buckets = self._shared.buckets
             services.on_ejected = lambda cluster, host: self.on_ejected(cluster, host.name)
         return services
+
+    async def prepare(self, resources: Resources, version: str) -> PreparedConfiguration:
+        """Build a snapshot, with requests served in between, without using it. Raises `ValueError` with every reason.
+
+        Nothing else may be prepared meanwhile.
+        """
+        built: list[PreparedConfiguration] = []
+
+        def build() -> Steps[None]:
+            built.append((yield from self.configuration.prepare_steps(resources, version)))
+
+        steps = build()
+        if not slices.run_slice(steps, clock.monotonic):
+            await slices.run_rest(steps, clock.monotonic)
+        return built[0]
 
     def ejected_elsewhere(self, cluster: str, host: str) -> None:
         """Outlier detection of another worker ejected a host; `on_ejected` is told of those that this one ejects."""
