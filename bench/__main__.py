@@ -92,7 +92,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     here, began = machine.description(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="glassmesh-bench-") as directory, Progress(console) as say:
         results = runner.run(workloads, peers, wanted, pins, Path(directory), say)
-        scale = scaled.measure(Path(directory), say) if with_scale else None
+        scale = configuration_at_scale(Path(directory), say, missing) if with_scale else None
     found = {one.name: report.workload_document(one, results[one.name]) for one in workloads}
     document: dict[str, Any] = {
         "ratio_to_envoy": report.headline(found, "glassmesh"),
@@ -114,6 +114,17 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     return document
 
 
+def configuration_at_scale(
+    directory: Path, say: Callable[[str], None], missing: dict[str, str]
+) -> dict[str, Any] | None:
+    """Its figures; where it cannot run, or not to its end, the reason goes to `missing`, and the other figures stand."""
+    try:
+        return scaled.measure(directory, say)
+    except (ChildDied, TimeoutError) as error:
+        missing[SCALE] = str(error)
+        return None
+
+
 def show(
     console: Console, document: dict[str, Any], workloads: Sequence[Workload], titles: dict[str, str]
 ) -> None:
@@ -122,6 +133,9 @@ def show(
         console.print(table)
     if document["scale"]:
         console.print(scaled.table(document["scale"]["sizes"]))
+    elif SCALE in document["missing"]:
+        reason = escape(document["missing"][SCALE])
+        console.print(f"[red]configuration at scale was not measured:[/red] {reason}", highlight=False)
     if any(one["met"] is not None for one in document["goals"].values()):
         console.print(goals.table(document["goals"]))
 
@@ -173,7 +187,7 @@ def main() -> int:
         into = options.output.parent / "charts"
         drawn = charts.draw(document, into)
         console.print(f"{len(drawn)} charts in {os.path.relpath(into)}")
-    return 0
+    return int(SCALE in document["missing"])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from bench.sidecars import ENVIRONMENT
 
 Figures = dict[str, Any]
 SIZES = (10, 100, 1000)
-CLIENTS, ROUNDS = 1000, 3
+CLIENTS, ROUNDS = 1000, 2
 PATIENCE_S = 300.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,18 @@ def test_peers_that_no_workload_wants_are_neither_started_nor_missed() -> None:
     found, missing = command.chosen_peers(None, command.chosen_workloads("mirror", quick=False)[0])
     assert [peer.name for peer in found] == ["envoy", "glassmesh"]
     assert missing == {}
+
+
+def test_configuration_at_scale_that_fails_leaves_the_other_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise TimeoutError("not within 300 s")
+
+    monkeypatch.setattr(command.scaled, "measure", failing)
+    missing: dict[str, str] = {}
+    assert command.configuration_at_scale(tmp_path, print, missing) is None
+    assert missing == {"scale": "not within 300 s"}
 
 
 def test_workloads_of_a_scene_follow_each_other_and_names_are_their_own() -> None:
