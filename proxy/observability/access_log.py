@@ -66,7 +66,8 @@ class AccessLogFile:
         try:
             with self._alone():
                 while data:
-                    data = data[os.write(self._descriptor, data) :]
+                    written = os.write(self._descriptor, data)
+                    data = data[written:]
             self._written.value += 1
         except OSError:
             self._dropped.value += 1
