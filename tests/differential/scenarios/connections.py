@@ -78,9 +78,11 @@ def _leaving(name: str, sent: bytes, how: str, *reads: Step) -> Scenario:
     return Scenario(f"{name}-{how}", client, apps={"a": app(*reads, ToEnd())}, at=(CLIENT, SERVER))
 
 
-# Envoy sees no reset of a client of which it reads no more for now; ours does, which is no scenario therefore.
+UNREAD = get("/", "content-length: 8000000", method="POST", body=b"x" * 4_000_000)
+# Envoy sees no reset of a client of which it reads no more because more was asked for; ours does, which is no scenario therefore.
 _LEAVING = [
     *(_leaving("leaves-in-its-body", HALF, how, RequestHead()) for how in _LEAVES),
+    *(_leaving("leaves-while-unread", UNREAD, how, RequestHead(), Pause(0.8)) for how in _LEAVES),
     *(_leaving("leaves-unanswered", get(), how, Request()) for how in _LEAVES),
     *(
         _leaving("leaves-with-two-unanswered", get("/1") + get("/2"), how, Request())
