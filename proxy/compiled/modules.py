@@ -44,6 +44,7 @@ MODULES = (
     "proxy.router.conditions",
     "proxy.router.header_ops",
     "proxy.router.matcher",
+    "proxy.router.message",
     "proxy.router.request_feed",
     "proxy.router.request_mutation",
     "proxy.router.request_policy",

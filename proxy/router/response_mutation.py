@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from proxy.router.header_ops import apply_to_response, without
+from proxy.router.message import UpstreamResponse
 from proxy.router.route import ClusterTarget, ForwardAction
 from proxy.router.stream import DownstreamStream, Headers
-from proxy.router.upstream_attempt import ResponseInProgress
 
 _SERVICE_TIME = b"x-envoy-upstream-service-time"
 
@@ -20,7 +20,7 @@ def finalized(
     stream: DownstreamStream,
     action: ForwardAction,
     target: ClusterTarget,
-    response: ResponseInProgress,
+    response: UpstreamResponse,
     service_time: float | None,
     cookies: Iterable[bytes],
 ) -> tuple[Headers, dict[bytes, bytes]]:

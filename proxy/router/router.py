@@ -241,15 +241,13 @@ class _Forwarding(ResponsePassing):
         while not response.status:
             if attempt.failure is not None:
                 raise attempt.failure
-            if attempt.connection is not None and attempt.connection.informational:
-                self._pass_informational(attempt)
             if not self._received:
                 self._upload(attempt)
             if self._slow is not None:
                 self._slow.look(self._policy, others=True)
             await pause()
-        if attempt.connection is not None and attempt.connection.informational:
-            self._pass_informational(attempt)
+            if attempt.connection is not None and attempt.connection.informational:
+                self._pass_informational(attempt)
         if self._wants_another(attempt):
             return self._back_off if self._attempt is not None else self._wait_for_slow
         rest = self._pass_response(attempt)

@@ -10,21 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.observability.stream_info import StreamInfo
+from proxy.router.message import Headers, Message
 
 if TYPE_CHECKING:
     from proxy.router.route import ClusterTarget
 
-Headers = list[tuple[bytes, bytes]]
-
-
-class RequestBody(Protocol):
-    """The request as far as it has arrived."""
-
-    chunks: list[bytes]
-    complete: bool
-    trailers: Headers | None
-    spelling: dict[bytes, bytes] | None
-    """How header names were written, if they are to be sent on so."""
+__all__ = ["DownstreamStream", "Headers", "Pause", "Wakeable"]
 
 
 class Wakeable(Protocol):
@@ -65,7 +56,8 @@ class DownstreamStream(Protocol):
     """The destination, if it was drawn already."""
 
     @property
-    def body(self) -> RequestBody: ...
+    def body(self) -> Message:
+        """The request as far as it has arrived."""
 
     @property
     def request_trailers(self) -> Headers | None:

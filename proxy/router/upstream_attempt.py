@@ -8,27 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+from proxy.router.message import UpstreamResponse
 from proxy.router.stream import DownstreamStream, Headers, Wakeable
 from proxy.upstream.failure import UpstreamReset
 
 if TYPE_CHECKING:
     from proxy.upstream.host import Host
     from proxy.upstream.pool import ConnectionPool
-
-
-class ResponseInProgress(Protocol):
-    """What a codec's response offers the router."""
-
-    status: int
-    headers: Headers
-    fields: dict[bytes, bytes]
-    chunks: list[bytes]
-    complete: bool
-    reusable: bool
-    trailers: Headers | None
-    spelling: dict[bytes, bytes] | None
-
-    def take(self) -> list[bytes]: ...
 
 
 class UpstreamConnection(Protocol):
@@ -40,7 +26,7 @@ class UpstreamConnection(Protocol):
     informational: list[tuple[int, Headers]]
     """1xx responses not yet passed on; the router clears the list."""
 
-    def begin(self, method: bytes, exchange: Any) -> ResponseInProgress: ...
+    def begin(self, method: bytes, exchange: Any) -> UpstreamResponse: ...
 
     def send_request(
         self, stream: DownstreamStream, headers: Headers, chunks: list[bytes], end: bool
@@ -81,7 +67,7 @@ class UpstreamAttempt:
         self.host = host
         self.pool = pool
         self.connection: UpstreamConnection | None = None
-        self.response: ResponseInProgress | None = None
+        self.response: UpstreamResponse | None = None
         self.failure: UpstreamReset | None = None
         self.request_sent = False
         self.ended = False

@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-Headers = list[tuple[bytes, bytes]]
+from proxy.router.message import Headers, Message, UpstreamResponse
+
+__all__ = ["CodecError", "Headers", "Message", "Request", "RequestDecoder", "Response", "ResponseDecoder"]
 
 MAX_HEADERS_BYTES = 60 * 1024
 MAX_HEADERS_COUNT = 100
@@ -31,30 +33,6 @@ class CodecError(Exception):
         super().__init__(details)
         self.status = status
         self.details = details
-
-
-class Message:
-    """One message as far as it has arrived.
-
-    `fields` indexes the headers as received by name, for single-valued look-ups; of a repeated name it holds the last
-    value. `spelling` is how names were written, by name in lower case, where it is to be kept (`h1_case`).
-    """
-
-    __slots__ = ("chunks", "complete", "fields", "headers", "trailers")
-    spelling: dict[bytes, bytes] | None = None
-
-    def __init__(self) -> None:
-        self.headers: Headers = []
-        self.fields: dict[bytes, bytes] = {}
-        self.chunks: list[bytes] = []
-        self.complete = False
-        self.trailers: Headers | None = None  # set only when there are some, before `complete`
-
-    def take(self) -> list[bytes]:
-        """Take away the body bytes that have arrived."""
-        chunks = self.chunks
-        self.chunks = []
-        return chunks
 
 
 class Request(Message):
@@ -87,13 +65,10 @@ class Request(Message):
         return f"<Request {self.method.decode('latin-1')} {self.target!r} {state}>"
 
 
-class Response(Message):
-    """`reusable`: after this response the connection may carry another request (no close, no body until EOF).
+class Response(UpstreamResponse):
+    """`begun`: bytes of it have come, be it less than a head. `framed_by_eof`: its body ends with its connection."""
 
-    `begun`: bytes of it have come, be it less than a head.
-    """
-
-    __slots__ = ("begun", "framed_by_eof", "reusable", "status")
+    __slots__ = ("begun", "framed_by_eof")
 
     def __init__(self) -> None:
         self.headers = []
