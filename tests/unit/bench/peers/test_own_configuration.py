@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from bench.peers import haproxy, nginx
+from bench.peers import haproxy, nginx, python_peers
 from bench.peers.peer import Place
 from bench.pki import Authority, spiffe_id
 
@@ -41,3 +42,35 @@ def test_nginx(role: str, listen: str, scheme: str, tmp_path: Path) -> None:
     assert f"proxy_pass {scheme}://app;" in text
     assert ("ssl_verify_client on" in text) == (role == "server")
     assert ("proxy_ssl_certificate " in text) == (role == "client")
+
+
+def test_mitmproxy_stands_in_for_the_app(tmp_path: Path) -> None:
+    file = python_peers.configure_mitmproxy(_place("client", tmp_path))
+    options = json.loads(file.read_text())
+    assert (options["listen_host"], options["listen_port"]) == ("127.0.0.1", 1001)
+    assert options["mode"] == ["reverse:http://127.0.0.1:1002"]
+    assert f"confdir={file.parent}" in python_peers.mitmproxy_command(file)
+
+
+def test_proxy_py_is_alone_and_knows_nothing_of_our_package(tmp_path: Path) -> None:
+    argv = python_peers.proxy_py_command(python_peers.configure_proxy_py(_place("client", tmp_path)))
+    assert argv[1] == "-I"
+    assert argv[argv.index("--port") + 1] == "1001"
+    assert argv[argv.index("--num-workers") + 1] == "1"
+    assert str(tmp_path) in argv[argv.index("--data-dir") + 1]
+
+
+def test_python_peers_that_are_not_installed_say_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(python_peers, "PEERS_VENV", tmp_path)
+    for peer in (python_peers.MITMPROXY, python_peers.PROXY_PY):
+        assert "make bench" in peer.unavailable()
+
+
+def test_the_lock_of_the_python_peers_has_hashes_and_no_addresses() -> None:
+    text = (Path(python_peers.__file__).parents[1] / "python_peers" / "peers.lock").read_text()
+    assert "mitmproxy==" in text
+    assert "proxy-py==" in text
+    assert "://" not in text
+    assert text.count("--hash=sha256:") > text.count("==")
