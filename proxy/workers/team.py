@@ -23,7 +23,7 @@ from proxy.workers import follower, merging, messages, process, shared_memory
 from proxy.workers.follower import LoopFactory
 from proxy.workers.listening_sockets import ListeningSockets
 from proxy.workers.member import Member
-from proxy.workers.messages import Answer, Ask, Commit, Finish, Listen, Prepare
+from proxy.workers.messages import Answer, Ask, Commit, Finish, Listen, Prepare, StatsReport
 from proxy.workers.process import Place, Process
 from proxy.workers.shared_memory import SharedMemory
 from proxy.workers.team_pages import TeamPages
@@ -31,9 +31,8 @@ from proxy.workers.worker import Start, Worker
 from proxy.xds.backoff import Backoff
 from proxy.xds.resources import EMPTY, Resources
 
-ANSWER_SECONDS = (
-    30.0  # a worker that says nothing for so long is stuck: building a large snapshot takes one or two
-)
+# A worker that says nothing for so long is stuck: building a large snapshot takes one or two.
+ANSWER_SECONDS = 30.0
 REPORT_SECONDS = 2.0
 END_SECONDS = 2.0
 _SETTLED_SECONDS = 10.0  # who lived so long did not end of how it was started
@@ -213,6 +212,7 @@ class Team:
             return
         merging.keep(self._ended, member.last)
         merging.keep_hosts(self.ended_hosts, member.hosts)
+        member.last, member.hosts = StatsReport(), {}
         self._shared.forget(member.number)
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         log.error("worker %d ended %s; another takes its place", member.process.pid, how)

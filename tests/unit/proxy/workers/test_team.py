@@ -144,6 +144,7 @@ async def test_both_serve_and_are_counted_together(
         await until(dead)
         await requests(proxy)
         assert team.pids == []
+        assert await merged(proxy, RQ) == 2 * REQUESTS
         hindered, sent = False, 2 * REQUESTS
         await until(both_serve)
         assert await merged(proxy, RQ) == sent
@@ -180,12 +181,22 @@ async def test_a_push_reaches_all_or_none(
         assert team.leader.configuration.version == accepted
         await requests(proxy)
 
+        # One that is stuck holds nobody up for ever: another takes its place, with what the others have.
+        [stuck] = team.pids
+        os.kill(stuck, signal.SIGSTOP)
+        monkeypatch.setattr("proxy.workers.team.ANSWER_SECONDS", 0.2)
         plane.push(clusters=[], listeners=[])
 
         async def gone() -> bool:
             return (await get(proxy.addresses["admin"], "/listeners"))[1] == ""
 
+        async def replaced() -> bool:
+            return bool(team.pids) and team.pids != [stuck]
+
         await until(gone)
+        monkeypatch.setattr("proxy.workers.team.ANSWER_SECONDS", 30.0)
+        assert plane.version > int(accepted)
+        await until(replaced)
         [answer] = await team.ask(hosts=True)
         assert answer.hosts == {}
 
