@@ -51,32 +51,6 @@ class _Short(Exception):
     """A length runs past the end of what holds it."""
 
 
-class _Reader:
-    """Takes big-endian lengths and bytes off a buffer."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
-
-    def take(self, size: int) -> bytes:
-        end = self._at + size
-        if end > len(self._data):
-            raise _Short
-        part = self._data[self._at : end]
-        self._at = end
-        return part
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def vector(self, length_size: int) -> _Reader:
-        return _Reader(self.take(self.number(length_size)))
-
-    def __bool__(self) -> bool:
-        return self._at < len(self._data)
-
-
 def client_hello(data: bytes) -> ClientHello | Verdict:
     """The TLS ClientHello that `data` starts with. `NO` when it starts with something else."""
     handshake, broken_off = _handshake_bytes(data)
@@ -88,8 +62,8 @@ def client_hello(data: bytes) -> ClientHello | Verdict:
     if len(handshake) < 4 + size:
         return NO if broken_off else NEED_MORE
     try:
-        return _parse_hello(_Reader(handshake[4 : 4 + size]))
-    except _Short:
+        return _parse_hello(handshake[4 : 4 + size])
+    except (_Short, IndexError):
         return NO
 
 
@@ -109,38 +83,59 @@ def _handshake_bytes(data: bytes) -> tuple[bytes, bool]:
     return b"".join(parts), False
 
 
-def _parse_hello(hello: _Reader) -> ClientHello:
-    hello.take(2 + 32)  # version, random
-    hello.vector(1)  # session id
-    hello.vector(2)  # cipher suites
-    hello.vector(1)  # compression methods
+def _parse_hello(hello: bytes) -> ClientHello:
+    """Every new mTLS connection comes by here, so lengths are added up in place. Raises _Short or IndexError."""
+    at = 2 + 32  # version, random
+    at += 1 + hello[at]  # session id
+    at += 2 + (hello[at] << 8 | hello[at + 1])  # cipher suites
+    at += 1 + hello[at]  # compression methods
+    if at == len(hello):
+        return ClientHello()
     server_name = ""
     alpn: tuple[str, ...] = ()
-    extensions = hello.vector(2) if hello else hello
-    while extensions:
-        kind = extensions.number(2)
-        body = extensions.vector(2)
+    at, end = _vector(hello, at, len(hello))
+    while at < end:
+        kind = hello[at] << 8 | hello[at + 1]
+        at, body_end = _vector(hello, at + 2, end)
         if kind == _SERVER_NAME:
-            server_name = _server_name(body)
+            server_name = _server_name(hello, at, body_end)
         elif kind == _ALPN:
-            alpn = _alpn(body)
+            alpn = _alpn(hello, at, body_end)
+        at = body_end
     return ClientHello(server_name, alpn)
 
 
-def _server_name(body: _Reader) -> str:
-    names = body.vector(2)
-    while names:
-        kind, name = names.number(1), names.vector(2)
+def _vector(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Where a vector with a length of two bytes begins and ends. It must end by `end`."""
+    begin = at + 2
+    if begin > end:
+        raise _Short
+    stop = begin + (data[at] << 8 | data[at + 1])
+    if stop > end:
+        raise _Short
+    return begin, stop
+
+
+def _server_name(hello: bytes, at: int, end: int) -> str:
+    at, end = _vector(hello, at, end)
+    while at < end:
+        kind = hello[at]
+        at, name_end = _vector(hello, at + 1, end)
         if kind == 0:
-            return name.take(len(name._data)).decode("ascii", "replace").lower()
+            return hello[at:name_end].decode("ascii", "replace").lower()
+        at = name_end
     return ""
 
 
-def _alpn(body: _Reader) -> tuple[str, ...]:
-    protocols, found = body.vector(2), []
-    while protocols:
-        name = protocols.vector(1)
-        found.append(name.take(len(name._data)).decode("latin-1"))
+def _alpn(hello: bytes, at: int, end: int) -> tuple[str, ...]:
+    at, end = _vector(hello, at, end)
+    found = []
+    while at < end:
+        name_end = at + 1 + hello[at]
+        if name_end > end:
+            raise _Short
+        found.append(hello[at + 1 : name_end].decode("latin-1"))
+        at = name_end
     return tuple(found)
 
 

@@ -84,6 +84,15 @@ class TlsContext:
         self._secrets = secrets
         self._sans = sans
         self._read = read
+        self._with_alpn: dict[tuple[str, ...], Parameters] = {}
+
+    def _key(self, alpn: tuple[str, ...] | None) -> Parameters:
+        if alpn is None:
+            return self.parameters
+        found = self._with_alpn.get(alpn)
+        if found is None:
+            found = self._with_alpn[alpn] = replace(self.parameters, alpn=alpn)
+        return found
 
     def current(self, alpn: tuple[str, ...] | None = None) -> ssl.SSLContext:
         """The context to wrap the next connection with; `alpn` overrides the configured list.
@@ -93,7 +102,8 @@ class TlsContext:
         if self._read is not None:
             self.parameters = self._read()
             self._read = None
-        key = self.parameters if alpn is None else replace(self.parameters, alpn=alpn)
+            self._with_alpn.clear()
+        key = self._key(alpn)
         found = self._secrets.derived.get(key)
         if found is None:
             found = self._secrets.derived[key] = build(key, self._secrets)
@@ -106,8 +116,7 @@ class TlsContext:
         context, session = connection.context, connection.session
         if self.sessions is None or session is None or not session.has_ticket:
             return
-        key = self.parameters if alpn is None else replace(self.parameters, alpn=alpn)
-        if self._secrets.derived.get(key) is context:
+        if self._secrets.derived.get(self._key(alpn)) is context:
             self.sessions.keep(host, context, session, until)
 
     @property
