@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -410,3 +411,14 @@ async def test_limits_are_those_of_all_workers_together(tmp_path: Path) -> None:
             release.set()
             statuses = [status for status, _ in await asyncio.gather(*answers)]
             assert statuses == [200] * 5 + [503] * (REQUESTS - 5)
+
+
+def test_one_worker_alone_imports_nothing_of_this() -> None:
+    """Memory: most sidecars have one."""
+    program = (
+        "import sys, proxy.__main__, proxy.server\n"
+        "names = 'team follower process channel merging shared_memory listening_sockets'.split()\n"
+        "print([name for name in names if f'proxy.workers.{name}' in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
