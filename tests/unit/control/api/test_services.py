@@ -80,3 +80,26 @@ async def test_endpoints_follow_pods(api: Any, make: Any) -> None:
     await api("DELETE", f"{NS}/services/s")
     await api.until(f"{SLICES}/s-glass", lambda code, _: code == 404)
     await api.until(f"{NS}/endpoints/s", lambda code, _: code == 404)
+
+
+async def test_endpoints_follow_labels_and_selectors(api: Any, make: Any) -> None:
+    async def addresses(name: str, wanted: list[str]) -> None:
+        def there(_: int, body: Any) -> bool:
+            found = [a["ip"] for subset in body.get("subsets", ()) for a in subset["notReadyAddresses"]]
+            return found == wanted
+
+        await api.until(f"{NS}/endpoints/{name}", there)
+
+    for name in ("p", "q"):
+        ports = [{"port": 80, "targetPort": 80}]
+        spec = {"selector": {"app": name, "tier": "x"}, "ports": ports}
+        await api("POST", f"{NS}/services", {"metadata": {"name": name}, "spec": spec})
+    await api("POST", f"{NS}/pods", make.pod(nodeName="n"))
+    await api("PATCH", f"{NS}/pods/p/status", {"status": {"podIP": "10.244.0.9"}}, type=MERGE)
+    await api("PATCH", f"{NS}/pods/p", {"metadata": {"labels": {"app": "p", "tier": "x"}}}, type=MERGE)
+    await addresses("p", ["10.244.0.9"])
+    await api("PATCH", f"{NS}/pods/p", {"metadata": {"labels": {"app": "q"}}}, type=MERGE)
+    await addresses("p", [])
+    await addresses("q", ["10.244.0.9"])
+    await api("PATCH", f"{NS}/services/q", {"spec": {"selector": {"tier": "y"}}}, type=MERGE)
+    await addresses("q", [])

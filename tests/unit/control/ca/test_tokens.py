@@ -35,6 +35,17 @@ def test_a_token_says_whose_it_is() -> None:
     assert claims["kubernetes.io"] == {"namespace": "ns", "serviceaccount": {"name": "sa"}}
 
 
+def test_a_token_that_was_good_before_has_its_time_as_well() -> None:
+    now = NOW
+    issuer = TokenIssuer(KEY, lambda: now)
+    token, _ = issuer.sign("ns", "sa", ["istio-ca"], 3600)
+    assert issuer.identity(token) == issuer.identity(token)
+    now = NOW + 3600
+    with pytest.raises(BadToken, match="expired"):
+        issuer.identity(token)
+    assert issuer.verify(token) is None
+
+
 @pytest.mark.parametrize("later", [3600.0, 7200.0, -1.0])
 def test_a_token_has_its_time(later: float) -> None:
     token, _ = _issuer().sign("ns", "sa", ["istio-ca"], 3600)

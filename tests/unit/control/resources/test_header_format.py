@@ -44,5 +44,8 @@ def test_values(value: str, problem: str | None) -> None:
 
 
 def test_operators_our_sidecar_lacks() -> None:
-    assert not_in_sidecar("%PROTOCOL% %%CONNECTION_ID%% %CONNECTION_ID% %CEL(a):3%") == ["CONNECTION_ID", "CEL"]
+    assert not_in_sidecar("%PROTOCOL% %%CONNECTION_ID%% %CONNECTION_ID% %CEL(a):3%") == [
+        "CONNECTION_ID",
+        "CEL",
+    ]
     assert not_in_sidecar("%PROTOCOL%%HOSTNAME%%CONNECTION_ID%") == ["CONNECTION_ID"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -39,6 +40,10 @@ async def speaking(*answers: bytes | None, seen: list[bytes] | None = None) -> A
         server.close()
 
 
+def packed(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
 BODIES = [
     (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", (200, b"ok")),
     (
@@ -46,6 +51,7 @@ BODIES = [
         (200, b"ok"),
     ),
     (b"HTTP/1.1 304 Not Modified\r\n\r\n", (304, b"")),
+    (packed(gzip.compress(b"o") + gzip.compress(b"") + gzip.compress(b"k")), (200, b"ok")),
     (b"HTTP/1.1 503 No\r\n\r\nwhy", (503, b"why")),
 ]
 
@@ -66,6 +72,8 @@ WRONG = [
     (b"HTTP/1.1 200 OK\r\ncontent-length: 999999999999\r\n\r\n", "body too large"),
     (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "invalid literal"),
     (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 70000, "limit"),
+    (packed(b"no"), "not gzip|ends too early"),
+    (packed(gzip.compress(b"ok")[:-4]), "ends too early"),
     (None, "closed before"),
 ]
 
