@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
+from proxy.net.endings import close_notify, send_close_notify, was_reset
 from proxy.net.outbox import outbox_of
 
 HIGH_WATER = 256 * 1024
@@ -36,7 +37,6 @@ _BURST = 256 * 1024  # bytes taken for one readiness event, so that no connectio
 _VECTOR = 64  # pieces of one sendmsg
 _LONG = 16 * 1024  # bytes that are not worth holding back for the end of the turn
 _LINGER_0 = struct.pack("ii", 1, 0)
-_TCP_CLOSE = 7  # enum in netinet/tcp.h
 _BLOCKED = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -155,7 +155,7 @@ class Connection:
         except ssl.SSLZeroReturnError:
             size = 0  # close_notify, after ours
         except ssl.SSLEOFError as error:
-            if _was_reset(self.sock):
+            if was_reset(self.sock):
                 self._fail(ConnectionResetError(errno.ECONNRESET, str(error)))
                 return
             size = 0  # no close_notify; what was announced decides whether that is an error
@@ -349,7 +349,7 @@ class Connection:
             self._loop.remove_writer(self.fd)
         try:
             if self.tls is not None:
-                self._alert = self._alert or _close_notify(self.tls)
+                self._alert = self._alert or close_notify(self.tls)
                 socket.socket.send(self.tls, self._alert)
             self.sock.shutdown(socket.SHUT_WR)
         except _BLOCKED:
@@ -385,7 +385,7 @@ class Connection:
             self._writing = False
             self._loop.remove_writer(self.fd)
         if self.tls is not None and not self._finishing:
-            _send_close_notify(self.tls)
+            send_close_notify(self.tls)
         self._out.clear()
         self._out_size = 0
         self.sock.close()
@@ -408,39 +408,3 @@ def _closed_read(_: object) -> Any:
 
 def _closed_send(_: bytes | memoryview) -> int:
     raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-
-def _was_reset(sock: socket.socket) -> bool:
-    """Whether a TLS connection that ended unannounced was reset, which Python's ssl does not tell from an end."""
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
-
-
-def _close_notify(tls: ssl.SSLSocket) -> bytes:
-    """The close_notify alert, made without a look at what the peer is sending.
-
-    Python's shutdown goes on to look for the peer's close_notify, and swallows data that arrives at that moment. So
-    OpenSSL's descriptor stands for an empty socket pair meanwhile, where the alert is picked up.
-    """
-    fd = tls.fileno()
-    here, there = socket.socketpair()
-    kept = os.dup(fd)
-    try:
-        there.setblocking(False)
-        os.dup2(there.fileno(), fd, inheritable=False)
-        try:
-            _send_close_notify(tls)
-        finally:
-            os.dup2(kept, fd, inheritable=False)
-        return here.recv(4096, socket.MSG_DONTWAIT)
-    finally:
-        os.close(kept)
-        here.close()
-        there.close()
-
-
-def _send_close_notify(tls: ssl.SSLSocket) -> None:
-    """Send TLS close_notify without waiting for the peer's."""
-    try:
-        tls.unwrap()
-    except (OSError, ValueError):
-        pass  # SSLWantRead: sent, the peer's answer is not awaited

@@ -1,7 +1,7 @@
 """Opaque TCP: bytes from a client to a host of a cluster and back, until both sides are done.
 
-Each side's end is passed on as a half-close; a side that reads slowly stops the other from being read. Decides nothing but
-the host. Invariant: a connection ends in exactly one log record, and gives its circuit-breaker units back.
+Each side's end is passed on as a half-close; a side that reads slowly stops the other from being read. Between two plaintext
+sides the bytes stay in the kernel. Decides nothing but the host. Invariant: a connection ends in exactly one log record, and gives its circuit-breaker units back.
 Reference: Envoy source/common/tcp_proxy/tcp_proxy.cc; reference §5.13.
 """
 
@@ -15,8 +15,8 @@ from typing import Protocol
 from proxy import clock
 from proxy.config.network_filters import TcpProxy
 from proxy.deadlines import Deadline, Deadlines
-from proxy.net.connection import Connection
 from proxy.net.downstream import DownstreamFacts
+from proxy.net.splice import SplicedConnection, can_splice
 from proxy.observability import response_flags as flags
 from proxy.observability.stats import Counter, StatsStore
 from proxy.observability.stream_info import StreamInfo
@@ -122,7 +122,7 @@ class _Side:
 
     def __init__(self, owner: TcpConnection) -> None:
         self.owner = owner
-        self.connection: Connection | None = None
+        self.connection: SplicedConnection | None = None
         self.peer: _Side = self
         self.ended = False
 
@@ -171,7 +171,7 @@ class TcpConnection:
         self._upstream: OpaqueConnection | None = None
         self._down, self._up = _Side(self), _Side(self)
         self._down.peer, self._up.peer = self._up, self._down
-        self._down.connection = Connection(proxy.loop, sock, self._down)
+        self._down.connection = SplicedConnection(proxy.loop, sock, self._down)
         self._idle: Deadline | None = None
         self._lifetime: Deadline | None = None
         self._last = 0.0
@@ -230,9 +230,12 @@ class TcpConnection:
     def _on_connected(self, sock: socket.socket) -> None:
         host, port = sock.getsockname()[:2]
         self.info.upstream_local_address = f"{host}:{port}"
-        up = self._up.connection = Connection(self._proxy.loop, sock, self._up)
+        up = self._up.connection = SplicedConnection(self._proxy.loop, sock, self._up)
         down = self._down.connection
         assert down is not None
+        if can_splice(sock) and can_splice(down.sock):
+            down.splice_to(up, self.touch)
+            up.splice_to(down, self.touch)
         self._last = self._now()
         if self._proxy.idle_timeout:
             self._idle = self._proxy.deadlines.after(self._proxy.idle_timeout, self._check_idle)
