@@ -280,7 +280,7 @@ def scale(document: Document) -> Figure | None:
     memory.margins(y=0.12)
     memory.set_ylim(bottom=0)
     memory.grid(axis="y")
-    memory.legend(loc="lower right")
+    memory.legend(loc="best")
     largest = sizes[-1]
     changes = largest["real"]["changes"]
     for number, kind in enumerate(("envoy", "glassmesh")):

@@ -89,7 +89,14 @@ def _real_rows(real: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
 
 
 def _thin_rows(thin: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-    for title, change in thin.get("changes", {}).items():
-        what = f"{thin['connected']:,} thin clients, {title}, last one, ms"
-        yield what, "", f"{change['max_ms']:.0f}", ""
+    if not thin.get("changes"):
+        return
+    many = f"{thin['connected']:,} thin clients"
+    said = {"first configuration": thin["first"], **thin["changes"]} if "first" in thin else thin["changes"]
+    for title, change in said.items():
+        yield f"{many}, {title}: last one, ms", "", f"{change['max_ms']:.0f}", ""
         yield "  bytes for each", "", f"{change['bytes_per_client']:,.0f}", ""
+        if "control_cpu_s" in change:
+            yield "  control plane's CPU, s", "", f"{change['control_cpu_s']:.2f}", ""
+    if "control_memory" in thin:
+        yield f"control plane's RSS with {many}, MiB", "", f"{thin['control_memory']['rss'] / 1024:.0f}", ""
