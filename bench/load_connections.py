@@ -43,13 +43,13 @@ class Plan:
 
     @property
     def context(self) -> ssl.SSLContext | None:
-        """For mutual TLS, offering what Istio's sidecars offer."""
+        """For mutual TLS, offering what Istio's sidecars offer for HTTP."""
         if not self.chain:
             return None
         context = ssl.create_default_context(cafile=self.root)
         context.check_hostname = False
         context.load_cert_chain(self.chain, self.key)
-        context.set_alpn_protocols(["istio-peer-exchange", "istio"])
+        context.set_alpn_protocols(["istio-http/1.1", "istio", "http/1.1"])
         return context
 
 
