@@ -63,6 +63,8 @@ def figures(observed: Observed, roles: Sequence[str] | None = None) -> Figures:
         for key in ("requests_per_second", "bytes_per_second", *LATENCIES)
         if result.get(key) is not None
     }
+    if result.get("requests"):
+        found.setdefault("requests_per_second", result["requests"] / result["seconds"])
     if result.get("requests") and "resumed" in result:
         found["resumed_share"] = result["resumed"] / result["requests"]
     cpu = {role: used for role, used in observed.cpu.items() if roles is None or role in roles}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from bench.workloads.scenes import IDLE, NEW_CONNECTIONS, NEW_SESSIONS
+from bench.workloads.scenes import IDLE, NEW_CONNECTIONS, NEW_DOWNSTREAM, NEW_SESSIONS
 from bench.workloads.workload import Scene, Workload
 
 SECTION = "new connections, idle connections"
@@ -28,7 +28,9 @@ def _handshakes(name: str, title: str, *, resume: bool) -> Workload:
     )
 
 
-def _per_request(name: str, title: str, scene: Scene, connections: int) -> Workload:
+def _per_request(
+    name: str, title: str, scene: Scene, connections: int, generator: str = "bench.load"
+) -> Workload:
     """The client sidecar makes a connection for each request, so both sidecars are measured.
 
     It keeps one session (Envoy's default, `max_session_keys: 1`): of many connections made at the same time few are resumed, of those made one after
@@ -41,6 +43,7 @@ def _per_request(name: str, title: str, scene: Scene, connections: int) -> Workl
         scene=scene,
         plan={"connections": connections},
         show=("requests_per_second", "cpu_us_per_request"),
+        generator=generator,
     )
 
 
@@ -50,6 +53,13 @@ WORKLOADS = [
     ),
     _per_request("new_connections_resumed", "  one after the other, resumed", NEW_CONNECTIONS, 1),
     _per_request("new_sessions", "  one after the other, not resumed", NEW_SESSIONS, 1),
+    _per_request(
+        "new_plaintext",
+        "from the client, plaintext, for each request",
+        NEW_DOWNSTREAM,
+        8,
+        "bench.load_connections",
+    ),
     _handshakes("handshakes", "to the server sidecar, full handshake", resume=False),
     _handshakes("handshakes_resumed", "to the server sidecar, resumed", resume=True),
     Workload(

@@ -55,6 +55,7 @@ NEW_CONNECTIONS = pair("a connection per request", Mesh(manifests=_ONE_REQUEST_E
 NEW_SESSIONS = pair(
     "a connection and session per request", Mesh(manifests=_ONE_REQUEST_EACH, resumption=False)
 )
+NEW_DOWNSTREAM = pair("a client's connection per request", app=BODIES)
 IDLE = pair("idle connections")
 TCP_MTLS = pair("tcp, mTLS", Mesh(protocol="tcp"), app=BODIES)
 TCP_PLAINTEXT = pair(

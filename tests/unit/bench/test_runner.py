@@ -9,12 +9,18 @@ import pytest
 from bench import runner
 from bench.load import Plan as Small
 from bench.load_bodies import Plan as Bodies
+from bench.load_connections import Plan as New
 from bench.load_tls import Plan as Tls
 from bench.peers import PEERS
 from bench.sidecars import Pair
 from bench.workloads import WORKLOADS
 
-PLANS: dict[str, Any] = {"bench.load": Small, "bench.load_bodies": Bodies, "bench.load_tls": Tls}
+PLANS: dict[str, Any] = {
+    "bench.load": Small,
+    "bench.load_bodies": Bodies,
+    "bench.load_connections": New,
+    "bench.load_tls": Tls,
+}
 FILES = {"certificate": "c", "key": "k", "root": "r"}
 
 
