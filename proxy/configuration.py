@@ -26,7 +26,7 @@ from proxy.config.secret import Secret
 from proxy.config.snapshot import Raws, Snapshot, Steps, build_steps, finish
 from proxy.data_plane import DataPlane, Prepared
 from proxy.observability import logging
-from proxy.tls.secrets import SecretError, SecretStore
+from proxy.tls.secrets import CertificateSecret, SecretError, SecretStore, ValidationSecret
 from proxy.xds.resources import EMPTY, Resources
 
 log = logging.logger("config")
@@ -37,6 +37,7 @@ class PreparedConfiguration:
     """Resources that can be used, and what was built from them."""
 
     resources: Resources
+    secrets: list[CertificateSecret | ValidationSecret]
     data_plane: Prepared
 
 
@@ -49,7 +50,7 @@ class Configuration:
         self._static_listeners: dict[str, Listener] = _static(LISTENER, bootstrap.static_listeners)
         self._static_clusters: dict[str, Cluster] = _static(CLUSTER, bootstrap.static_clusters)
         for name, secret in _static(SECRET, bootstrap.static_secrets).items():
-            _set_secret(secrets, name, secret, "")
+            secrets.put(_checked(secrets, name, secret, ""))
         self._snapshot = Snapshot()
         self._resources: Resources = EMPTY
         self._refused: tuple[str, str, float] | None = None
@@ -67,11 +68,15 @@ class Configuration:
         """`prepare` with pauses for requests."""
         with self._refusals(version):
             snapshot = yield from build_steps(version, self._raws(resources), self._snapshot)
-            self._take_secrets(snapshot, version)
+            secrets = [
+                _checked(self._secrets, name, secret, version)
+                for name, secret in snapshot.secrets.items()
+                if self._snapshot.secrets.get(name) is not secret
+            ]
             data_plane = yield from self._data_plane.prepare_steps(
                 snapshot, self._static_listeners, self._static_clusters
             )
-        return PreparedConfiguration(resources, data_plane)
+        return PreparedConfiguration(resources, secrets, data_plane)
 
     def apply_steps(self, resources: Resources, version: str) -> Steps[None]:
         """`apply` with pauses for requests; nothing else may be applied meanwhile. What is new is made current at once, at the end."""
@@ -108,6 +113,8 @@ class Configuration:
     def commit(self, prepared: PreparedConfiguration) -> None:
         """Make current what was prepared last."""
         with self._refusals(prepared.data_plane.snapshot.version):
+            for secret in prepared.secrets:
+                self._secrets.put(secret)
             errors = self._data_plane.commit(prepared.data_plane)
         for error in errors:
             log.error("%s", error)
@@ -119,11 +126,6 @@ class Configuration:
             # Configuration lives as long as the process: the collector need not walk it again.
             gc.collect()
             gc.freeze()
-
-    def _take_secrets(self, snapshot: Snapshot, version: str) -> None:
-        for name, secret in snapshot.secrets.items():
-            if self._snapshot.secrets.get(name) is not secret:
-                _set_secret(self._secrets, name, secret, version)
 
     @property
     def resources(self) -> Resources:
@@ -166,18 +168,21 @@ def _static(type_url: str, resources: tuple[Mapping[str, Any], ...]) -> dict[str
     return found
 
 
-def _set_secret(secrets: SecretStore, name: str, secret: Secret, version: str) -> None:
+def _checked(
+    secrets: SecretStore, name: str, secret: Secret, version: str
+) -> CertificateSecret | ValidationSecret:
+    """A secret that can be used. Raises SecretError."""
     try:
         if secret.tls_certificate is not None:
             pair = secret.tls_certificate
             chain, key = pair.certificate_chain.read().decode(), pair.private_key.read().decode()
-            secrets.set_certificate(name, chain, key, version)
-        elif secret.validation_context is not None and secret.validation_context.trusted_ca is not None:
-            secrets.set_validation(name, secret.validation_context.trusted_ca.read().decode(), version)
-        else:
-            raise SecretError(f"secret {name}: neither a certificate nor roots")
+            return secrets.checked_certificate(name, chain, key, version)
+        if secret.validation_context is not None and secret.validation_context.trusted_ca is not None:
+            roots = secret.validation_context.trusted_ca.read().decode()
+            return secrets.checked_validation(name, roots, version)
     except (OSError, UnicodeDecodeError) as error:
         raise SecretError(f"secret {name}: {error}") from error
+    raise SecretError(f"secret {name}: neither a certificate nor roots")
 
 
 def _status(name: str, definition: Cluster, dynamic: bool, data_plane: DataPlane) -> ClusterStatus:

@@ -69,25 +69,34 @@ class SecretStore:
 
     def set_certificate(self, name: str, chain_pem: str, private_key_pem: str, version: str = "") -> None:
         """Take a new certificate and key; a pair that does not fit together raises `SecretError`."""
+        self.put(self.checked_certificate(name, chain_pem, private_key_pem, version))
+
+    def checked_certificate(
+        self, name: str, chain_pem: str, private_key_pem: str, version: str = ""
+    ) -> CertificateSecret:
+        """A certificate and key that can be `put`. Raises `SecretError`."""
         try:
             certificates = tuple(certificate.load_pem(chain_pem))
             load_cert_chain(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), chain_pem, private_key_pem)
         except (CertificateError, ssl.SSLError, OSError) as error:
             raise SecretError(f"secret {name}: {error}") from error
-        self._replace(
-            CertificateSecret(name, chain_pem, private_key_pem, certificates, version, self._clock())
-        )
+        return CertificateSecret(name, chain_pem, private_key_pem, certificates, version, self._clock())
 
     def set_validation(self, name: str, trusted_ca_pem: str, version: str = "") -> None:
         """Take new trusted roots; a text without a usable certificate raises `SecretError`."""
+        self.put(self.checked_validation(name, trusted_ca_pem, version))
+
+    def checked_validation(self, name: str, trusted_ca_pem: str, version: str = "") -> ValidationSecret:
+        """Trusted roots that can be `put`. Raises `SecretError`."""
         try:
             certificates = tuple(certificate.load_pem(trusted_ca_pem))
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=trusted_ca_pem)
         except (CertificateError, ssl.SSLError) as error:
             raise SecretError(f"secret {name}: {error}") from error
-        self._replace(ValidationSecret(name, trusted_ca_pem, certificates, version, self._clock()))
+        return ValidationSecret(name, trusted_ca_pem, certificates, version, self._clock())
 
-    def _replace(self, secret: CertificateSecret | ValidationSecret) -> None:
+    def put(self, secret: CertificateSecret | ValidationSecret) -> None:
+        """Make a checked secret the one in use."""
         self._secrets[secret.name] = secret
         self.derived.clear()
         for notify in list(self._subscribers):
