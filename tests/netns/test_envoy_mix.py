@@ -25,15 +25,17 @@ SERVERS = {"details", "ratings"}  # called and calling nobody; productpage and r
 POD = re.compile(r"[a-z]+-v\d-[a-z0-9]{10}-[a-z0-9]{5}")
 
 
-def bookinfo(directory: Path, callers: str, callees: str) -> Path:
-    """The sample's manifests with each Deployment annotated for its sidecar."""
+def bookinfo(directory: Path, callers: str, callees: str, workers: int) -> Path:
+    """The sample's manifests with each Deployment annotated for its sidecar; `workers` 0: not told how many."""
     documents = list(yaml.safe_load_all((MANIFESTS / "bookinfo.yaml").read_text()))
     for document in documents:
         if document["kind"] == "Deployment":
             sidecar = callees if document["metadata"]["labels"]["app"] in SERVERS else callers
+            annotations = document["spec"]["template"]["metadata"].setdefault("annotations", {})
             if sidecar == "envoy":
-                template = document["spec"]["template"]["metadata"]
-                template.setdefault("annotations", {})["glassmesh.io/proxy"] = "envoy"
+                annotations["glassmesh.io/proxy"] = "envoy"
+            if workers:
+                annotations["proxy.istio.io/config"] = f"concurrency: {workers}"
     path = directory / "bookinfo.yaml"
     path.write_text(yaml.safe_dump_all(documents))
     return path
@@ -68,11 +70,14 @@ def answers(mesh: Mesh) -> dict[str, Any]:
 
 def peer_identity(mesh: Mesh) -> str:
     """The SPIFFE id that details' sidecar saw, by its metrics."""
-    metrics = mesh.exec(
-        "details-v1", "python3", "-m", "demo_apps.curl", "-s", "http://127.0.0.1:15000/certs", root=True
-    )
+    metrics = ask(mesh, "details-v1", "/certs")
     found = re.findall(r"spiffe://[^\"]+", metrics)
     return found[0] if found else metrics
+
+
+def ask(mesh: Mesh, pod: str, path: str) -> str:
+    """A page of the pod's sidecar."""
+    return mesh.exec(pod, "python3", "-m", "demo_apps.curl", "-s", f"http://127.0.0.1:15000{path}", root=True)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +85,9 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return run(tmp_path_factory.mktemp("ours"), "glassmesh", "glassmesh")
 
 
-def run(directory: Path, callers: str, callees: str) -> dict[str, Any]:
+def run(directory: Path, callers: str, callees: str, workers: int = 0) -> dict[str, Any]:
     mesh = Mesh(directory / "state")
-    manifest = bookinfo(directory, callers, callees)
+    manifest = bookinfo(directory, callers, callees, workers)
     try:
         mesh.up("-f", str(manifest), "-f", str(MANIFESTS / "bookinfo-gateway.yaml"),
                 "-f", str(MANIFESTS / "destination-rule-all.yaml"),
@@ -100,6 +105,8 @@ def run(directory: Path, callers: str, callees: str) -> dict[str, Any]:
             "details": callees,
             "ratings": callees,
         }
+        for app in ("productpage-v1", "details-v1") if workers else ():
+            assert f"server.concurrency: {workers}\n" in ask(mesh, app, "/stats?filter=server.concurrency")
         return answers(mesh)
     finally:
         mesh.down()
@@ -107,12 +114,14 @@ def run(directory: Path, callers: str, callees: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("callers", "callees"), [("glassmesh", "envoy"), ("envoy", "glassmesh"), ("envoy", "envoy")]
+    ("callers", "callees", "workers"),
+    [("glassmesh", "envoy", 2), ("envoy", "glassmesh", 2), ("envoy", "envoy", 0)],
 )
 def test_a_mix_answers_as_ours_alone(
-    ours: dict[str, Any], tmp_path: Path, callers: str, callees: str
+    ours: dict[str, Any], tmp_path: Path, callers: str, callees: str, workers: int
 ) -> None:
-    assert run(tmp_path, callers, callees) == ours
+    """However many workers each sidecar has: `concurrency` of the pods' own ProxyConfig."""
+    assert run(tmp_path, callers, callees, workers) == ours
 
 
 def test_ours_alone_answers(ours: dict[str, Any]) -> None:
