@@ -40,7 +40,7 @@ def version() -> str:
     text = subprocess.run(
         [binary() or "envoy", "--version"], capture_output=True, text=True, check=True
     ).stdout
-    return text.strip().partition("version: ")[2]
+    return text.strip().partition("version: ")[2].split("/")[1]  # commit/version/…
 
 
 PEER = Peer(
