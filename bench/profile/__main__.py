@@ -66,12 +66,13 @@ def _times(pid: int) -> tuple[float, float]:
 
 def measure(bench: Bench, rows: int) -> dict[str, Any]:
     """The document: totals, stages and functions of each peer and role, in µs per request."""
-    peers = {"Envoy": envoy.PEER, "Glassmesh": functions.peer("samples")}
-    if glassmesh.FROM_SOURCE.unavailable() == "":
+    source = functions.peer("samples")
+    peers = {"Envoy": envoy.PEER, "Glassmesh": source}
+    if not glassmesh.FROM_SOURCE.unavailable():
         peers = {
             "Envoy": envoy.PEER,
             "Glassmesh, compiled": glassmesh.PEER,
-            "Glassmesh, from source": functions.peer("samples"),
+            "Glassmesh, from source": source,
         }
     pairs = {title: bench.pair(peer) for title, peer in peers.items() if not peer.unavailable()}
     for pair in pairs.values():
@@ -92,23 +93,28 @@ def measure(bench: Bench, rows: int) -> dict[str, Any]:
 
 def _divide(bench: Bench, pair: Pair, split: dict[str, list[float]], rows: int) -> dict[str, Any]:
     """Profiles one pair and divides its time among the stages."""
-    sampled = pair.peer.name == glassmesh.FROM_SOURCE.name
-    with native.recorded(bench.children, bench.directory, pair.sidecars) as machine_code:
+    peer = pair.peer.name
+    with native.recorded(
+        bench.children, bench.directory, pair.sidecars, compiled=peer == glassmesh.PEER.name
+    ) as recorded:
         bench.run(pair, PROFILED)
     outputs: dict[str, Path] = {}
-    if sampled:
+    if peer == glassmesh.FROM_SOURCE.name:
         with functions.profiled(bench.directory, pair.sidecars) as outputs:
             bench.run(pair, 2 * PROFILED)
     found: dict[str, Any] = {}
     for role, (user, system) in split.items():
-        total, code = user + system, machine_code[role]
+        total, code = user + system, recorded[role]
         found[role] = {"total_us": total, "user_us": user, "system_us": system}
-        if sampled:
+        if role in outputs:
             samples = functions.samples(outputs[role])
-            found[role]["stages"] = stages.of_ours(total, code, functions.by_stage(samples))
+            found[role]["stages"] = stages.from_source(total, code.kinds, stages.by_stage(samples))
             found[role]["functions"] = functions.by_name(samples, total)[:rows]
+        elif peer == glassmesh.PEER.name:
+            found[role]["stages"] = stages.compiled(total, code.kinds, stages.by_stage(code.functions))
+            found[role]["functions"] = functions.by_name(code.whole, total)[:rows]
         else:
-            found[role]["stages"] = stages.of_machine_code(total, code, envoy=pair.peer is envoy.PEER)
+            found[role]["stages"] = stages.envoy(total, code.kinds)
         found[role]["floor_us"] = stages.floor(found[role]["stages"])
     return found
 

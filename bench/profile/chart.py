@@ -31,10 +31,6 @@ COLOURS = {
     stages.LOG: "#88a65e",
     stages.FLOW: "#cf6a4d",
     stages.LOOP: "#dd9c88",
-    native.PARSER: "#0b7f8c",
-    native.UVLOOP: "#dd9c88",
-    native.COMPILED: "#56b0ba",
-    stages.RUNTIME: "#cf6a4d",
     stages.ENVOY: "#8a6fae",
 }
 _LABELLED = 2.0  # µs; a narrower part has no room for its figure

@@ -19,7 +19,6 @@ from pathlib import Path
 from bench.children import Child, wait_until
 from bench.peers import glassmesh
 from bench.peers.peer import Peer
-from bench.profile import stages
 
 
 def peer(profiler: str) -> Peer:
@@ -52,14 +51,6 @@ def profiled(directory: Path, sidecars: Mapping[str, Child]) -> Iterator[dict[st
 def samples(output: Path) -> Counter[tuple[str, str]]:
     """Samples by file and function."""
     return Counter({(file, name): count for file, name, count in json.loads(output.read_text())})
-
-
-def by_stage(found: Counter[tuple[str, str]]) -> Counter[str]:
-    """Samples by stage."""
-    result: Counter[str] = Counter()
-    for (file, _), count in found.items():
-        result[stages.stage_of(file)] += count
-    return result
 
 
 def by_name(found: Counter[tuple[str, str]], total: float) -> list[tuple[str, float]]:

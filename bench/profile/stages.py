@@ -1,7 +1,8 @@
 """From samples to the time of a request's stages. Pure.
 
-Two samplers see different things: `native` the kernel and libraries, but no Python function; `functions` Python functions, C
-and system calls they made included. So each stage in Python is its functions' share, less what native code of theirs is shown by itself.
+Of a sidecar that runs from source two samplers see different things: `native` the kernel and libraries, but no Python function;
+`functions` Python functions, C and system calls they made included. So each stage in Python is its functions' share, less what
+native code of theirs is shown by itself. Of a compiled one `native` sees it all.
 """
 
 from __future__ import annotations
@@ -21,12 +22,8 @@ LOG = "access log"
 FLOW = "request flow"
 LOOP = "event loop"
 ENVOY = "Envoy, user space"
-RUNTIME = "Python's runtime"
 KERNEL = (native.SEND, native.WAKE, native.RECEIVE, native.EPOLL, native.KERNEL)
-ORDER = (
-    *KERNEL, native.OPENSSL, SOCKETS, PARSE, HEADERS, ROUTING, UPSTREAM, STATS, LOG, FLOW, LOOP,
-    native.PARSER, native.UVLOOP, native.COMPILED, RUNTIME, ENVOY,
-)  # fmt: skip
+ORDER = (*KERNEL, native.OPENSSL, SOCKETS, PARSE, HEADERS, ROUTING, UPSTREAM, STATS, LOG, FLOW, LOOP, ENVOY)
 """As a table or chart shows them: first what a shorter way through Python cannot change."""
 
 # Below proxy/; the longest prefix decides, and what has none is the request's flow.
@@ -77,24 +74,40 @@ def stage_of(file: str) -> str:
     return _STAGE_OF[max(prefixes, key=len)] if prefixes else FLOW
 
 
-def of_ours(total: float, machine: Counter[str], functions: Counter[str]) -> dict[str, float]:
+def by_stage(functions: Mapping[tuple[str, str], int]) -> Counter[str]:
+    """Samples by stage, from samples by file and function."""
+    found: Counter[str] = Counter()
+    for (file, _), count in functions.items():
+        found[stage_of(file)] += count
+    return found
+
+
+def from_source(total: float, kinds: Counter[str], functions: Counter[str]) -> dict[str, float]:
     """Stages of one of our sidecars in µs, which sum up to `total`; `functions` are samples by stage."""
-    shares = {name: count / machine.total() for name, count in machine.items()}
+    native_shares = _shares(kinds)
     inside = {name: functions[name] / functions.total() for name in functions}
-    kernel = {name: shares.get(name, 0.0) for name in (*KERNEL, native.OPENSSL)}
-    network = sum(kernel[name] for name in (native.SEND, native.WAKE, native.RECEIVE, native.OPENSSL))
+    network = sum(native_shares[name] for name in (native.SEND, native.WAKE, native.RECEIVE, native.OPENSSL))
     inside[SOCKETS] = max(0.0, inside.get(SOCKETS, 0.0) - network)
-    inside[LOOP] = max(0.0, inside.get(LOOP, 0.0) - kernel[native.EPOLL])
-    scale = (1 - sum(kernel.values())) / sum(inside.values())
-    found = kernel | {name: share * scale for name, share in inside.items()}
+    inside[LOOP] = max(0.0, inside.get(LOOP, 0.0) - native_shares[native.EPOLL])
+    scale = (1 - sum(native_shares.values())) / sum(inside.values())
+    found = native_shares | {name: share * scale for name, share in inside.items()}
     return {name: found[name] * total for name in ORDER if found.get(name)}
 
 
-def of_machine_code(total: float, machine: Counter[str], *, envoy: bool) -> dict[str, float]:
-    """Stages in µs of a sidecar whose functions have no names: Envoy's, and ours once compiled."""
-    named = (*KERNEL,) if envoy else (*KERNEL, native.OPENSSL, native.PARSER, native.UVLOOP, native.COMPILED)
-    found = {name: total * machine[name] / machine.total() for name in named if machine[name]}
-    return {**found, ENVOY if envoy else RUNTIME: total - sum(found.values())}
+def compiled(total: float, kinds: Counter[str], functions: Counter[str]) -> dict[str, float]:
+    """The same, where `functions` leave out the kernel and OpenSSL."""
+    found = _shares(kinds) | {name: count / kinds.total() for name, count in functions.items()}
+    return {name: found[name] * total for name in ORDER if found.get(name)}
+
+
+def envoy(total: float, kinds: Counter[str]) -> dict[str, float]:
+    """The kernel's stages in µs, and the rest; Envoy's own functions have no names to tell them apart by."""
+    found = {name: total * kinds[name] / kinds.total() for name in KERNEL if kinds[name]}
+    return {**found, ENVOY: total - sum(found.values())}
+
+
+def _shares(kinds: Counter[str]) -> dict[str, float]:
+    return {name: kinds[name] / kinds.total() for name in (*KERNEL, native.OPENSSL)}
 
 
 def floor(found: Mapping[str, float]) -> float:

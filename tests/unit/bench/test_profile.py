@@ -37,9 +37,6 @@ def test_stacks_are_read_from_what_perf_prints() -> None:
         ([("ep_poll", KERNEL), ("do_epoll_wait", KERNEL)], native.EPOLL),
         ([("asm_exc_page_fault", KERNEL), ("_PyEval_EvalFrameDefault", "/usr/bin/python3.11")], native.KERNEL),
         ([("gcm", "/usr/lib/libcrypto.so.3")], native.OPENSSL),
-        ([("llhttp", "/x/httptools/parser/parser.so")], native.PARSER),
-        ([("uv__io_poll", "/x/uvloop/loop.so")], native.UVLOOP),
-        ([("CPyDef_run", "/x/proxy/compiled/cpython-311/a__mypyc.so")], native.COMPILED),
         ([("_PyEval_EvalFrameDefault", "/usr/bin/python3.11")], native.USER),
     ],
 )  # fmt: skip
@@ -74,10 +71,29 @@ def test_every_prefix_is_of_a_file_that_exists() -> None:
         assert any(file.startswith(prefix) for file in files), prefix
 
 
+def test_a_compiled_function_is_found_by_its_symbol() -> None:
+    modules = native.symbols_of(["proxy.router.router", "proxy.http.filters.router", "proxy.net.connection"])
+    so = "/x/a__mypyc.so"
+    for symbol, wanted in (
+        ("CPyDef_connection___Connection____readable", ("/proxy/net/connection.py", "Connection._readable")),
+        (
+            "CPyDef_router___router____try_host__Forwarding_gen_____mypyc_generator_helper__",
+            ("/proxy/router/router.py", "_try_host__Forwarding"),
+        ),
+        (
+            "CPyDunder_am_sendrouter___router___run__Forwarding_gen",
+            ("/proxy/router/router.py", "run__Forwarding"),
+        ),
+        ("CPyIter_Send", ("", "event loop")),
+    ):
+        stack = [("PyObject_VectorcallMethod", "/usr/bin/python3.11"), (symbol, so)]
+        assert native.compiled_function(stack, modules) == wanted
+
+
 def test_our_stages_sum_up_and_native_code_is_not_counted_twice() -> None:
     machine = Counter({native.SEND: 30, native.OPENSSL: 10, native.EPOLL: 5, native.USER: 55})
     samples = Counter({stages.SOCKETS: 50, stages.LOOP: 10, stages.PARSE: 40})
-    found = stages.of_ours(200.0, machine, samples)
+    found = stages.from_source(200.0, machine, samples)
     assert sum(found.values()) == pytest.approx(200.0)
     assert found[native.SEND] == pytest.approx(60.0)
     # 50 % less sending and OpenSSL's 40 %, 10 % less the 5 % of epoll.
@@ -87,14 +103,20 @@ def test_our_stages_sum_up_and_native_code_is_not_counted_twice() -> None:
 
 
 def test_envoys_user_space_is_one_stage() -> None:
-    found = stages.of_machine_code(100.0, Counter({native.SEND: 25, native.USER: 75}), envoy=True)
+    found = stages.envoy(100.0, Counter({native.SEND: 25, native.USER: 75}))
     assert found == {native.SEND: 25.0, stages.ENVOY: 75.0}
+
+
+def test_what_is_compiled_is_seen_by_one_sampler() -> None:
+    kinds = Counter({native.SEND: 30, native.OPENSSL: 10, native.USER: 60})
+    found = stages.compiled(50.0, kinds, Counter({stages.PARSE: 20, stages.LOOP: 40}))
+    assert found == {native.SEND: 15.0, native.OPENSSL: 5.0, stages.PARSE: 10.0, stages.LOOP: 20.0}
 
 
 def test_functions_by_own_time() -> None:
     samples = Counter({("/x/proxy/a.py", "f"): 3, ("", "event loop"): 1})
     assert functions.by_name(samples, 80.0) == [("proxy/a.py f", 60.0), ("event loop", 20.0)]
-    assert functions.by_stage(samples) == {stages.FLOW: 3, stages.LOOP: 1}
+    assert stages.by_stage(samples) == {stages.FLOW: 3, stages.LOOP: 1}
 
 
 def test_the_chart_has_a_bar_for_each_sidecar(tmp_path: Path) -> None:
