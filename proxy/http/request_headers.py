@@ -84,7 +84,12 @@ def strip(
         removed = removed | {option.strip() for option in options.split(b",")} - {b"te", b"host"}
     if keep_upgrade:
         removed = removed - {b"connection", b"upgrade"}
-    kept = [pair for pair in headers if pair[0] not in removed]
+    if len(headers) == len(fields):  # no name repeats
+        kept = headers.copy()
+        for name in removed.intersection(fields):
+            kept.remove((name, fields[name]))
+    else:
+        kept = [pair for pair in headers if pair[0] not in removed]
     return _only_te_trailers(kept) if b"te" in fields else kept
 
 
