@@ -1,6 +1,7 @@
-"""One mesh size measured: filling it, real sidecars, then thin clients.
+"""One mesh size measured: real sidecars, then thin clients, while single changes are made.
 
-Invariant: everything started is ended when `run` returns or raises. Times in ms, memory in KiB, CPU in s.
+A change is timed from the answer to its write until a sidecar has applied it; `write` is what the write itself took. Invariant: everything
+started is ended when `run` returns or raises. Times in ms, memory in KiB, CPU in s.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class Measuring:
         self._children, self._directory = children, directory
         self._control, self._api, self._say = control, api, say
         self._services, self._endpoints, self._rounds = services, endpoints, rounds
+        self._writes: list[float] = []  # ms
         self._made: Counter[str] = Counter()  # how often each change was made: no two are alike
 
     def _usage(self) -> tuple[float, Figures]:
@@ -98,7 +100,9 @@ class Measuring:
 
     async def _write(self, change: mesh.Change) -> float:
         """Makes a change; the moment its answer came."""
+        begun = time.monotonic()
         await self._api.write(*change.make(self._made[change.title]))
+        self._writes.append(_ms(time.monotonic() - begun))
         self._made[change.title] += 1
         return time.monotonic()
 
@@ -125,6 +129,7 @@ class Measuring:
             for one in started:
                 self._children.stop(one.child)
         _, figures["control_memory"] = self._usage()
+        figures["write"] = _summary(self._writes)
         return figures
 
     async def _first(self, session: aiohttp.ClientSession, started: list[Sidecar]) -> dict[int, float]:
@@ -197,6 +202,7 @@ class Measuring:
         thin.writer.close()
         self._children.stop(thin.child)
         figures["changes"] = {title: _medians(found) for title, found in changes.items()}
+        figures["write"] = _summary(self._writes)
         for title, found in figures["changes"].items():
             self._say(f"{title}, {count} clients: {found}")
         return figures
