@@ -168,5 +168,5 @@ def growth(name: str, found: Mapping[str, int]) -> str:
     lines = [f"{name}: {sum(found.values())}, recorded were {before.total()}", "grown:"]
     lines += [f"  {by:+4} to {found[key]} {key}" for key, by in grown.most_common() if by > 0]
     lines += ["gone:", *(f"  {before[key]:4} {key}" for key in before if key not in found)]
-    lines += ["largest:", *(f"  {count:4} {key}" for key, count in Counter(found).most_common(25))]
+    lines += ["largest:", *(f"  {count:4} {key}" for key, count in Counter(found).most_common(40))]
     return "\n".join(lines)
