@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from proxy import clock
 from proxy.deadlines import Deadline, Deadlines
+from proxy.net.readiness import Readiness
 from proxy.tls.peer import peer_identity, resumption_refusal
 from proxy.tls.secrets import SecretError
 from proxy.upstream.connector import Address, ConnectSettings, Keepalive
@@ -73,6 +74,7 @@ class SocketConnecting:
         self._on_failed = on_failed
         self._deadline: Deadline | None = None
         self._sock: socket.socket | None = None
+        self._readiness: Readiness | None = None
         self._done = False
 
     def start(self, address: Address, settings: ConnectSettings) -> None:
@@ -96,17 +98,15 @@ class SocketConnecting:
             # On one machine the kernel has finished by now: a request that waits need not wait for a turn of epoll.
             self._loop.call_soon(self._tcp_connected)
         else:
-            self._loop.add_writer(sock.fileno(), self._writable)
-
-    def _writable(self) -> None:
-        assert self._sock is not None
-        self._loop.remove_writer(self._sock.fileno())
-        self._tcp_connected()
+            self._readiness = Readiness(self._loop, sock.fileno())
+            self._readiness.writable(self._tcp_connected)
 
     def _tcp_connected(self) -> None:
         sock = self._sock
         if sock is None:
             return  # cancelled meanwhile
+        if self._readiness is not None:
+            self._readiness.neither()
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             self._fail(_connect_error(error))
@@ -133,27 +133,25 @@ class SocketConnecting:
         except (OSError, ValueError) as failure:
             self._fail(_tls_failure(failure))
             return
+        self._readiness = Readiness(self._loop, self._sock.fileno())
         self._handshake()
 
     def _handshake(self) -> None:
         sock, tls = self._sock, self._transport.tls
         assert isinstance(sock, ssl.SSLSocket)
         assert tls is not None
-        fd = sock.fileno()
+        assert self._readiness is not None
         try:
             sock.do_handshake()
         except ssl.SSLWantReadError:
-            self._loop.remove_writer(fd)
-            self._loop.add_reader(fd, self._handshake)
+            self._readiness.readable(self._handshake)
             return
         except ssl.SSLWantWriteError:
-            self._loop.add_writer(fd, self._handshake)
+            self._readiness.writable(self._handshake)
             return
         except OSError as failure:
             self._fail(_tls_failure(failure))
             return
-        self._loop.remove_reader(fd)
-        self._loop.remove_writer(fd)
         now = clock.wall()
         peer = peer_identity(sock, now)
         refusal = resumption_refusal(sock, peer, now) or tls.refusal(peer, self._options.expected_name)
@@ -164,6 +162,8 @@ class SocketConnecting:
             self._fail(UpstreamReset(ResetReason.REMOTE_CONNECTION_FAILURE, text))
 
     def _succeed(self, sock: socket.socket) -> None:
+        if self._readiness is not None:
+            self._readiness.neither()
         self._sock = None
         self._done = True
         self._disarm()
@@ -190,9 +190,8 @@ class SocketConnecting:
         self._disarm()
         sock, self._sock = self._sock, None
         if sock is not None:
-            if sock.fileno() >= 0:
-                self._loop.remove_reader(sock.fileno())
-                self._loop.remove_writer(sock.fileno())
+            if self._readiness is not None:
+                self._readiness.neither()
             sock.close()
 
 

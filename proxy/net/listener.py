@@ -23,6 +23,7 @@ from proxy.net.downstream import DownstreamFacts, format_address
 from proxy.net.filter_chain_match import Connection as Wanted
 from proxy.net.listener_config import ListenerRuntime, RuntimeChain
 from proxy.net.original_dst import original_destination
+from proxy.net.readiness import Readiness
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
 from proxy.tls.peer import PeerIdentity, peer_identity, resumption_refusal
@@ -108,7 +109,7 @@ class AcceptedConnection:
         self._loop = loop
         self._deadlines = deadlines
         self._sock = sock
-        self._fd = sock.fileno()
+        self._readiness = Readiness(loop, sock.fileno())
         self._peer = peer
         self._listeners = listeners
         self._on_done = on_done
@@ -147,11 +148,10 @@ class AcceptedConnection:
     # Listener filters.
 
     def _inspect(self) -> None:
-        self._loop.remove_reader(self._fd)
         try:
             data = self._sock.recv(_PEEK, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
-            self._loop.add_reader(self._fd, self._inspect)
+            self._readiness.readable(self._inspect)
             return
         except OSError:
             self._drop()
@@ -162,6 +162,7 @@ class AcceptedConnection:
         if self._inspected(data) or len(data) >= _PEEK:
             self._choose_chain()
         else:
+            self._readiness.neither()
             self._loop.call_later(_PEEK_AGAIN, self._look_again, len(data))
 
     def _look_again(self, seen: int) -> None:
@@ -207,7 +208,6 @@ class AcceptedConnection:
     # The filter chain.
 
     def _choose_chain(self) -> None:
-        self._loop.remove_reader(self._fd)
         self._disarm()
         runtime, hello = self._runtime, self._hello
         alpn: tuple[str, ...] = hello.alpn if hello is not None else ((self._http,) if self._http else ())
@@ -247,17 +247,14 @@ class AcceptedConnection:
         try:
             sock.do_handshake()
         except ssl.SSLWantReadError:
-            self._loop.remove_writer(self._fd)
-            self._loop.add_reader(self._fd, self._handshake)
+            self._readiness.readable(self._handshake)
             return
         except ssl.SSLWantWriteError:
-            self._loop.add_writer(self._fd, self._handshake)
+            self._readiness.writable(self._handshake)
             return
         except OSError as error:
             self._tls_failed(f"TLS_error:|{getattr(error, 'reason', None) or error}:TLS_error_end")
             return
-        self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
         now = clock.wall()
         peer = peer_identity(sock, now)
         refusal = resumption_refusal(sock, peer, now)
@@ -286,6 +283,7 @@ class AcceptedConnection:
     def _serve(self, sock: socket.socket, peer: PeerIdentity | None) -> None:
         """Hand the connection to its network filter."""
         self._disarm()
+        self._readiness.neither()
         chain, runtime = self._chain, self._runtime
         assert chain is not None
         runtime.stats.downstream_pre_cx_active.value -= 1
@@ -332,9 +330,7 @@ class AcceptedConnection:
 
     def close(self) -> None:
         self._disarm()
-        if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
+        self._readiness.neither()
         self._sock.close()
         self._on_done(self)
 
