@@ -189,15 +189,15 @@ def _status(name: str, definition: Cluster, dynamic: bool, data_plane: DataPlane
     thresholds = definition.circuit_breakers.thresholds if definition.circuit_breakers else []
     limits = {threshold.priority: _limits(threshold) for threshold in thresholds}
     eds = definition.eds_cluster_config
-    cluster = data_plane.clusters.look(name)
+    hosts, outlier = data_plane.clusters.look(name)
     return ClusterStatus(
         name=name,
         added_via_api=dynamic,
         eds_service_name=eds.service_name if eds else None,
         default_limits=limits.get("DEFAULT", DEFAULT_LIMITS),
         high_limits=limits.get("HIGH", DEFAULT_LIMITS),
-        hosts=[of_host(host) for host in cluster.hosts],
-        outlier=cluster.outlier,
+        hosts=[of_host(host) for host in hosts],
+        outlier=outlier,
     )
 
 

@@ -48,6 +48,7 @@ class Difference:
 
 
 _NONE = Difference()
+_WAYS = 4  # earlier parts that proxies may come from: some are slower than others
 
 
 def difference(old: Snapshot, new: Snapshot) -> Difference:
@@ -67,24 +68,31 @@ def _merged(snapshot: Snapshot) -> Part:
     return Part(snapshot.resources)
 
 
-class _Known:
-    """The last difference that led to a part, for the other proxies that go the same way."""
+class _Arrivals:
+    """The last differences that led to a part, for the other proxies that come the same way."""
 
-    __slots__ = ("difference", "old")
+    __slots__ = ("_known",)
 
-    def __init__(self, old: Part, found: Difference) -> None:
-        self.old, self.difference = ref(old), found
+    def __init__(self) -> None:
+        self._known: list[tuple[ref[Part], Difference]] = []
+
+    def find(self, old: Part) -> Difference | None:
+        return next((found for known, found in self._known if known() is old), None)
+
+    def add(self, old: Part, found: Difference) -> None:
+        self._known = [*self._known[-_WAYS + 1 :], (ref(old), found)]
 
 
 def _of_parts(old: Part, new: Part) -> Difference:
     if old is new:
         return _NONE
-    known = new.arrived_from
-    if isinstance(known, _Known) and known.old() is old:
-        return known.difference
-    found = _between(old, new)
-    new.arrived_from = _Known(old, found)
-    return found
+    if not isinstance(new.arrived_from, _Arrivals):
+        new.arrived_from = _Arrivals()
+    known = new.arrived_from.find(old)
+    if known is None:
+        known = _between(old, new)
+        new.arrived_from.add(old, known)
+    return known
 
 
 def _between(old: Part, new: Part) -> Difference:

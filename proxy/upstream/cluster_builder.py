@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from proxy.config import cluster as config
 from proxy.config.endpoint import ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints
@@ -213,8 +213,15 @@ class TransportChoice:
         return self._default
 
 
+class Transports(Protocol):
+    """What gives endpoints their transports."""
+
+    def for_metadata(self, metadata: Mapping[str, Any]) -> Transport:
+        """The transport of an endpoint with this metadata."""
+
+
 def hosts(
-    assignment: ClusterLoadAssignment | None, transports: TransportChoice, service: Service | None
+    assignment: ClusterLoadAssignment | None, transports: Transports, service: Service | None
 ) -> Iterator[Host]:
     """The hosts an assignment names."""
     if assignment is None:
@@ -227,7 +234,7 @@ def hosts(
 def _host(
     locality: LocalityLbEndpoints,
     endpoint: LbEndpoint,
-    transports: TransportChoice,
+    transports: Transports,
     service: Service | None,
 ) -> Host:
     address = endpoint.endpoint.address.socket_address

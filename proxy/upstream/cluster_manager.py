@@ -8,8 +8,9 @@ handed to the router is replaced with every change. Reference: Envoy source/comm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from proxy.config import cluster as config
 from proxy.config.endpoint import ClusterLoadAssignment
@@ -22,6 +23,8 @@ from proxy.upstream.cluster_map import ClusterMap
 from proxy.upstream.cluster_stats import any_registered
 from proxy.upstream.host import Host
 from proxy.upstream.host_set import OVERPROVISIONING_FACTOR
+from proxy.upstream.outlier_detection import OutlierDetector
+from proxy.upstream.transport import RAW, Transport
 
 
 @dataclass(slots=True)
@@ -205,10 +208,13 @@ class ClusterManager:
         built.cluster.set_hosts(built.hosts(assignment))
         return built
 
-    def look(self, name: str) -> Cluster:
-        """A cluster as it is, for a page; one that is not in use stays so."""
+    def look(self, name: str) -> tuple[Sequence[Host], OutlierDetector | None]:
+        """The hosts of a cluster and its outlier detection, for a page; one that is not in use stays so."""
         known = self._known[name]
-        return (known.built or self._built(name, known)).cluster
+        if known.built is not None:
+            return known.built.cluster.hosts, known.built.cluster.outlier
+        assignment = self._snapshot.endpoints.get(known.endpoints_name)
+        return list(cluster_builder.hosts(assignment, _NO_TRANSPORTS, None)), None
 
     def close(self) -> None:
         for cluster in self.clusters.values():
@@ -216,6 +222,16 @@ class ClusterManager:
 
     def __repr__(self) -> str:
         return f"<ClusterManager {len(self._known)} clusters, {len(self.clusters)} in use>"
+
+
+class _NoTransports:
+    """For hosts that are looked at and never connected to."""
+
+    def for_metadata(self, _metadata: Mapping[str, Any]) -> Transport:
+        return RAW
+
+
+_NO_TRANSPORTS = _NoTransports()
 
 
 def _factor(assignment: ClusterLoadAssignment | None) -> int:

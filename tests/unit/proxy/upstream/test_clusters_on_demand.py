@@ -112,7 +112,7 @@ def test_one_that_is_gone_is_not_found() -> None:
 
 def test_a_page_looks_without_beginning_to_use() -> None:
     mesh = as_a_sidecar(push("10.0.0.1"))
-    assert [host.name for host in mesh.plane.clusters.look("used").hosts] == ["10.0.0.1:80"]
+    assert [host.name for host in mesh.plane.clusters.look("used")[0]] == ["10.0.0.1:80"]
     assert in_use(mesh) == ["fixed"]
 
 
