@@ -119,7 +119,7 @@ class SocketConnecting:
             context = tls.current(self._options.alpn)
             session = None
             if tls.sessions is not None:
-                session = tls.sessions.take((self._address, self._options), context, clock.wall())
+                session = tls.sessions.of((self._address, self._options), context, clock.wall())
             self._sock = context.wrap_socket(
                 sock,
                 do_handshake_on_connect=False,

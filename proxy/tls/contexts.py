@@ -21,7 +21,7 @@ from proxy.config.secret import (
 from proxy.tls.peer import PeerIdentity
 from proxy.tls.sans import SanMatcher, name_refusal
 from proxy.tls.secrets import SecretError, SecretStore, load_cert_chain
-from proxy.tls.sessions import PER_HOST, Sessions
+from proxy.tls.sessions import Sessions
 
 _VERSIONS = {
     "TLS_AUTO": None,
@@ -113,11 +113,17 @@ class TlsContext:
         self, host: Hashable, connection: ssl.SSLSocket, until: float, alpn: tuple[str, ...] | None = None
     ) -> None:
         """A verified connection ends: the next one to this host may go on from its session. Not after a rotation."""
-        context, session = connection.context, connection.session
-        if self.sessions is None or session is None or not session.has_ticket:
+        sessions, context = self.sessions, connection.context
+        if (
+            sessions is None
+            or connection.session_reused
+            or self._secrets.derived.get(self._key(alpn)) is not context
+        ):
             return
-        if self._secrets.derived.get(self._key(alpn)) is context:
-            self.sessions.keep(host, context, session, until)
+        if sessions.wants(host, context):
+            session = connection.session
+            if session is not None:
+                sessions.keep(host, context, session, until)
 
     @property
     def ready(self) -> bool:
@@ -163,8 +169,7 @@ def upstream_context(config: UpstreamTlsContext, secrets: SecretStore) -> TlsCon
     def read() -> Parameters:
         return _read(common, server=False, require=True)
 
-    kept = PER_HOST if config.max_session_keys is None else config.max_session_keys
-    sessions = Sessions(kept) if kept else None
+    sessions = None if config.max_session_keys == 0 else Sessions()
     sni = config.sni or None
     try:
         return TlsContext(read(), secrets, _sans(common), sni, sessions=sessions)
