@@ -58,6 +58,7 @@ from proxy.upstream.cluster_builder import ClusterParts
 from proxy.upstream.cluster_manager import ClusterManager, PreparedClusters
 from proxy.upstream.connector import Connector
 from proxy.upstream.host import Host
+from proxy.upstream.outlier_monitor import Numbers
 
 DNS_REFRESH = 5.0  # s, Envoy's Cluster.dns_refresh_rate
 Logger = Callable[[StreamInfo], None]
@@ -111,6 +112,8 @@ class Services:
     shared_counts: Callable[[str], Sequence[SharedCount]] = _none_shared
     """See ClusterParts."""
     on_ejected: Callable[[str, Host], None] | None = None
+    """See ClusterParts."""
+    shared_failures: Callable[[str, str], Numbers | None] | None = None
     """See ClusterParts."""
     shared_buckets: Callable[[str], MakeBucket] | None = None
     """Makes the token buckets of the limits of a route table or filter chain, by its name, for all workers of this sidecar."""
@@ -166,6 +169,7 @@ class DataPlane:
                 locality=services.locality,
                 shared_counts=services.shared_counts,
                 on_ejected=services.on_ejected,
+                shared_failures=services.shared_failures,
             ),
             self._set_clusters,
             self._resolve,

@@ -29,6 +29,7 @@ from proxy.upstream.lb import Means, build_balancer
 from proxy.upstream.lb.interface import Draw
 from proxy.upstream.merged_updates import DEFAULT_WINDOW
 from proxy.upstream.outlier_detection import OutlierDetector, OutlierStats
+from proxy.upstream.outlier_monitor import Numbers
 from proxy.upstream.pool import Wrap
 from proxy.upstream.transport import RAW, Transport
 
@@ -65,6 +66,8 @@ class ClusterParts:
     """What all workers of this sidecar have under way to a cluster, in the order of `_breaker`; empty where this is the only one."""
     on_ejected: Callable[[str, Host], None] | None = None
     """Told of a cluster's host that outlier detection ejected."""
+    shared_failures: Callable[[str, str], Numbers | None] | None = None
+    """What all workers count in a row at a host of a cluster."""
 
 
 def transports(wanted: config.Cluster, parts: ClusterParts) -> TransportChoice:
@@ -144,6 +147,7 @@ def _outlier_detector(wanted: config.Cluster, cluster: Cluster, parts: ClusterPa
         merge_window=DEFAULT_WINDOW if window is None else float(window),
         error_statuses=matcher.statuses if matcher is not None else None,
         on_ejected=partial(parts.on_ejected, wanted.name) if parts.on_ejected is not None else None,
+        shared=partial(parts.shared_failures, wanted.name) if parts.shared_failures is not None else None,
     )
 
 

@@ -21,7 +21,9 @@ from proxy.upstream.outlier_monitor import (
     CONSECUTIVE_5XX,
     GATEWAY_FAILURE,
     LOCAL_ORIGIN_FAILURE,
+    Numbers,
     OutlierMonitor,
+    SharedOutlierMonitor,
 )
 from proxy.upstream.success_rate import NO_THRESHOLD, Threshold, threshold
 
@@ -68,7 +70,7 @@ class OutlierStats:
 class OutlierDetector:
     """`changed` is called after hosts became available or unavailable, as MergedUpdates says. `error_statuses`: see OutlierMonitor.
 
-    `on_ejected` is told of each host that is ejected here. `average` and `local_average` are the judgement of the last interval, for the admin page. Intervals begin with the first
+    `on_ejected` is told of each host that is ejected here. `shared` has what all workers count at a host, by its name. `average` and `local_average` are the judgement of the last interval, for the admin page. Intervals begin with the first
     `set_hosts` and end with `stop`.
     """
 
@@ -83,7 +85,9 @@ class OutlierDetector:
         merge_window: float = DEFAULT_WINDOW,
         error_statuses: frozenset[int] | None = None,
         on_ejected: Callable[[Host], None] | None = None,
+        shared: Callable[[str], Numbers | None] | None = None,
     ) -> None:
+        self._shared = shared
         self._on_ejected = on_ejected
         self.config = config
         self._stats = stats
@@ -107,7 +111,7 @@ class OutlierDetector:
             monitor = before.pop(host, None)
             if monitor is None:
                 changed.add(host.priority)
-                monitor = OutlierMonitor(host, self.config, self._on_failures_in_a_row, self._errors)
+                monitor = self._monitor(host)
                 host.monitor = monitor
             self._monitors[host] = monitor
         for gone in before:
@@ -121,6 +125,13 @@ class OutlierDetector:
         else:
             for priority in changed:
                 self._updates.applied(priority)
+
+    def _monitor(self, host: Host) -> OutlierMonitor:
+        numbers = self._shared(host.name) if self._shared is not None else None
+        report = self._on_failures_in_a_row
+        if numbers is None:
+            return OutlierMonitor(host, self.config, report, self._errors)
+        return SharedOutlierMonitor(host, self.config, report, self._errors, numbers)
 
     def stop(self) -> None:
         """The cluster is gone: nobody is ejected any more, and nothing is counted."""

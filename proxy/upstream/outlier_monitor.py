@@ -7,7 +7,7 @@ reported once, and starts again only when the detector resets it. Reference: Env
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from typing import TYPE_CHECKING
 
 from proxy.upstream.failure import ResetReason
@@ -145,3 +145,48 @@ class OutlierMonitor:
             f"<OutlierMonitor {self.host.name} 5xx={self.consecutive_5xx} gateway={self.gateway_failures}"
             f" local={self.local_failures} multiplier={self.multiplier}>"
         )
+
+
+Numbers = MutableSequence[int]
+"""Failures in a row of three kinds, which all workers of a sidecar count together."""
+
+
+class SharedOutlierMonitor(OutlierMonitor):
+    """The record of a host whose failures in a row are counted by all workers. Two that count at one moment may count one."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(
+        self,
+        host: Host,
+        config: OutlierDetection,
+        report: Report,
+        error_statuses: frozenset[int] | None,
+        numbers: Numbers,
+    ) -> None:
+        self._numbers = numbers
+        super().__init__(host, config, report, error_statuses)
+
+    @property
+    def consecutive_5xx(self) -> int:
+        return self._numbers[0]
+
+    @consecutive_5xx.setter
+    def consecutive_5xx(self, value: int) -> None:
+        self._numbers[0] = value
+
+    @property
+    def gateway_failures(self) -> int:
+        return self._numbers[1]
+
+    @gateway_failures.setter
+    def gateway_failures(self, value: int) -> None:
+        self._numbers[1] = value
+
+    @property
+    def local_failures(self) -> int:
+        return self._numbers[2]
+
+    @local_failures.setter
+    def local_failures(self, value: int) -> None:
+        self._numbers[2] = value

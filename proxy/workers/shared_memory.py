@@ -14,11 +14,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import cast
 
 from proxy.http.rate_limiter import MakeBucket
 from proxy.http.token_bucket import SharedTokenBucket, TokenBucket
 from proxy.observability import logging
 from proxy.upstream.circuit_breaker import SharedCount
+from proxy.upstream.outlier_monitor import Numbers
 
 log = logging.logger("upstream")
 
@@ -28,6 +30,7 @@ NAMES = 32768
 """Names of each kind that there is room for. Memory is taken by those that are used only."""
 BREAKER_CELLS = 4  # of each worker, by cluster
 BUCKET_CELLS = 2  # by bucket
+FAILURE_CELLS = 3  # by host of a cluster with outlier detection
 _DIRECTORY_LOCK, _LOG_LOCK, _BUCKET_LOCKS = 0, 1, 2  # offsets; where a lock is says nothing of what is there
 
 
@@ -39,7 +42,7 @@ def create(workers: int) -> int:
 
 
 def _size(workers: int) -> int:
-    return sum(Table.size(cells) for cells in (BREAKER_CELLS * workers, BUCKET_CELLS))
+    return sum(Table.size(cells) for cells in (BREAKER_CELLS * workers, BUCKET_CELLS, FAILURE_CELLS))
 
 
 class SharedMemory:
@@ -51,7 +54,9 @@ class SharedMemory:
         view = memoryview(mmap.mmap(descriptor, _size(workers)))
         breakers = Table.size(BREAKER_CELLS * workers)
         self._breakers = Table(view[:breakers], BREAKER_CELLS * workers)
-        self._buckets = Table(view[breakers:], BUCKET_CELLS)
+        buckets = breakers + Table.size(BUCKET_CELLS)
+        self._buckets = Table(view[breakers:buckets], BUCKET_CELLS)
+        self._failures = Table(view[buckets:], FAILURE_CELLS)
 
     def counts(self, cluster: str) -> Sequence[SharedCount]:
         """What workers have under way to a cluster: BREAKER_CELLS quantities, for each a number of each worker. Empty: no room."""
@@ -65,6 +70,13 @@ class SharedMemory:
         numbers, workers = self._breakers.cells(place).cast("q"), self.workers
         quantities = (numbers[i * workers : (i + 1) * workers] for i in range(BREAKER_CELLS))
         return tuple(SharedCount(quantity, self.number) for quantity in quantities)
+
+    def failures(self, cluster: str, host: str) -> Numbers | None:
+        """What all workers count in a row at a host. None: no room, each counts for itself."""
+        with self.locked(_DIRECTORY_LOCK):
+            place = self._failures.place(f"{cluster}/{host}")
+        # A memoryview of numbers is as good as a list of fixed length.
+        return None if place is None else cast("Numbers", self._failures.cells(place).cast("q"))
 
     def buckets(self, limit: str) -> MakeBucket:
         """Makes the token buckets of a limit of this name. A bucket whose numbers were configured anew is another one."""

@@ -103,6 +103,7 @@ class Worker:
         if self._shared is not None:
             services.shared_counts = self._shared.counts
             services.shared_buckets = self._shared.buckets
+            services.shared_failures = self._shared.failures
             services.on_ejected = lambda cluster, host: self.on_ejected(cluster, host.name)
         return services
 
