@@ -22,9 +22,21 @@ from control.compile.route_action import (
     route_action,
 )
 from control.compile.route_match import CATCH_ALL, Audience, is_catch_all, route_match, wants_claims
-from control.push.config import VirtualServiceConfig
+from control.push.config import VirtualServiceConfig, resolve_host
 from control.push.context import PushContext
 from control.resources.http_rule import HTTPMatchRequest, HTTPRoute
+
+
+def destination_hosts(config: VirtualServiceConfig, domain: str) -> list[str]:
+    """The hosts that the HTTP rules send to, copies included: their services and rules are all of a mesh that the routes look at."""
+    found: set[str] = set()
+    for rule in config.spec.http or ():
+        destinations = [entry.destination for entry in rule.route or ()]
+        destinations += [policy.destination for policy in rule.mirrors or ()]
+        if rule.mirror is not None:
+            destinations.append(rule.mirror)
+        found.update(resolve_host(one.host, config.source.namespace, domain).lower() for one in destinations)
+    return sorted(found)
 
 
 def virtual_service_routes(

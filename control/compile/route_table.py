@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator
 
 from control.compile import names
 from control.compile.hash_policy import with_hash_policy
-from control.compile.http_route import default_route, virtual_service_routes
+from control.compile.http_route import default_route, destination_hosts, virtual_service_routes
 from control.compile.protobuf import ROUTE, Message
 from control.compile.proxy_headers import ProxyHeaders, proxy_headers
 from control.compile.resource import Piece, Table, table
@@ -98,8 +98,7 @@ class _Client:
         self._headers = proxy_headers(context.mesh, proxy)
         labels = frozenset(proxy.labels.items()) if context.client_labels_matter else None
         self._who = (proxy.namespace, labels, self._headers)
-        # What the rules of a VirtualService look at.
-        self._world = (context.service_index, context.destination_rules, context.rate_limits)
+        self._seen: dict[int, tuple[object, ...]] = {}  # by the identity of a VirtualService
 
     def shared_hosts(self, port: int) -> Iterator[Piece]:
         """Those of all HTTP services with this port, in the one table they share."""
@@ -120,13 +119,25 @@ class _Client:
             rule = self._context.destination_rule(service.hostname, self._proxy.namespace, self._proxy.labels)
             key, sources = (name, free, self._headers, rule and rule.source), (service, port, rule)
         else:
-            key, sources = (name, free, self._who, found[0].source), (service, port, found[0], *self._world)
+            key = (name, free, self._who, found[0].source)
+            sources = (service, port, found[0], *self._looked_at(found[0]))
 
         def make() -> Piece:
             routes = self._service_routes(service, port, found[0] if found is not None else None)
             return self._host(name, free, routes)
 
         return self._context.kept.hosts.get(key, sources, make)
+
+    def _looked_at(self, config: VirtualServiceConfig) -> tuple[object, ...]:
+        """What the rules of a VirtualService look at in the mesh."""
+        found = self._seen.get(id(config))
+        if found is None:
+            context, proxy = self._context, self._proxy
+            hosts = destination_hosts(config, context.mesh.clusterDomain)
+            services = (context.by_host.get(host) for host in hosts)
+            rules = (context.destination_rule(host, proxy.namespace, proxy.labels) for host in hosts)
+            found = self._seen[id(config)] = (context.rate_limits, *services, *rules)
+        return found
 
     def _host(self, name: str, free: tuple[str, ...], routes: list[Message]) -> Piece:
         return virtual_host({"name": name, "domains": list(free), "routes": routes}, self._headers)
