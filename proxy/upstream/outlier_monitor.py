@@ -152,7 +152,10 @@ Numbers = MutableSequence[int]
 
 
 class SharedOutlierMonitor(OutlierMonitor):
-    """The record of a host whose failures in a row are counted by all workers. Two that count at one moment may count one."""
+    """The record of a host whose failures in a row are counted by all workers. Two that count at one moment may count one.
+
+    Properties stand where its base has attributes: mypyc would not see that, so this module is not to be compiled.
+    """
 
     __slots__ = ("_numbers",)
 
