@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -140,3 +142,38 @@ def mesh(shared: SharedMemory) -> ClusterManager:
     raw = {"@type": CLUSTER, "name": "app", "connect_timeout": "1s", "type": "STATIC"}
     manager.commit(manager.prepare({"app": decode(CLUSTER, "app", json.dumps(raw).encode())}, Snapshot()))
     return manager
+
+
+WRITER = """
+import sys
+from proxy.observability.access_log import AccessLogFile
+from proxy.observability.stats import StatsStore
+from proxy.workers.shared_memory import SharedMemory
+
+pipe, memory, number = map(int, sys.argv[1:])
+log = AccessLogFile(f"/proc/self/fd/{pipe}", StatsStore(), SharedMemory(memory, number, 2).writing)
+sys.stdin.read(1)
+for _ in range(5):
+    for _ in range(10):
+        log.append(str(number) * 9000 + "\\n")
+    log.flush()
+"""
+
+
+def test_lines_of_an_access_log_stay_whole_in_a_pipe() -> None:
+    """However long they are: what is longer than PIPE_BUF goes into a pipe in several pieces."""
+    memory, (reading, writing) = shared_memory.create(2), os.pipe()
+    command = [sys.executable, "-c", WRITER, str(writing), str(memory)]
+    writers = [
+        subprocess.Popen([*command, str(number)], pass_fds=(writing, memory), stdin=subprocess.PIPE)
+        for number in range(2)
+    ]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.close()
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        lines = pipe.read().splitlines()
+    assert [writer.wait() for writer in writers] == [0, 0]
+    os.close(memory)
+    assert sorted(lines) == ["0" * 9000] * 50 + ["1" * 9000] * 50
