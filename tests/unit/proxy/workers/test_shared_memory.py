@@ -152,6 +152,7 @@ from proxy.workers.shared_memory import SharedMemory
 
 pipe, memory, number = map(int, sys.argv[1:])
 log = AccessLogFile(f"/proc/self/fd/{pipe}", StatsStore(), SharedMemory(memory, number, 2).writing)
+print("ready", flush=True)
 sys.stdin.read(1)
 for _ in range(5):
     for _ in range(10):
@@ -165,15 +166,23 @@ def test_lines_of_an_access_log_stay_whole_in_a_pipe() -> None:
     memory, (reading, writing) = shared_memory.create(2), os.pipe()
     command = [sys.executable, "-c", WRITER, str(writing), str(memory)]
     writers = [
-        subprocess.Popen([*command, str(number)], pass_fds=(writing, memory), stdin=subprocess.PIPE)
+        subprocess.Popen(
+            [*command, str(number)], pass_fds=(writing, memory), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         for number in range(2)
     ]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
     for writer in writers:
         assert writer.stdin is not None
         writer.stdin.close()
     os.close(writing)
     with os.fdopen(reading) as pipe:
         lines = pipe.read().splitlines()
-    assert [writer.wait() for writer in writers] == [0, 0]
+    for writer in writers:
+        assert writer.wait() == 0
+        assert writer.stdout is not None
+        writer.stdout.close()
     os.close(memory)
     assert sorted(lines) == ["0" * 9000] * 50 + ["1" * 9000] * 50
