@@ -6,7 +6,7 @@ import pytest
 
 from proxy.config.values import HeaderValue, HeaderValueOption
 from proxy.observability.stream_info import StreamInfo
-from proxy.router.header_ops import apply_to_local_reply, apply_to_response, header_ops
+from proxy.router.header_ops import apply_to_local_reply, apply_to_response, header_ops, without
 
 Pair = tuple[bytes, bytes]
 
@@ -90,3 +90,20 @@ def test_no_value_begins_a_line_of_its_own() -> None:
     info.downstream_peer_uri_san = "spiffe://a\r\nx-b: 1\x00"
     header_ops([option("x-a", "%DOWNSTREAM_PEER_URI_SAN%")]).apply(headers, info)
     assert headers == [(b"x-a", b"spiffe://ax-b: 1")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"a", b"1"), (b"server", b"x"), (b"b", b"2")],
+        [(b"server", b"x"), (b"a", b"1"), (b"server", b"y"), (b"b", b"2")],
+        [(b"a", b"1"), (b"server", b"x"), (b"b", b"2"), (b"server", b"x")],
+    ],
+)
+def test_without_a_header_however_often_it_came(headers: list[Pair]) -> None:
+    assert without(list(headers), dict(headers), b"server") == [(b"a", b"1"), (b"b", b"2")]
+
+
+def test_a_repeated_header_beside_the_one_that_goes_stays() -> None:
+    headers = [(b"set-cookie", b"1"), (b"server", b"x"), (b"set-cookie", b"2")]
+    assert without(list(headers), dict(headers), b"server") == [(b"set-cookie", b"1"), (b"set-cookie", b"2")]
