@@ -21,11 +21,13 @@ from proxy.observability import response_flags as flags
 from proxy.observability.stats import Counter, StatsStore
 from proxy.observability.stream_info import StreamInfo
 from proxy.router.hash_policy import source_ip_key
+from proxy.tls.peer import peer_identity
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.cluster_map import find
 from proxy.upstream.failure import UpstreamReset
 from proxy.upstream.host import Host
 from proxy.upstream.opaque import OpaqueConnection
+from proxy.upstream.transport import NO_OPTIONS
 
 DEFAULT_IDLE_TIMEOUT = 3600.0  # s, Envoy's TcpProxy.idle_timeout
 Logger = Callable[[StreamInfo], None]
@@ -233,6 +235,8 @@ class TcpConnection:
         up = self._up.connection = SplicedConnection(self._proxy.loop, sock, self._up)
         down = self._down.connection
         assert down is not None
+        if up.tls is not None and up.tls.session_reused and self._upstream is not None:
+            self._upstream.cluster.stats.count_session_reused()
         if can_splice(sock) and can_splice(down.sock):
             down.splice_to(up, self.touch)
             up.splice_to(down, self.touch)
@@ -261,6 +265,8 @@ class TcpConnection:
         if side.peer.ended:
             self._finish_when_sent()
         elif other is not None:
+            if side is self._down:
+                self._keep_session()
             other.finish_writing()
 
     def _finish_when_sent(self) -> None:
@@ -300,6 +306,15 @@ class TcpConnection:
         self._proxy.stats.max_duration.value += 1
         self._finish(flags.DT)
 
+    def _keep_session(self) -> None:
+        """For the next connection to this host, where a ticket has come; before Python forgets it with the half-close."""
+        upstream, up = self._upstream, self._up.connection
+        if upstream is None or up is None or up.tls is None or up.tls.version() is None:
+            return
+        tls, peer = upstream.host.transport.tls, peer_identity(up.tls)
+        if tls is not None and tls.sessions is not None and peer is not None:
+            tls.keep_session((upstream.host.address, NO_OPTIONS), up.tls, peer.expires)
+
     def close(self) -> None:
         """Break off."""
         self._finish(0)
@@ -324,6 +339,7 @@ class TcpConnection:
                 of_cluster = self._upstream.cluster.stats
                 of_cluster.upstream_cx_rx_bytes_total.value += up.bytes_in
                 of_cluster.upstream_cx_tx_bytes_total.value += up.bytes_out
+                self._keep_session()
                 up.close()
         stats.rx_bytes.value += info.bytes_received
         stats.tx_bytes.value += info.bytes_sent

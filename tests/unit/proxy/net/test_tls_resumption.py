@@ -14,7 +14,7 @@ import pytest
 from proxy import clock
 from proxy.data_plane import Services
 from tests.unit.proxy.mesh_ca import MeshCa
-from tests.unit.proxy.net.test_mesh_hop import Hop, get, hop, http_app, inbound, outbound
+from tests.unit.proxy.net.test_mesh_hop import Hop, echo_app, get, hop, http_app, inbound, outbound
 
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 ONE_REQUEST: dict[str, Any] = {
@@ -103,6 +103,23 @@ async def test_the_server_is_checked_on_a_resumed_session(mesh_ca: MeshCa) -> No
         assert b" 200 " in await get(both.port)
         assert both.client.apply(outbound(both.server_port, account="other", **ONE_REQUEST)) == []
         assert b" 503 " in await get(both.port)
+
+
+async def test_opaque_connections_resume_too(mesh_ca: MeshCa) -> None:
+    async def once(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"\0opaque")
+        answer = await asyncio.wait_for(reader.readexactly(7), 10)  # and with it the ticket
+        writer.write_eof()
+        answer += await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        return answer
+
+    async with hop(mesh_ca, echo_app) as both:
+        for resumed in range(3):
+            assert await once(both.port) == b"\0opaque<end>"
+            assert reused(both) == (resumed, resumed)
+        assert all(info.response_flags == 0 for info in both.infos)
 
 
 def _client_context(ca: MeshCa, tmp_path: Any) -> ssl.SSLContext:
