@@ -36,6 +36,7 @@ MODULES = (
     "proxy.net.connection",
     "proxy.net.flow",
     "proxy.net.outbox",
+    "proxy.net.splice",
     "proxy.observability.access_log",
     "proxy.observability.access_log_operators",
     "proxy.observability.istio_metrics",

@@ -1,7 +1,7 @@
 """Plaintext from one socket to another through a pipe: the bytes stay in the kernel.
 
 Decides only how much moves at once. A `SplicedConnection` is a `Connection` that, once `splice_to` named where its bytes go, moves
-them there instead of reporting them; its owner is told by `on_moved`. What the target's kernel does not take waits in the pipe, and
+them there instead of reporting them. What the target's kernel does not take waits in the pipe, and
 nothing more is read until it is gone. Pipes are lent only while bytes move, and are few: without one, or where the kernel
 refuses, bytes pass through this process as on any connection.
 Invariants: a pipe is empty when it is given back; bytes that were kept for the target (`write`) are never overtaken.
@@ -10,13 +10,13 @@ Reference: splice(2). Envoy copies through its buffers here.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
 import os
 import socket
 from collections.abc import Callable
-from typing import Protocol
 
 from proxy.net.connection import Connection, ConnectionOwner
 
@@ -29,13 +29,6 @@ _UNFIT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM})
 _splice: Callable[..., int] | None = getattr(os, "splice", None)
 _NONBLOCK: int = getattr(os, "SPLICE_F_NONBLOCK", 0) | getattr(os, "SPLICE_F_MOVE", 0)
 Pipe = tuple[int, int]
-
-
-class Mover(ConnectionOwner, Protocol):
-    """Who owns a connection whose bytes move by themselves."""
-
-    def on_moved(self) -> None:
-        """Bytes were moved on."""
 
 
 class Pipes:
@@ -84,16 +77,25 @@ def can_splice(sock: socket.socket) -> bool:
     return _splice is not None and type(sock) is socket.socket
 
 
+def _nothing() -> None:
+    """A closed connection does not hold on to its owner."""
+
+
 class SplicedConnection(Connection):
     """See above. Until `splice_to` it is any connection."""
 
     __slots__ = ("_moved", "_pending", "_pipe", "_pipes", "_target")
 
-    _moved: Callable[[], None]
-
-    def __init__(self, *args: object, pipes: Pipes = _pipes) -> None:
-        super().__init__(*args)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        owner: ConnectionOwner,
+        pipes: Pipes = _pipes,
+    ) -> None:
+        super().__init__(loop, sock, owner)
         self._pipes = pipes
+        self._moved: Callable[[], None] = _nothing
         self._target: SplicedConnection | None = None
         self._pipe: Pipe | None = None  # with what this connection's kernel has not taken
         self._pending = 0  # bytes in it
@@ -188,7 +190,3 @@ class SplicedConnection(Connection):
         super().close()
         if pipe is not None:
             self._pipes.give_back(pipe, empty=False)
-
-
-def _nothing() -> None:
-    """A closed connection does not hold on to its owner."""
