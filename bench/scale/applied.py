@@ -1,7 +1,7 @@
 """When a real sidecar has applied a change, as it says itself.
 
-Our sidecar acknowledges what it has applied in its next poll, at once, so the control plane's `/debug/syncz` tells. Envoy's REST client
-waits `refresh_delay` before it polls again, so its admin is asked for the version of the resource instead.
+Its admin is asked for the version of the resource, in both kinds alike. Our sidecar also acknowledges what it has applied in its next poll, at
+once, so the control plane's `/debug/syncz` tells; Envoy's REST client waits `refresh_delay` before it polls again.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ async def synced(
     return found
 
 
-class EnvoyPage:
-    """The version of one resource on an Envoy's admin, over a kept connection made in its namespace."""
+class Page:
+    """The version of one resource on a sidecar's admin, over a kept connection made in its namespace."""
 
     def __init__(self, sidecar: Sidecar, kind: str, name: str) -> None:
         field, inner, key = _FIELDS[kind]
