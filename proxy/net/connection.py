@@ -175,7 +175,8 @@ class Connection:
 
     def _read_on(self, first: bytes) -> None:
         """A read that was filled has more behind it: take what is there in one go."""
-        pieces, size, read_size = [first], len(first), self._read_size
+        pieces, size = [first], len(first)
+        read_size = _BURST - size if self.tls is None else self._read_size
         while size < _BURST:
             try:
                 data = self._read(read_size)
