@@ -13,6 +13,8 @@ from pathlib import Path
 
 from proxy.observability import logging
 
+_OPENSSL_CONF = Path(__file__).parent / "tls" / "openssl.cnf"
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -64,6 +66,11 @@ def main(argv: list[str] | None = None) -> int:
         return 1
 
 
+def configure_openssl() -> None:
+    """Name OpenSSL's settings, which it reads once: before the first import that loads it."""
+    os.environ.setdefault("OPENSSL_CONF", str(_OPENSSL_CONF))
+
+
 def _run(options: argparse.Namespace, command: list[str]) -> int:
     from proxy.agent import environment
 
@@ -71,6 +78,7 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         from proxy.agent import envoy_agent
 
         return envoy_agent.run(environment.read("sidecar", os.environ))
+    configure_openssl()
     from proxy import bootstrap, server
 
     if options.config_path is not None:
