@@ -112,15 +112,16 @@ class _Client:
     def service_host(self, service: Service, port: Port, free: tuple[str, ...]) -> Piece:
         """The host of a service, by the names that are free for it."""
         found = self._configs.best(service.hostname)
+        # A VirtualService without a rule for this client leaves the plain route, which asks for it, too.
+        rule = self._context.destination_rule(service.hostname, self._proxy.namespace, self._proxy.labels)
         name = f"{service.hostname}:{port.number}"
         key: Hashable
         sources: tuple[object, ...]
         if found is None:
-            rule = self._context.destination_rule(service.hostname, self._proxy.namespace, self._proxy.labels)
             key, sources = (name, free, self._headers, rule and rule.source), (service, port, rule)
         else:
             key = (name, free, self._who, found[0].source)
-            sources = (service, port, found[0], *self._looked_at(found[0]))
+            sources = (service, port, rule, found[0], *self._looked_at(found[0]))
 
         def make() -> Piece:
             routes = self._service_routes(service, port, found[0] if found is not None else None)

@@ -175,6 +175,18 @@ def test_what_was_compiled_before_never_shows(pushes: list[list[tuple[str, str, 
         assert _compiled(following.build()) == _compiled(fresh)
 
 
+def test_the_plain_route_beside_a_virtual_service_that_has_none_for_the_port() -> None:
+    objects: Any = Objects()
+    builder = ContextBuilder(objects, MeshConfig())
+    for namespace in "ab":
+        objects.put("Service", namespace, "web", CONTENTS["Service"][1])
+    elsewhere = {"route": [{"destination": {"host": "web.b.svc.cluster.local"}}], "match": [{"port": 9999}]}
+    objects.put("VirtualService", "a", "web", {"spec": {"hosts": ["web"], "http": [elsewhere]}})
+    _compiled(builder.build())
+    objects.put("DestinationRule", "a", "web", _rule(**HASH))
+    assert _compiled(builder.build()) == _compiled(ContextBuilder(objects, MeshConfig()).build())
+
+
 def test_what_does_not_matter_makes_no_new_context() -> None:
     objects: Any = Objects()
     builder = ContextBuilder(objects, MeshConfig())
