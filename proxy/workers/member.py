@@ -83,6 +83,8 @@ class Member:
 
         One that takes longer is ended too, because it is stuck; but not by who is `patient`, and does without its answer.
         """
+        if self.ended:
+            return None
         self._ids += 1
         number = self._ids
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()

@@ -35,6 +35,7 @@ from proxy.xds.resources import EMPTY, Resources
 ANSWER_SECONDS = 30.0
 REPORT_SECONDS = 2.0
 END_SECONDS = 2.0
+_UNTAKEN = 128  # descriptors on their way to a worker: the kernel holds no more than some 270
 _SETTLED_SECONDS = 10.0  # who lived so long did not end of how it was started
 
 log = logging.logger("main")
@@ -106,9 +107,10 @@ class Team:
             await self._all_prepared(members, question, version)
             configuration.commit(prepared)
             self._configured = True
-            await asyncio.gather(*(self._commit(member) for member in members))
+            # Before the others commit: an address that comes back later is one that they have no socket for.
             manager = self.leader.data_plane.listeners
             self._sockets.keep_only({runtime.address for runtime in manager.listeners.values()})
+            await asyncio.gather(*(self._commit(member) for member in members))
 
     async def _all_prepared(
         self, members: Iterable[Member], question: Callable[[int], Prepare], version: str
@@ -121,17 +123,21 @@ class Team:
 
     async def _commit(self, member: Member) -> None:
         """Give it the listening sockets it lacks, and have it use what it prepared."""
-        self._give_sockets(member)
+        if member.ended:
+            return
+        await self._give_sockets(member)
         answer = await member.ask(Commit, ANSWER_SECONDS)
         if answer is not None and answer.error is not None:
             log.error("worker %d cannot use what it prepared: %s", member.process.pid, answer.error)
             member.abandon()
 
-    def _give_sockets(self, member: Member) -> None:
+    async def _give_sockets(self, member: Member) -> None:
+        lacking = [each for each in self._sockets.held.items() if each[0] not in member.listens]
         try:
-            for address, found in self._sockets.held.items():
-                if address not in member.listens:
-                    member.give_descriptor(found[member.number - 1].fileno(), Listen(*address))
+            for number, (address, found) in enumerate(lacking, 1):
+                member.give_descriptor(found[member.number - 1].fileno(), Listen(*address))
+                if number % _UNTAKEN == 0:  # it answers when it took them
+                    await member.ask(Ask, ANSWER_SECONDS)
         except OSError as error:
             log.error("worker %d does not take its listening sockets: %s", member.process.pid, error)
             member.abandon()
@@ -198,6 +204,8 @@ class Team:
     def reset_counters(self) -> None:
         """As the leader's own were."""
         self._ended.reset_counters()
+        for member in self._members:
+            member.last.counters.clear()  # what a worker that ends now had counted before does not come back
         self._tell_all(messages.ResetCounters())
 
     def levels_changed(self) -> None:

@@ -22,6 +22,7 @@ from proxy import bootstrap
 from proxy.agent import environment
 from proxy.server import Sidecar
 from proxy.workers import process, shared_memory
+from proxy.workers.messages import Commit
 from proxy.workers.process import Place
 from proxy.workers.team import Team
 from proxy.workers.worker import Start
@@ -199,6 +200,46 @@ async def test_a_push_reaches_all_or_none(
         monkeypatch.setattr("proxy.workers.team.ANSWER_SECONDS", 30.0)
         assert plane.version > int(accepted)
         await until(has_what_the_leader_has)
+
+
+async def test_listeners_that_come_back_and_a_worker_that_ends_during_a_push(
+    mesh_ca: MeshCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        app() as port,
+        running(mesh_ca, ID, tmp_path) as plane,
+        sidecar(plane, tmp_path, monkeypatch) as (proxy, team),
+    ):
+        runtimes = team.leader.data_plane.listeners
+
+        async def push(*addresses: str) -> None:
+            listeners = [listener()] if addresses else []
+            for address in addresses[1:]:
+                listeners.append(listener(name=address))
+                listeners[-1]["address"]["socket_address"]["address"] = address
+            plane.push(clusters=[cluster(port)], listeners=listeners)
+
+            async def taken() -> bool:
+                return len(runtimes.listeners) == len(addresses)
+
+            await until(taken)
+
+        await push("127.0.0.1")
+        await until(lambda: ready(proxy))
+        await push()
+        monkeypatch.setattr("proxy.workers.team._UNTAKEN", 2)
+        await push("127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.1.3", "127.0.1.4")
+        async with asyncio.timeout(5):
+            await requests(proxy)
+
+        # Nobody waits for the answer of one that is gone.
+        [pid], [member] = team.pids, team._members
+        os.kill(pid, signal.SIGKILL)
+        await member.until_ended()
+        async with asyncio.timeout(5):
+            assert await member.ask(Commit, 30.0) is None
+            await team._commit(member)
+        await push("127.0.0.1")
 
 
 async def test_a_host_that_one_ejects_is_ejected_by_all(
