@@ -202,11 +202,17 @@ class ClientConnection:
         exchange.on_response_progress()
 
     def on_burst(self, pieces: list[bytes]) -> None:
-        last = pieces.pop()
-        if self._exchange is not None:
+        last, exchange, decoder = pieces.pop(), self._exchange, self._decoder
+        if exchange is not None:
             try:
                 for piece in pieces:
-                    self._decoder.feed(piece)
+                    decoder.feed(piece)
+                    if decoder.response.complete:
+                        decoder.response.reusable = False  # there is more: as behind any response
+                        if not self._trailers:
+                            decoder.response.trailers = None
+                        exchange.on_response_progress()
+                        return
             except CodecError:
                 self._offended()
                 return

@@ -155,7 +155,7 @@ class Connection:
         except ssl.SSLZeroReturnError:
             size = 0  # close_notify, after ours
         except ssl.SSLEOFError as error:
-            if was_reset(self.sock):
+            if was_reset(self.sock, error):
                 self._fail(ConnectionResetError(errno.ECONNRESET, str(error)))
                 return
             size = 0  # no close_notify; what was announced decides whether that is an error
@@ -182,7 +182,9 @@ class Connection:
                 data = self._read(read_size)
             except _BLOCKED:
                 break
-            except OSError:
+            except OSError as error:
+                # Told by the next read: the kernel tells an error only once, and then an end.
+                self._read_into = partial(_raise, error.with_traceback(None))
                 data = b""
             if not data:
                 # The next read finds the end again, though no event may announce it.
@@ -401,6 +403,10 @@ class Connection:
             "closed" if self.closed else f"in={self.bytes_in} out={self.bytes_out} unsent={self._out_size}"
         )
         return f"<Connection {kind} fd={self.fd} {state}>"
+
+
+def _raise(error: OSError, _: object) -> Any:
+    raise error
 
 
 def _closed_read(_: object) -> Any:

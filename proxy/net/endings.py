@@ -10,11 +10,15 @@ import socket
 import ssl
 
 _TCP_CLOSE = 7  # enum in netinet/tcp.h
+_END = "UNEXPECTED_EOF_WHILE_READING"
 
 
-def was_reset(sock: socket.socket) -> bool:
-    """Whether a TLS connection that ended unannounced was reset, which Python's ssl does not tell from an end."""
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+def was_reset(sock: socket.socket, error: ssl.SSLEOFError) -> bool:
+    """Whether a TLS connection that ended unannounced, as `error` says, was reset, which Python's ssl does not tell from an end.
+
+    OpenSSL 3 names an end. What the kernel calls closed may also have ended on both sides, ours first.
+    """
+    return error.reason != _END and sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
 
 
 def close_notify(tls: ssl.SSLSocket) -> bytes:

@@ -9,8 +9,11 @@ Reference: Envoy's ConnectionImpl::write, which only activates its socket's writ
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
 from weakref import WeakKeyDictionary
+
+log = logging.getLogger(__name__)
 
 
 class Sender(Protocol):
@@ -35,9 +38,12 @@ class Outbox:
             loop.call_soon(self.end_turn)
 
     def end_turn(self) -> None:
-        """Everybody sends, which calls nobody who could add to the list."""
+        """Everybody sends, which calls nobody who could add to the list. One that fails leaves the others their turn."""
         for sender in self._due:
-            sender.flush()
+            try:
+                sender.flush()
+            except Exception:
+                log.exception("%r cannot send", sender)
         self._due.clear()
 
 

@@ -106,11 +106,13 @@ class SplicedConnection(Connection):
 
     @property
     def unsent(self) -> int:
+        if self._due:
+            self.flush()
         return self._out_size + self._pending
 
     def _readable(self) -> None:
         target = self._target
-        if not self.reading or target is None or target.closed or target._out:
+        if not self.reading or target is None or target.closed or target._out or self._end_seen:
             super()._readable()
             return
         pipe = self._pipes.lend()

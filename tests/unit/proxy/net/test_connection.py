@@ -59,7 +59,16 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return left, right
 
 
-async def tls_pair(ca: MeshCa, tmp_path: Any) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+def connected() -> tuple[socket.socket, socket.socket]:
+    """A pair that can be reset."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = socket.create_connection(server.getsockname())
+        return here, server.accept()[0]
+
+
+async def tls_pair(
+    ca: MeshCa, tmp_path: Any, between: tuple[socket.socket, socket.socket] | None = None
+) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
     chain, key = ca.issue("spiffe://cluster.local/ns/a/sa/b")
     file = tmp_path / "pair.pem"
     file.write_text(key + chain)
@@ -67,7 +76,7 @@ async def tls_pair(ca: MeshCa, tmp_path: Any) -> tuple[ssl.SSLSocket, ssl.SSLSoc
     server.load_cert_chain(file)
     client = ssl.create_default_context(cadata=ca.root_pem)
     client.check_hostname = False
-    left, right = socket.socketpair()
+    left, right = between or socket.socketpair()
     loop = asyncio.get_running_loop()
     wrapped = loop.run_in_executor(None, lambda: server.wrap_socket(left, server_side=True))
     other = await loop.run_in_executor(None, lambda: client.wrap_socket(right, server_hostname=None))
@@ -246,3 +255,44 @@ def test_what_little_arrives_was_never_larger() -> None:
         sock.receive(data)
     assert owner.data == b"".join(sent)
     assert sock.asked == []
+
+
+@pytest.mark.parametrize("size", [65536, 100_000])
+async def test_a_reset_behind_a_burst_is_not_an_end(size: int) -> None:
+    """Else a body that lasts until the connection ends would be taken for whole."""
+    peer, accepted = connected()
+    accepted.setblocking(False)
+    peer.sendall(b"x" * size)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    peer.close()
+    owner = Recorder()
+    connection = Connection(asyncio.get_running_loop(), accepted, owner)
+    connection.start()
+    while owner.error is None:
+        owner.changed.clear()
+        await asyncio.wait_for(owner.changed.wait(), 10)
+    assert isinstance(owner.error, ConnectionResetError)
+    assert (len(owner.data), owner.eof.is_set()) == (size, False)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_an_unannounced_tls_end_after_ours_is_an_end(
+    reset: bool, mesh_ca: MeshCa, tmp_path: Any
+) -> None:
+    left, right = await tls_pair(mesh_ca, tmp_path, connected())
+    owner = Recorder()
+    connection = Connection(asyncio.get_running_loop(), left, owner)
+    connection.start()
+    connection.finish_writing()
+    right.setblocking(True)
+    assert right.recv(10) == b""
+    right.send(b"x" * 40_000)
+    if reset:
+        right.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    right.close()
+    while owner.error is None and not owner.eof.is_set():
+        owner.changed.clear()
+        await asyncio.wait_for(owner.changed.wait(), 10)
+    assert (isinstance(owner.error, ConnectionResetError), owner.eof.is_set()) == (reset, not reset)
+    assert reset or len(owner.data) == 40_000
+    connection.close()

@@ -110,3 +110,18 @@ async def test_a_loop_has_one_outbox_scheduled_once_a_turn() -> None:
         sender.flush.assert_called_once_with()
     box.add(senders[0], scheduler)
     assert scheduler.call_soon.call_count == 2
+
+
+async def test_one_that_fails_leaves_the_others_their_turn(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection, there = pair
+    loop = asyncio.get_running_loop()
+    broken = Mock()
+    broken.flush.side_effect = ValueError("broken")
+    outbox_of(loop).add(broken, loop)
+    for text in (b"this turn", b"and the next"):
+        connection.write(text)
+        await asyncio.sleep(0)
+        assert received(there) == text
+    assert "cannot send" in caplog.text
