@@ -21,7 +21,7 @@ from proxy.http.codec.interface import (
     Response,
 )
 
-_READ = 64 * 1024  # the most one feed brings
+_SLACK = 64 * 1024  # bytes of an unfinished head beyond its limit: not all of them count as fields
 # What is left of a body of known length when its head was parsed: from here on it passes the parser by, which would copy it.
 _LONG = 64 * 1024
 
@@ -52,7 +52,7 @@ class HttptoolsRequestDecoder:
         self._parser = self._new_parser()
         self._request: Request | None = None  # the message being parsed
         self._fields: Headers = []  # where the next field line goes: headers, then trailers
-        self._head_bytes = 0  # bytes of earlier feeds since an unfinished head began
+        self._head_bytes = 0  # bytes of earlier feeds since an unfinished head began; one for its first
         self._fed = 0  # bytes of this feed
         self._tail: bytes | None = None  # what followed the head of an undecided upgrade
         self._opaque = False
@@ -86,9 +86,9 @@ class HttptoolsRequestDecoder:
                 self._pass_by(request)
             self._head_bytes = 0
         elif request is not None:
-            self._head_bytes += len(data)
-            # The first read may have begun with the body of the message before.
-            if self._head_bytes > self._max_bytes + _READ or h1_rules.head_size(request) > self._max_bytes:
+            # The first feed may have begun with a burst of other messages: what came since is the head's for sure.
+            self._head_bytes += len(data) if request is before else 1
+            if self._head_bytes > self._max_bytes + _SLACK or h1_rules.head_size(request) > self._max_bytes:
                 raise CodecError(431, "http1.headers_too_large")
         elif self._head_bytes:
             self._head_bytes = 0
@@ -188,8 +188,10 @@ class HttptoolsRequestDecoder:
         request.upgrade = parser.should_upgrade()
         request.method = parser.get_method()
         h1_rules.check_request(request)
-        # A head that came in few bytes cannot exceed the limit, so only suspects are measured.
-        if self._fed + self._head_bytes > self._max_bytes and h1_rules.head_size(request) > self._max_bytes:
+        # A head that came at once and in few bytes cannot exceed the limit, so only suspects are measured.
+        if (self._head_bytes or self._fed > self._max_bytes) and h1_rules.head_size(
+            request
+        ) > self._max_bytes:
             raise CodecError(431, "http1.headers_too_large")
         self._fields = []
         if request.chunked:

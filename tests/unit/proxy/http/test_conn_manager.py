@@ -518,3 +518,28 @@ def test_what_is_logged() -> None:
     assert info.response_code_details == "via_upstream"
     assert info.wire_bytes_received > 3
     assert info.wire_bytes_sent > 2
+
+
+def test_what_comes_in_a_burst_behind_an_answer_costs_it_nothing() -> None:
+    plane = mesh()
+    client = plane.client()
+    client.receive(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+    plane.run()
+    upstream = plane.upstream
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000
+    upstream.incoming += [answer[:65536], answer[65536:]]
+    upstream.readable()
+    got = client.take()
+    assert got.startswith(b"HTTP/1.1 200 OK")
+    assert b"x" * 100 not in got
+    assert upstream.closed
+    assert plane.infos[0].response_code == 200
+
+
+def test_many_requests_in_a_burst_are_not_one_long_head() -> None:
+    plane = mesh({"match": {"prefix": "/"}, "direct_response": {"status": 200}})
+    client = plane.client()
+    asked = GET * 8000
+    client.incoming += [asked[:65536], asked[65536:200_000]]
+    client.readable()
+    assert client.take().count(b"HTTP/1.1 200 OK") == asked[:200_000].count(b"\r\n\r\n")
