@@ -35,7 +35,7 @@ from proxy.http.network_filter import HttpNetworkFilter
 from proxy.http.per_filter import RouteFilters
 from proxy.http.rate_limiter import MakeBucket
 from proxy.net.connect import SocketConnector
-from proxy.net.flow import pause
+from proxy.net.flow import PAUSE
 from proxy.net.hangups import Hangups
 from proxy.net.listener import bind as listening_socket
 from proxy.net.listener_builder import ListenerParts
@@ -144,7 +144,7 @@ class DataPlane:
         self.deadlines = Deadlines(loop.call_later, now)
         self.hangups = Hangups(loop)
         draw = random.random
-        self._world = RouterEnvironment({}, self.deadlines, now, draw, pause, local_address().encode())
+        self._world = RouterEnvironment({}, self.deadlines, now, draw, PAUSE, local_address().encode())
         self._routes: dict[str, RouteHolder] = {}
         codec = http1_codec(services.http1_codec)
         self._hcm_parts = HcmParts(

@@ -98,8 +98,12 @@ class Deadlines:
         # Buckets whose every deadline was disarmed must not wake anybody.
         while self._order and not self._buckets[self._order[0]]:
             del self._buckets[heapq.heappop(self._order)]
-        if self._order and self._timer is None:
+        if self._order and not self._is_scheduled():
             self._schedule()
+
+    def _is_scheduled(self) -> bool:
+        """Asked again after actions that may have armed new deadlines."""
+        return self._timer is not None
 
     def close(self) -> None:
         """Forget every deadline without firing it."""

@@ -26,7 +26,7 @@ from proxy.http.settings import HcmSettings
 from proxy.http.stream import Stream
 from proxy.http.stream_timers import StreamTimeout, StreamTimers
 from proxy.net.downstream import DownstreamFacts
-from proxy.net.flow import pause
+from proxy.net.flow import PAUSE
 from proxy.net.hangups import Hangups
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
@@ -80,7 +80,7 @@ class HttpConnection(ServerConnection):
                     return
                 if not connection.reading and not connection.closed:
                     self.read_on()
-                await pause()
+                await PAUSE
             request = requests[0]
             stays = await self._serve_request(request)
             requests.popleft()

@@ -38,7 +38,6 @@ class ServerConnection:
     """One connection from a client. `on_closed(connection)` is called once it is over."""
 
     __slots__ = (
-        "__weakref__",
         "_close_deadline",
         "_closing",
         "_codec_error",
@@ -57,6 +56,7 @@ class ServerConnection:
         "draining",
         "facts",
         "flow",
+        "kept",
         "now",
         "original_destination",
         "settings",
@@ -81,6 +81,7 @@ class ServerConnection:
         self.wall = clock.wall
         self.original_destination = facts.original_destination
         self.draining = False
+        self.kept: dict[object, Any] = {}  # by filters, for as long as the connection lasts
         self._deadlines = deadlines
         self._hangups = hangups
         self._watched = False  # for its end, while it is not read

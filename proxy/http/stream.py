@@ -107,7 +107,7 @@ class Stream:
 
     @property
     def connection(self) -> HttpConnection:
-        """The connection it came on, as the key of what is kept for each connection."""
+        """The connection it came on."""
         return self._connection
 
     # The request body.

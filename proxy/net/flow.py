@@ -1,6 +1,6 @@
 """Drives one coroutine by socket readiness: no Task, no Future, no turn of the event loop per step.
 
-The coroutine waits with `await pause()` inside a loop over the condition it waits for, because any event of any
+The coroutine waits with `await PAUSE` inside a loop over the condition it waits for, because any event of any
 of its connections wakes it. `wake` runs it at once, on the stack of whoever saw the event; a wake from inside the
 coroutine's own run is dropped, since it looks at its condition again before it pauses. `throw` raises at the pause,
 at once or, from inside its own run, as soon as it pauses next.
@@ -8,15 +8,17 @@ at once or, from inside its own run, as soon as it pauses next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
-from types import coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 
-@coroutine
-def pause() -> Generator[None, None, None]:
-    """Wait for the next `wake` or `throw`."""
-    yield
+class _Pause:
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+PAUSE: Awaitable[None] = _Pause()
+"""`await PAUSE` waits for the next `wake` or `throw`."""
 
 
 def _ended(_: BaseException | None) -> None:

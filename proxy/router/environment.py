@@ -5,12 +5,11 @@ Values and a registry, no decisions. The composition root makes one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from proxy.deadlines import Deadlines
-from proxy.router.stream import Pause
 from proxy.upstream.cluster import Cluster
 
 if TYPE_CHECKING:
@@ -21,14 +20,14 @@ if TYPE_CHECKING:
 class RouterEnvironment:
     """`clusters` is replaced as a whole when configuration changes. `draw` is uniform in [0, 1).
 
-    `local_address` is this proxy's own IP, in text. `mirrors` are the copies of requests that are under way.
+    Awaiting `pause` waits for the next event. `local_address` is this proxy's own IP, in text. `mirrors` are the copies of requests that are under way.
     """
 
     clusters: Mapping[str, Cluster]
     deadlines: Deadlines
     now: Callable[[], float]
     draw: Callable[[], float]
-    pause: Pause
+    pause: Awaitable[None]
     local_address: bytes = b"127.0.0.1"
     mirrors: set[Mirror] = field(default_factory=set)
 

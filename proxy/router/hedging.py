@@ -7,8 +7,9 @@ Reference: Envoy source/common/router/router.cc (`onSoftPerTryTimeout`, `resetOt
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from proxy.router.retry import RetryPolicy
-from proxy.router.stream import Pause
 from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.failure import UpstreamReset
@@ -63,12 +64,12 @@ class SlowAttempts:
                 host.rq_error += 1
                 attempt.abandon()
 
-    async def wait(self, policy: RetryPolicy | None, pause: Pause) -> UpstreamReset | None:
+    async def wait(self, policy: RetryPolicy | None, pause: Awaitable[None]) -> UpstreamReset | None:
         """Until one has answered (SlowAnswer), or none is left: then how the last one ended."""
         while self._attempts:
             self.look(policy, others=False)
             if self._attempts:
-                await pause()
+                await pause
         return self.failure
 
     def _count(self, attempt: UpstreamAttempt, status: int) -> None:

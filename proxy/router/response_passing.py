@@ -128,4 +128,4 @@ class ResponsePassing:
                 attempt.connection.hold(held)
             if not self._received:
                 self._upload(attempt)
-            await world.pause()
+            await world.pause

@@ -245,15 +245,19 @@ class _Forwarding(ResponsePassing):
                 self._upload(attempt)
             if self._slow is not None:
                 self._slow.look(self._policy, others=True)
-            await pause()
+            await pause
             if attempt.connection is not None and attempt.connection.informational:
                 self._pass_informational(attempt)
         if self._wants_another(attempt):
-            return self._back_off if self._attempt is not None else self._wait_for_slow
+            return self._next()
         rest = self._pass_response(attempt)
         if rest is not None:
             await rest
         return None
+
+    def _next(self) -> Step:
+        """What follows an answer that shall not stand."""
+        return self._back_off if self._attempt is not None else self._wait_for_slow
 
     def _start_mirrors(self) -> None:
         """With the first attempt, as soon as there is a host for it. Upgraded protocols are not copied."""
@@ -276,7 +280,7 @@ class _Forwarding(ResponsePassing):
                 self._on_received()
             if self._slow is not None:
                 self._slow.look(self._policy, others=True)
-            await self._world.pause()
+            await self._world.pause
 
     def _send_request(self, attempt: UpstreamAttempt) -> None:
         stream, connection = self._stream, attempt.connection
@@ -344,7 +348,7 @@ class _Forwarding(ResponsePassing):
                     feed.hold(between_attempts=True)
                 if self._slow is not None:
                     self._slow.look(self._policy, others=True)
-                await world.pause()
+                await world.pause
         finally:
             world.deadlines.disarm(deadline)
         retry.begin(backed_off=True)

@@ -7,7 +7,7 @@ The HTTP layer implements it; the router never sees codecs, sockets or filters. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from proxy.observability.stream_info import StreamInfo
 from proxy.router.message import Headers, Message
@@ -15,7 +15,7 @@ from proxy.router.message import Headers, Message
 if TYPE_CHECKING:
     from proxy.router.route import ClusterTarget
 
-__all__ = ["DownstreamStream", "Headers", "Pause", "Wakeable"]
+__all__ = ["DownstreamStream", "Headers", "Wakeable"]
 
 
 class Wakeable(Protocol):
@@ -105,9 +105,3 @@ class DownstreamStream(Protocol):
 
     def reset(self, flags: int, details: str) -> None:
         """Break off a response that has begun."""
-
-
-class Pause(Protocol):
-    """`await pause()` waits for the next wake."""
-
-    def __call__(self) -> Any: ...

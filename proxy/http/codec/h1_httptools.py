@@ -259,7 +259,7 @@ class HttptoolsResponseDecoder:
             if tail:
                 response.chunks.append(tail)
         except httptools.HttpParserError as error:
-            if not response.complete or not response.status:
+            if not response.ended:
                 del response.chunks[before:]  # as Envoy: what came with the offence is not passed on
                 raise h1_rules.refusal(str(error)) from None
             response.reusable = False  # bytes behind the response: usable, the connection is not

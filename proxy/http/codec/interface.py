@@ -81,6 +81,11 @@ class Response(UpstreamResponse):
         self.reusable = False
         self.framed_by_eof = False
 
+    @property
+    def ended(self) -> bool:
+        """Its head and all of its body have come."""
+        return self.complete and self.status != 0
+
     def __repr__(self) -> str:
         return f"<Response {self.status} {'complete' if self.complete else 'open'}>"
 

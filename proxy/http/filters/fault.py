@@ -17,7 +17,7 @@ from proxy.deadlines import Deadlines
 from proxy.http.filter_chain import HttpFilter
 from proxy.http.local_reply import LocalReply
 from proxy.http.stream import Stream
-from proxy.net.flow import pause
+from proxy.net.flow import PAUSE
 from proxy.observability import response_flags as flags
 from proxy.observability.stats import StatsStore
 from proxy.router.conditions import Condition, header_conditions, request_of
@@ -130,7 +130,7 @@ class Fault(HttpFilter):
         stream.read_ahead()
         try:
             while now() < until:
-                await pause()
+                await PAUSE
         finally:
             stream.reads_ahead = False
             stats.active.value -= 1

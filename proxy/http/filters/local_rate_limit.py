@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import ClassVar
-from weakref import WeakKeyDictionary
 
 from proxy.config.per_filter import LOCAL_RATE_LIMIT
 from proxy.config.per_filter import LocalRateLimit as Config
@@ -64,7 +63,6 @@ class Limiter:
         self._config = config
         self._now = now
         self._buckets = Buckets(config, now(), make_bucket)
-        self._of_connection: WeakKeyDictionary[object, Buckets] = WeakKeyDictionary()
         self._how = describers(config)
         self.stats = LimitStats(store, config.stat_prefix)
         self.enabled = _share(config.filter_enabled)
@@ -93,9 +91,10 @@ class Limiter:
     def _buckets_for(self, stream: Stream, now: float) -> Buckets:
         if not self._config.local_rate_limit_per_downstream_connection:
             return self._buckets
-        found = self._of_connection.get(stream.connection)
+        kept = stream.connection.kept
+        found: Buckets | None = kept.get(self)
         if found is None:
-            found = self._of_connection[stream.connection] = Buckets(self._config, now)
+            found = kept[self] = Buckets(self._config, now)
         return found
 
     def announcement(self, bucket: TokenBucket) -> Callable[[int, Headers], None]:

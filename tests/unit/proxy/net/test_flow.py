@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from proxy.net.flow import Flow, pause
+from proxy.net.flow import PAUSE, Flow
 
 
 class Ends:
@@ -17,7 +17,7 @@ class Ends:
 
 def test_a_flow_that_ended_by_a_fault_is_freed_without_the_garbage_collector() -> None:
     async def work() -> None:
-        await pause()
+        await PAUSE
 
     class Owner:
         def __init__(self) -> None:
@@ -40,7 +40,7 @@ def test_a_wake_runs_to_the_next_pause() -> None:
     async def work() -> None:
         for step in range(3):
             steps.append(step)
-            await pause()
+            await PAUSE
 
     ends.flow.start(work())
     assert steps == [0]
@@ -58,10 +58,10 @@ def test_a_throw_is_raised_at_the_pause() -> None:
 
     async def work() -> None:
         try:
-            await pause()
+            await PAUSE
         except KeyError as error:
             seen.append(error)
-        await pause()
+        await PAUSE
 
     ends.flow.start(work())
     ends.flow.throw(KeyError("x"))
@@ -79,14 +79,14 @@ def test_a_throw_from_inside_waits_for_the_next_pause(through: str) -> None:
     async def work() -> None:
         if through == "throw":
             try:
-                await pause()
+                await PAUSE
             except KeyError:
                 pass
         ends.flow.wake()  # dropped: it is running
         ends.flow.throw(ValueError("self"))
         seen.append("went on")
         try:
-            await pause()
+            await PAUSE
         except ValueError:
             seen.append("raised")
 
