@@ -57,7 +57,7 @@ def _ports(context: PushContext, namespace: str) -> tuple[list[int], list[tuple[
         own = [(one, port) for one, port in every if port.treatment is Treatment.AUTO and not one.headless]
         return sorted(shared), own
 
-    return context.kept.parts.get(("ports", namespace), (context.service_index,), make)
+    return context.kept.names.get(("ports", namespace), (context.service_index,), make)
 
 
 def shared_http(service: Service, port: Port) -> bool:
@@ -191,7 +191,7 @@ def _names(context: PushContext, namespace: str, port: int) -> tuple[Named, set[
                     found.append((service, own, free))
         return found, taken
 
-    return context.kept.parts.get(("names", namespace, port), (context.service_index,), make)
+    return context.kept.names.get(("names", namespace, port), (context.service_index,), make)
 
 
 def _free(wanted: list[str], taken: set[str]) -> tuple[str, ...]:

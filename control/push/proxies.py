@@ -111,9 +111,11 @@ class Proxies:
     def use(self, context: PushContext) -> int:
         """Compile every proxy anew; returns how many have something new."""
         self._context = context
-        return sum(
+        changed = sum(
             connection.replace(self._compile(connection.proxy)) for connection in self._connections.values()
         )
+        context.kept.pushed()
+        return changed
 
     def close(self) -> None:
         for timer in self._timers.values():

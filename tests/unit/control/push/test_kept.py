@@ -28,11 +28,24 @@ def test_made_again_only_for_other_sources() -> None:
     assert kept.get("l", (one,), make) == 3
 
 
-def test_what_is_gone_is_swept_out_in_the_end() -> None:
-    kept = Kept(most=2)
-    for key in "abc":
-        kept.get(key, (), str)
-    assert len(kept._entries) == 1
+def test_what_no_push_asks_for_any_more_is_forgotten() -> None:
+    kept = Kept(lasting=False)
+    for keys in ("abc", "bc", ""):
+        for key in keys:
+            kept.get(key, (), str)
+        kept.pushed()
+        assert [*kept._entries] == [*keys]
+
+
+def test_what_lasts_is_forgotten_when_there_is_more_than_ever_was_in_use() -> None:
+    kept = Kept(spare=1)
+    for push in range(100):
+        for name in ("one", "other") if push % 2 else ():
+            kept.get(name, (), str)
+        kept.get(push, (), str)
+        kept.pushed()
+        assert len(kept._entries) <= 2 * 3 + 1
+    assert {"one", "other"} <= kept._entries.keys()
 
 
 def _cluster(name: str, value: int) -> Resource:
