@@ -132,7 +132,7 @@ class StatsStore:
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
         self._families: dict[str, Family] = {}
-        self._on_drop: list[Callable[[str], None]] = []
+        self._on_drop: list[Callable[[str, tuple[str, ...]], None]] = []
 
     def family(
         self,
@@ -178,16 +178,19 @@ class StatsStore:
             return included.may_include(prefix, rests)
         return included is None or any(included(prefix + rest) for rest in rests)
 
-    def drop(self, prefix: str) -> None:
-        """Forget every stat whose name starts with `prefix`, for example when `cluster.NAME.` goes away."""
+    def drop(self, prefix: str, kept: tuple[str, ...] = ()) -> None:
+        """Forget every stat whose name starts with `prefix`, for example when `cluster.NAME.` goes away.
+
+        Those that start with any of `kept` are somebody else's.
+        """
         for kind in (self._counters, self._gauges, self._histograms):
-            for name in [n for n in kind if n.startswith(prefix)]:
+            for name in [n for n in kind if n.startswith(prefix) and not n.startswith(kept)]:
                 del kind[name]
         for tell in self._on_drop:
-            tell(prefix)
+            tell(prefix, kept)
 
-    def on_drop(self, tell: Callable[[str], None]) -> None:
-        """Call `tell(prefix)` whenever stats are dropped."""
+    def on_drop(self, tell: Callable[[str, tuple[str, ...]], None]) -> None:
+        """Call `tell(prefix, kept)` whenever stats are dropped."""
         self._on_drop.append(tell)
 
     def counters(self) -> Iterator[Counter]:

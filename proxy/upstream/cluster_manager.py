@@ -110,7 +110,7 @@ class ClusterManager:
             wanted = None
             if known is None or known.definition is not definition:
                 wanted = snapshot.clusters[name] if own is None else own
-                known = self._new(wanted, definition)
+                known = self._new(wanted, definition, waits=own is None)
             prepared.known[name] = known
             changed = self._new_hosts(known, wanted, snapshot)
             if changed is not None:
@@ -118,11 +118,11 @@ class ClusterManager:
                 yield
         return prepared
 
-    def _new(self, wanted: config.Cluster, definition: object) -> _Known:
+    def _new(self, wanted: config.Cluster, definition: object, *, waits: bool) -> _Known:
         eds = wanted.eds_cluster_config
         endpoints_name = (eds.service_name if eds is not None else "") or wanted.name
         known = _Known(definition, wanted.type, endpoints_name, wanted.alt_stat_name or wanted.name)
-        if self._may_wait(wanted, known.stat_name):
+        if waits and self._may_wait(wanted, known.stat_name):
             cluster_builder.transports(wanted, self._parts)  # all that may still be wrong with it
         else:
             known.built = _Built(*cluster_builder.build(wanted, self._parts))
@@ -190,7 +190,10 @@ class ClusterManager:
             return
         old.built.cluster.drain()
         if current is None:
-            self._parts.stats.drop(f"cluster.{old.stat_name}.")
+            prefix = f"cluster.{old.stat_name}."
+            # `example.com` goes and `example.com.au` stays.
+            others = (f"cluster.{known.stat_name}." for known in self._known.values())
+            self._parts.stats.drop(prefix, tuple(one for one in others if one.startswith(prefix)))
 
     def _make(self, name: str) -> Cluster | None:
         """The cluster of a name that nobody has used so far, in use from now on."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.config.decode import ConfigError
+from proxy.config.decode import CLUSTER, ConfigError, decode
 from proxy.config.snapshot import Snapshot
 from proxy.data_plane import Services
 from proxy.observability.stats import SIDECAR_PREFIXES, SIDECAR_SUFFIXES, Inclusion, StatsStore
@@ -157,3 +159,30 @@ def test_no_stat_that_would_be_on_a_page_is_overlooked(
     included = Inclusion(prefixes, suffixes, [re.compile(pattern).search for pattern in patterns])
     exactly = any(included(prefix + rest) for rest in rests)
     assert StatsStore(included).registers_any(prefix, rests) >= exactly
+
+
+def test_a_static_cluster_does_not_wait_for_its_first_request() -> None:
+    """Its definition is not the snapshot's, from which those that wait are built."""
+    first = push("10.0.0.1")
+    mesh = as_a_sidecar(first)
+    own = decode(
+        CLUSTER, "used", msgspec.Raw(json.dumps({"@type": CLUSTER, **eds("used", connect_timeout="9s")}))
+    )
+    mesh.plane.apply(push("10.0.0.1", previous=first), None, {"used": own})
+    assert mesh.plane.clusters.clusters["used"].connect_settings.timeout == 9.0
+    client = mesh.client()
+    client.receive(GET)
+    mesh.run()
+    assert mesh.connector.attempts[-1].address == ("10.0.0.1", 80)
+
+
+def test_a_cluster_that_goes_takes_no_stats_of_a_longer_name() -> None:
+    mesh = Mesh(snapshot(clusters=[eds("a.com"), eds("a.com.au")], listeners=[]))
+
+    def names(of: str) -> list[str]:
+        return [one.name for one in mesh.services.stats.counters() if one.name.startswith(of)]
+
+    before = names("cluster.a.com.au.")
+    assert before
+    mesh.plane.apply(snapshot(clusters=[eds("a.com.au")], listeners=[]))
+    assert names("cluster.a.com.") == before
