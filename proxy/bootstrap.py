@@ -18,6 +18,7 @@ from typing import Any
 from proxy.agent.environment import Settings, SettingsError
 
 XDS_CLUSTER = "xds-rest"
+_MOST_WORKERS = 1024  # each is a process
 _UNLIMITED = {
     "max_connections": 100000,
     "max_pending_requests": 100000,
@@ -90,15 +91,24 @@ def from_environment(settings: Settings) -> Bootstrap:
 
 
 def concurrency(start: Bootstrap, option: int | None) -> int:
-    """How many workers serve: the command line's, else ProxyConfig's, where 0 is one per CPU; without either one."""
+    """How many workers serve: the command line's, else ProxyConfig's, where 0 is one per CPU; without either one.
+
+    Raises SettingsError.
+    """
     if option is not None:
-        return max(1, option)  # as Envoy's flag
+        return max(1, _workers("--concurrency", option))  # 0 as Envoy's flag
     told = start.settings.proxy_config.get("concurrency") if start.settings is not None else None
     if told is None:
         return 1
+    return _workers("PROXY_CONFIG: concurrency", told) or len(os.sched_getaffinity(0))
+
+
+def _workers(where: str, told: object) -> int:
     if not isinstance(told, int) or isinstance(told, bool) or told < 0:
-        raise SettingsError(f"PROXY_CONFIG: concurrency: {told!r} is not a number of workers")
-    return told or len(os.sched_getaffinity(0))
+        raise SettingsError(f"{where}: {told!r} is not a number of workers")
+    if told > _MOST_WORKERS:
+        raise SettingsError(f"{where}: {told} workers are more than {_MOST_WORKERS}")
+    return told
 
 
 def socket_address(host: str, port: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -162,7 +163,7 @@ class Discovery:
         self._on_answer("", connection)
         full = base is None or base.version != version
         head = {"version_info": current.version, "nonce": self._next_nonce(), "full": full}
-        packed = "gzip" in str(message["accept_encoding"])
+        packed = _takes_gzip(str(message["accept_encoding"]))
         if full or base is None:
             return _encoded(whole(head, current, packed=packed))
         patches = message.get("patches") is True
@@ -197,6 +198,18 @@ def _error(message: Mapping[str, Any]) -> str | None:
     if not detail:
         return None
     return str(detail.get("message") or detail) if isinstance(detail, dict) else str(detail)
+
+
+_REFUSES = re.compile(r"q=0(\.0{0,3})?")
+
+
+def _takes_gzip(accept_encoding: str) -> bool:
+    """Whether it is named, and not with a quality of 0 (RFC 9110 §12.5.3)."""
+    for entry in accept_encoding.lower().split(","):
+        coding, _, quality = entry.replace(" ", "").partition(";")
+        if coding == "gzip":
+            return _REFUSES.fullmatch(quality) is None
+    return False
 
 
 def _joined(resources: list[Resource]) -> bytes:

@@ -83,6 +83,8 @@ def patched(
         for entry in map(bytes, patch.virtual_hosts):
             if entry[:1] == b"[":
                 start, end = _range.decode(entry)
+                if not 0 <= start < end <= len(pieces.virtual_hosts):
+                    raise ResourceError(f"routes {patch.name}: there are no virtual hosts [{start},{end}]")
                 hosts += pieces.virtual_hosts[start:end]
             else:
                 hosts.append(entry)

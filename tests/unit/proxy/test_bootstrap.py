@@ -101,6 +101,16 @@ def test_a_number_of_workers_that_is_none(told: object) -> None:
         bootstrap.concurrency(start, None)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [(-1, "--concurrency: -1 is not a number"), (1_000_000, "--concurrency: 1000000 workers are more than")],
+)
+def test_a_number_of_workers_on_the_command_line(option: int, message: str) -> None:
+    start = bootstrap.from_environment(environment.read("sidecar", {"POD_NAME": "p"}))
+    with pytest.raises(SettingsError, match=message):
+        bootstrap.concurrency(start, option)
+
+
 def test_what_the_agent_writes_for_envoy() -> None:
     written = envoy_bootstrap.write(environment.read("sidecar", {"POD_NAME": "p"}))
     assert json.loads(json.dumps(written)) == written

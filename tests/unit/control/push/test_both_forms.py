@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -175,3 +176,20 @@ def test_a_control_plane_that_began_anew_tells_everything() -> None:
         assert _held(client.resources) == _wanted(two)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("accepts", "takes"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("gzip; q=0", False),
+        ("gzip;q=0.00", False),
+        ("identity", False),
+        ("notgzip", False),
+        (";,;gzip=,", False),
+        ("", False),
+    ],
+)
+def test_who_takes_gzip(accepts: str, takes: bool) -> None:
+    assert discovery._takes_gzip(accepts) is takes

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER
-from proxy.xds.resources import EMPTY, ResourceError, Resources, merged
+from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, ROUTE
+from proxy.xds.resources import EMPTY, ResourceError, Resources, TablePatch, merged
 
 
 def raw(**fields: Any) -> msgspec.Raw:
@@ -52,3 +52,17 @@ def test_endpoints_go_by_cluster_name() -> None:
 def test_refused(changed: dict[str, Any], text: str) -> None:
     with pytest.raises(ResourceError, match=text):
         merged(EMPTY, changed, {}, version="1", now=0)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 3), (2, 3), (-1, 1), (1, 1), (2, 1)])
+def test_a_patch_of_another_table_is_refused(start: int, end: int) -> None:
+    table = msgspec.Raw(b'{"name":"80","virtual_hosts":[{"name":"a"},{"name":"b"}]}')
+    base = merged(EMPTY, {ROUTE: [table]}, {}, version="1", now=1.0)
+
+    def patched(entry: bytes) -> Resources:
+        patch = TablePatch("80", [msgspec.Raw(entry)])
+        return merged(base, {}, {}, version="2", now=2.0, patches={ROUTE: [patch]})
+
+    assert bytes(patched(b"[0,2]")[ROUTE]["80"].raw) == bytes(table)
+    with pytest.raises(ResourceError, match="routes 80: there are no virtual hosts"):
+        patched(b"[%d,%d]" % (start, end))
