@@ -87,7 +87,7 @@ class HttptoolsRequestDecoder:
             self._head_bytes = 0
         elif request is not None:
             # The first feed may have begun with a burst of other messages: what came since is the head's for sure.
-            self._head_bytes += len(data) if request is before else 1
+            self._head_bytes = self._head_bytes + len(data) if request is before else 1
             if self._head_bytes > self._max_bytes + _SLACK or h1_rules.head_size(request) > self._max_bytes:
                 raise CodecError(431, "http1.headers_too_large")
         elif self._head_bytes:

@@ -543,3 +543,13 @@ def test_many_requests_in_a_burst_are_not_one_long_head() -> None:
     client.incoming += [asked[:65536], asked[65536:200_000]]
     client.readable()
     assert client.take().count(b"HTTP/1.1 200 OK") == asked[:200_000].count(b"\r\n\r\n")
+
+
+def test_heads_that_are_each_cut_are_not_one_long_head() -> None:
+    plane = mesh({"match": {"prefix": "/"}, "direct_response": {"status": 200}})
+    client = plane.client()
+    one = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 50_000 + b"\r\n\r\n"
+    asked = one[:20_000] + (one[20_000:] + one[:20_000]) * 6
+    for at in range(0, len(asked), 25_000):
+        client.receive(asked[at : at + 25_000])
+    assert client.take().count(b"HTTP/1.1 200 OK") == 6
