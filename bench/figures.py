@@ -17,15 +17,6 @@ Figures = dict[str, float]
 Memory = Mapping[str, Mapping[str, int]]
 """KiB by role, `rss` and `pss`."""
 LATENCIES = ("p50_us", "p90_us", "p99_us", "p999_us")
-HIGHER_IS_BETTER = frozenset(
-    (
-        "requests_per_second",
-        "requests_per_cpu_second",
-        "bytes_per_second",
-        "bytes_per_cpu_second",
-        "connections_per_second",
-    )
-)
 
 
 @dataclass(frozen=True)
