@@ -127,7 +127,7 @@ class RouteTable(Generic[T]):
             taken = self._exact.setdefault(key, virtual_host) is not virtual_host
         if taken:
             raise RouteTableError(
-                f"Only unique values for domains are permitted. Duplicate entry of domain {domain} in route {self.name}"
+                f"Only unique values for domains are permitted. Duplicate entry of domain {domain.lower()} in route {self.name}"
             )
 
     def route(

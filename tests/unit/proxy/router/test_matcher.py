@@ -95,7 +95,7 @@ def test_a_port_counts_where_it_is_not_ignored() -> None:
 
 def test_domains_are_unique_in_any_case() -> None:
     with pytest.raises(
-        RouteTableError, match=r"^Only unique values for domains are permitted\. Duplicate entry of domain A"
+        RouteTableError, match=r"^Only unique values for domains are permitted\. Duplicate entry of domain a"
     ):
         table(host(["a"]), host(["A"]))
 
