@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -21,7 +22,7 @@ from proxy.observability.stats import StatsStore
 from proxy.tls.secrets import CertificateSecret, ValidationSecret
 from proxy.workers import follower, merging, messages, process, shared_memory
 from proxy.workers.follower import LoopFactory
-from proxy.workers.listening_sockets import ListeningSockets
+from proxy.workers.listening_sockets import Address, ListeningSockets
 from proxy.workers.member import Member
 from proxy.workers.messages import Answer, Ask, Commit, Finish, Listen, Prepare, StatsReport
 from proxy.workers.process import Place, Process
@@ -111,6 +112,9 @@ class Team:
             manager = self.leader.data_plane.listeners
             self._sockets.keep_only({runtime.address for runtime in manager.listeners.values()})
             await asyncio.gather(*(self._commit(member) for member in members))
+            for member in self._members:
+                if member.ended:  # there may be addresses that nobody serves for it yet
+                    self._serve_for(member.number)
 
     async def _all_prepared(
         self, members: Iterable[Member], question: Callable[[int], Prepare], version: str
@@ -234,7 +238,12 @@ class Team:
     def _serve_for(self, number: int) -> None:
         """The leader serves what would wait for a worker that is gone."""
         manager = self.leader.data_plane.listeners
-        lent = {address: found[number - 1].dup() for address, found in self._sockets.held.items()}
+        lent: dict[Address, socket.socket] = {}
+        try:
+            for address, found in self._sockets.held.items():
+                lent[address] = found[number - 1].dup()
+        except OSError as error:  # no descriptor is left: what comes waits for the next worker
+            log.error("what came to worker %d is not served meanwhile: %s", number, error)
         manager.accept_for(number, lent)
 
     async def _replace(self, number: int) -> None:

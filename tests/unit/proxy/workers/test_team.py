@@ -205,10 +205,11 @@ async def test_a_push_reaches_all_or_none(
 async def test_listeners_that_come_back_and_a_worker_that_ends_during_a_push(
     mesh_ca: MeshCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hindered = False
     async with (
         app() as port,
         running(mesh_ca, ID, tmp_path) as plane,
-        sidecar(plane, tmp_path, monkeypatch) as (proxy, team),
+        sidecar(plane, tmp_path, monkeypatch, lambda: hindered) as (proxy, team),
     ):
         runtimes = team.leader.data_plane.listeners
 
@@ -234,12 +235,17 @@ async def test_listeners_that_come_back_and_a_worker_that_ends_during_a_push(
 
         # Nobody waits for the answer of one that is gone.
         [pid], [member] = team.pids, team._members
+        hindered = True
         os.kill(pid, signal.SIGKILL)
         await member.until_ended()
         async with asyncio.timeout(5):
             assert await member.ask(Commit, 30.0) is None
             await team._commit(member)
+        # What is new meanwhile the leader serves for it as well.
+        await push()
         await push("127.0.0.1")
+        async with asyncio.timeout(5):
+            await requests(proxy)
 
 
 async def test_a_host_that_one_ejects_is_ejected_by_all(
