@@ -1,7 +1,7 @@
 """Whether the request path runs from its sources or from what mypyc made of them: the same modules, by another loader.
 
 `python -m proxy.compiled` (`make compile`) compiles the modules of `modules.py` into a directory beside this file, one for each
-interpreter, with a manifest of the sources they were made of. They are used only while every one of these sources is unchanged;
+interpreter, with a manifest of the sidecar's sources as they were. They are used only while every one of these is unchanged;
 after any edit all of them run from source again, so that what runs is always what is written.
 `GLASSMESH_COMPILED=0` in the environment: never; `=1`: or else do not start.
 """
@@ -34,7 +34,11 @@ def source_of(module: str, root: Path = ROOT) -> Path:
 
 
 def digest(source: Path) -> str:
-    return source_hash(source.read_bytes()).hex()
+    """Of a file's content; empty for one that is not there."""
+    try:
+        return source_hash(source.read_bytes()).hex()
+    except FileNotFoundError:
+        return ""
 
 
 def load_manifest(directory: Path = DIRECTORY, root: Path = ROOT) -> dict[str, str]:
@@ -43,10 +47,9 @@ def load_manifest(directory: Path = DIRECTORY, root: Path = ROOT) -> dict[str, s
         manifest = json.loads((directory / MANIFEST).read_bytes())
     except FileNotFoundError:
         raise Unusable("not compiled") from None
-    for module, wanted in manifest["sources"].items():
-        source = source_of(module, root)
-        if not source.exists() or digest(source) != wanted:
-            raise Unusable(f"{source.relative_to(root)} has changed since it was compiled")
+    for source, wanted in manifest["sources"].items():
+        if digest(root / source) != wanted:
+            raise Unusable(f"{source} has changed since compiling")
     return {name: str(directory / file) for name, file in manifest["files"].items()}
 
 

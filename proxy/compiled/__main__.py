@@ -6,6 +6,8 @@ everything succeeded; a failure leaves it, and says what is missing. Nothing is 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -46,9 +48,19 @@ def build(output: Path) -> None:
             "--ignore-missing-imports",
             "--no-color-output",
         ]
-        extensions = mypycify(
-            [*options, *sources], opt_level="2", debug_level="0", target_dir=f"{work}/c", group_name=_GROUP
-        )
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said):  # it warns of generators that are made into lists
+                extensions = mypycify(
+                    [*options, *sources],
+                    opt_level="2",
+                    debug_level="0",
+                    target_dir=f"{work}/c",
+                    group_name=_GROUP,
+                )
+        except SystemExit:
+            print(said.getvalue(), file=sys.stderr)
+            raise
         distribution = Distribution({"name": "glassmesh", "ext_modules": extensions, "packages": []})
         command = distribution.get_command_obj("build_ext")
         command.build_lib, command.build_temp, command.inplace = str(output), f"{work}/o", False
@@ -56,8 +68,8 @@ def build(output: Path) -> None:
         command.run()
 
 
-def write_manifest(output: Path) -> None:
-    """Note which file holds which module, and of which sources they were made."""
+def write_manifest(output: Path, root: Path = ROOT) -> None:
+    """Note which file holds which module, and beside which sources: compiled code relies on the types of all others, too."""
     files = {}
     for file in sorted(output.rglob("*.so")):
         name = ".".join(file.relative_to(output).parts).partition(".cpython-")[0]
@@ -65,7 +77,7 @@ def write_manifest(output: Path) -> None:
     absent = [module for module in MODULES if module not in files]
     if absent:
         raise SystemExit(f"not compiled: {', '.join(absent)}")
-    sources = {module: digest(source_of(module)) for module in MODULES}
+    sources = {str(path.relative_to(root)): digest(path) for path in sorted((root / "proxy").rglob("*.py"))}
     (output / MANIFEST).write_text(json.dumps({"sources": sources, "files": files}, indent=1) + "\n")
 
 

@@ -31,7 +31,7 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
     directory.mkdir()
     for name in ("x", "y"):
         (root / "a" / f"{name}.py").write_text(f"name = {name!r}\n")
-    sources = {f"a.{name}": compiled.digest(root / "a" / f"{name}.py") for name in ("x", "y")}
+    sources = {f"a/{name}.py": compiled.digest(root / "a" / f"{name}.py") for name in ("x", "y")}
     files = {"a.x": "a/x.so", "a.y": "a/y.so", "group": "group.so"}
     (directory / compiled.MANIFEST).write_text(json.dumps({"sources": sources, "files": files}))
     return directory, root
@@ -48,7 +48,7 @@ def test_each_module_has_its_file(made: tuple[Path, Path]) -> None:
 def test_one_changed_source_makes_all_unusable(made: tuple[Path, Path]) -> None:
     directory, root = made
     (root / "a" / "y.py").write_text("name = 'z'\n")
-    with pytest.raises(Unusable, match=r"a/y\.py has changed since it was compiled"):
+    with pytest.raises(Unusable, match=r"a/y\.py has changed since compiling"):
         load_manifest(directory, root)
 
 
