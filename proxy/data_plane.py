@@ -27,7 +27,7 @@ from proxy.config.snapshot import Snapshot, Steps, finish
 from proxy.deadlines import Deadlines
 from proxy.http import hcm_builder
 from proxy.http.client_connection import ClientConnection
-from proxy.http.codec import http1_codec
+from proxy.http.codec import Http1Codec, http1_codec
 from proxy.http.filters.peer_metadata import PeerMetadataParts
 from proxy.http.filters.router import terminal
 from proxy.http.hcm_builder import HcmParts
@@ -159,20 +159,7 @@ class DataPlane:
         )
         connector = connector or SocketConnector(loop, self.deadlines)
         self.clusters = ClusterManager(
-            ClusterParts(
-                stats=services.stats,
-                connector=connector,
-                wrap=lambda sock, pool: ClientConnection(loop, self.deadlines, sock, pool, codec),
-                upstream_tls=lambda config: upstream_context(config, services.secrets),
-                draw=draw,
-                deadlines=self.deadlines,
-                locality=services.locality,
-                shared_counts=services.shared_counts,
-                on_ejected=services.on_ejected,
-                shared_failures=services.shared_failures,
-            ),
-            self._set_clusters,
-            self._resolve,
+            self._cluster_parts(connector, codec), self._set_clusters, self._resolve
         )
         self._resolver = Resolver(loop)
         self.listeners = ListenerManager(
@@ -188,6 +175,21 @@ class DataPlane:
             ),
             services.drain_time,
             services.bind,
+        )
+
+    def _cluster_parts(self, connector: Connector, codec: Http1Codec) -> ClusterParts:
+        services = self._services
+        return ClusterParts(
+            stats=services.stats,
+            connector=connector,
+            wrap=lambda sock, pool: ClientConnection(self._loop, self.deadlines, sock, pool, codec),
+            upstream_tls=lambda config: upstream_context(config, services.secrets),
+            draw=random.random,
+            deadlines=self.deadlines,
+            locality=services.locality,
+            shared_counts=services.shared_counts,
+            on_ejected=services.on_ejected,
+            shared_failures=services.shared_failures,
         )
 
     def _set_clusters(self, clusters: Mapping[str, object]) -> None:

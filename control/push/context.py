@@ -78,8 +78,7 @@ class PushContext:
         self.services = self.service_index.all
         self.by_host = self.service_index.by_host
         self.workloads = self.workload_index.all
-        self.by_name = self.workload_index.by_name
-        self.by_ip = self.workload_index.by_ip
+        self.by_name, self.by_ip = self.workload_index.by_name, self.workload_index.by_ip
         self.virtual_services = self.routing.all
         self.client_labels_matter = self.destination_rules.selective or self.routing.ask_for_labels
 

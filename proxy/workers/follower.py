@@ -126,9 +126,9 @@ class Follower:
         # A type of which nothing changed stays the mapping it is: that tells so.
         resources = dict(self._resources)
         for type_url, changed in order.changed.items():
-            found = {
-                name: r for name, r in resources[type_url].items() if name not in order.removed[type_url]
-            }
+            found = dict(resources[type_url])
+            for name in order.removed[type_url]:
+                found.pop(name, None)
             for name, raw, version, updated in changed:
                 found[name] = Resource(name, msgspec.Raw(raw), version, updated)
             resources[type_url] = found
