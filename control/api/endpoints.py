@@ -199,7 +199,10 @@ class EndpointsController:
         before = self._pods.pop(key, None)
         if before is not None:
             for label in _labels(before):
-                self._labelled[key[0], label].pop(key[1], None)
+                alike = self._labelled[key[0], label]
+                alike.pop(key[1], None)
+                if not alike:
+                    del self._labelled[key[0], label]
             self._concerns(before)
         if not gone:
             self._pods[key] = obj

@@ -14,6 +14,7 @@ from control.registry.service import Service
 from control.registry.workload import Workload, spiffe_id
 
 Label = tuple[str, str]
+_MOST_LABELS = 20_000  # sets of labels that are remembered
 
 
 class Services:
@@ -56,6 +57,8 @@ class Services:
             near = [one for label in labels.items() for one in self._by_selector.get((namespace, label), ())]
             found = [service for service in near if service.selects(namespace, labels)]
             found.sort(key=lambda service: self._order[service.hostname])
+            if len(self._of) >= _MOST_LABELS:  # every rollout brings labels of its own
+                self._of.clear()
             self._of[key] = found
         return found
 

@@ -6,6 +6,8 @@ import asyncio
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+from control.api.endpoints import EndpointsController
+
 MERGE = "application/merge-patch+json"
 NS = "/api/v1/namespaces/default"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
@@ -103,3 +105,14 @@ async def test_endpoints_follow_labels_and_selectors(api: Any, make: Any) -> Non
     await addresses("q", ["10.244.0.9"])
     await api("PATCH", f"{NS}/services/q", {"spec": {"selector": {"tier": "y"}}}, type=MERGE)
     await addresses("q", [])
+
+
+def test_labels_of_pods_that_are_gone_are_forgotten() -> None:
+    controller = EndpointsController(None)  # type: ignore[arg-type]  # nothing is written here
+    for rollout in range(3):
+        labels = {"app": "a", "pod-template-hash": str(rollout)}
+        pod = {"metadata": {"name": "a", "namespace": "default", "labels": labels}}
+        controller._saw_pod(pod, False)
+        assert len(controller._labelled) == 2
+    controller._saw_pod(pod, True)
+    assert controller._labelled == {}
