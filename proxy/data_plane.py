@@ -163,18 +163,7 @@ class DataPlane:
         )
         self._resolver = Resolver(loop)
         self.listeners = ListenerManager(
-            loop,
-            self.deadlines,
-            ListenerParts(
-                stats=services.stats,
-                access_loggers=services.access_loggers,
-                downstream_tls=lambda config: downstream_context(config, services.secrets),
-                local_uri_san=services.local_uri_san,
-                network_filter=self._network_filter,
-                tcp_stats=services.istio_tcp_stats,
-            ),
-            services.drain_time,
-            services.bind,
+            loop, self.deadlines, self._listener_parts(), services.drain_time, services.bind
         )
 
     def _cluster_parts(self, connector: Connector, codec: Http1Codec) -> ClusterParts:
@@ -190,6 +179,17 @@ class DataPlane:
             shared_counts=services.shared_counts,
             on_ejected=services.on_ejected,
             shared_failures=services.shared_failures,
+        )
+
+    def _listener_parts(self) -> ListenerParts:
+        services = self._services
+        return ListenerParts(
+            stats=services.stats,
+            access_loggers=services.access_loggers,
+            downstream_tls=lambda config: downstream_context(config, services.secrets),
+            local_uri_san=services.local_uri_san,
+            network_filter=self._network_filter,
+            tcp_stats=services.istio_tcp_stats,
         )
 
     def _set_clusters(self, clusters: Mapping[str, object]) -> None:
