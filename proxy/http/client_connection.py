@@ -238,6 +238,8 @@ class ClientConnection:
     def on_error(self, error: OSError) -> None:
         if self._exchange is None:
             self._idle_closed(remote=True)
+        elif isinstance(error, ConnectionError):
+            self.on_eof()  # as in Envoy, a reset ends a body that lasts until the connection ends
         else:
             self._reset(UpstreamReset(self._end_reason()))
 

@@ -553,3 +553,23 @@ def test_heads_that_are_each_cut_are_not_one_long_head() -> None:
     for at in range(0, len(asked), 25_000):
         client.receive(asked[at : at + 25_000])
     assert client.take().count(b"HTTP/1.1 200 OK") == 6
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_reset_ends_a_body_that_lasts_until_the_end_as_in_envoy(size: int) -> None:
+    plane = mesh()
+    client = plane.client()
+    client.receive(GET)
+    plane.run()
+    upstream = plane.upstream
+    answer = b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * size
+    upstream.incoming += [answer[:65536], answer[65536:]] if size > 65536 else [answer]
+    upstream.receive_error()
+    plane.run()
+    got = client.take()
+    assert got.count(b"x") >= size
+    assert got.endswith(b"\r\n0\r\n\r\n")
+    assert not client.closed
+    assert upstream.closed
+    assert plane.infos[0].response_flags == 0
+    assert plane.stat("cluster.up.upstream_cx_active") == 0

@@ -259,7 +259,7 @@ def test_what_little_arrives_was_never_larger() -> None:
 
 @pytest.mark.parametrize("size", [65536, 100_000])
 async def test_a_reset_behind_a_burst_is_not_an_end(size: int) -> None:
-    """Else a body that lasts until the connection ends would be taken for whole."""
+    """Else an opaque connection that broke would be passed on as one that ended."""
     peer, accepted = connected()
     accepted.setblocking(False)
     peer.sendall(b"x" * size)
