@@ -16,6 +16,7 @@ from bench.pki import Authority, spiffe_id
 from tests.differential.case import run as case_run
 from tests.differential.case.model import Case, Json
 from tests.differential.compare import Verdict, judge, normalised
+from tests.differential.known import find
 from tests.differential.scenario import Scenario
 from tests.differential.side import Secrets, Side, Spoil
 
@@ -64,7 +65,29 @@ def _as_it_is(snapshots: dict[str, Any]) -> None:
 
 
 def compare(scenarios: list[Scenario], judged: str = "ours", spoil: Spoil = _as_it_is) -> list[Verdict]:
-    """Verdicts in the scenarios' order; `judged` may be `envoy`, which proves that the comparison is not chance."""
+    """Verdicts in the scenarios' order; `judged` may be `envoy`, which proves that the comparison is not chance.
+
+    As with cases, scenarios that differ without a known reason are run once more by themselves.
+    """
+    verdicts = _verdicts(scenarios, judged, spoil)
+    different = {
+        verdict.name for verdict in verdicts if verdict.word == "different" and find(verdict.name) is None
+    }
+    doubtful = [one for one in scenarios if any(f"{one.name}.{at}" in different for at in one.at)]
+    if not doubtful:
+        return verdicts
+    again = {verdict.name: verdict for verdict in _verdicts(doubtful, judged, spoil)}
+    return [
+        _settled(verdict, again[verdict.name]) if verdict.name in different else verdict
+        for verdict in verdicts
+    ]
+
+
+def _settled(first: Verdict, second: Verdict) -> Verdict:
+    return second if second.word == "different" else case_run.once(first, second)
+
+
+def _verdicts(scenarios: list[Scenario], judged: str, spoil: Spoil) -> list[Verdict]:
     with tempfile.TemporaryDirectory(prefix="glassmesh-differential-") as directory:
         place = Path(directory)
         with Children(place) as children:

@@ -117,7 +117,7 @@ def compare(
     doubtful = [case for case in cases if case.name in verdicts and verdicts[case.name].word == "different"]
     if doubtful:
         for name, second in _verdicts(doubtful, sides).items():
-            verdicts[name] = second if second.word == "different" else _once(verdicts[name], second)
+            verdicts[name] = second if second.word == "different" else once(verdicts[name], second)
     for name, why in refused.items():
         verdicts[name] = Verdict(name, "different", (Difference("manifests", why, why),))
     return [verdicts[case.name] for case in cases]
@@ -133,7 +133,7 @@ def _verdicts(cases: list[Case], sides: dict[str, tuple[Command, Spoil]]) -> dic
     return {case.name: _verdict(case.name, first[case.name], second[case.name]) for case in cases}
 
 
-def _once(first: Verdict, second: Verdict) -> Verdict:
+def once(first: Verdict, second: Verdict) -> Verdict:
     """The second verdict, with what only the first run showed; times are no news."""
     told = [
         d
