@@ -12,8 +12,9 @@ import os
 import resource
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -26,9 +27,30 @@ class ChildDied(Exception):
     """A child ended while it was still needed; the message holds the end of what it wrote."""
 
 
+@contextlib.contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Interrupts wait until a child is ours: raised in one of the fork's callbacks they would only be printed.
+
+    Blocking the signals would not do: another thread takes them then, for this one to raise all the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python's handlers run in the main thread
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: came.append(number)) for number in _INTERRUPTS
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
 def _prepare() -> None:
-    """Runs in the child: it hears signals, dies with its parent, and may open as many files as it is allowed to."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _INTERRUPTS)
+    """Runs in the child: it dies with its parent, and may open as many files as it is allowed to."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -85,10 +107,8 @@ class Children:
         """Starts `argv`; pinned to `cpus` from its first instruction, because affinity is inherited."""
         output = self._directory / f"{name}.out"
         ours = os.sched_getaffinity(0)
-        # An interrupt while Python forks would be raised in a callback of the fork, which only prints it: it waits until the child is ours.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
         try:
-            with output.open("ab") as sink:
+            with output.open("ab") as sink, _interrupts_later():
                 if cpus:
                     os.sched_setaffinity(0, cpus)
                 process = subprocess.Popen(
@@ -101,11 +121,10 @@ class Children:
                     start_new_session=True,
                     preexec_fn=_prepare,
                 )
-            child = Child(name, process, output)
-            self._all.append(child)
+                child = Child(name, process, output)
+                self._all.append(child)
         finally:
             os.sched_setaffinity(0, ours)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return child
 
     def stop(self, child: Child, grace_s: float = 3.0) -> None:
