@@ -158,12 +158,19 @@ class Mesh:
             self.networks.add(inode)
             self._held.append(namespace)
 
+    def _wait_until_nobody_is_inside(self) -> None:
+        """A process that was killed is there until the kernel has taken its memory back, on a busy machine an instant after `down`."""
+        end = time.monotonic() + 5
+        while inside := [f"{pid} {line}" for pid, line in processes() if network_of(pid) in self.networks]:
+            assert time.monotonic() < end, inside
+            time.sleep(0.02)
+
     def assert_nothing_left(self) -> None:
         """No process in the mesh's namespaces or with its state, no link of ours, no rule of ours, no named namespace."""
         assert self.networks, "the mesh was never looked at"
         mentions = [line for pid, line in processes() if str(self.state) in line and "pytest" not in line]
         assert not mentions
-        assert not [pid for pid, _ in processes() if network_of(pid) in self.networks]
+        self._wait_until_nobody_is_inside()
         rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
         assert not [line for line in rules.splitlines() if "ISTIO_" in line or "KUBE-" in line]
         links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
