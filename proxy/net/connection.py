@@ -4,8 +4,8 @@ Decides nothing about protocols. Its owner is told of bytes (`on_data`, or `on_b
 end (`on_eof`), of failure (`on_error`) and of an emptied write buffer (`on_drain`). Above HIGH_WATER unsent bytes `congested` is true until the
 buffer is empty again; whoever feeds it pauses the other side's reading meanwhile.
 Invariant: once `closed`, no callback runs and the descriptor is released; `close` may be called at any time, also from
-a callback. What was read is never copied here, nor what is written; OpenSSL takes and gives one record (16 KiB) per call, so
-long bodies pass as lists of pieces. The reader stays registered while nothing is paused, so an idle keep-alive connection costs
+a callback. Long bodies pass as lists of pieces, since OpenSSL takes and gives one record (16 KiB) per call, and of them only the first read is
+copied, out of the buffer all connections share. The reader stays registered while nothing is paused, so an idle keep-alive connection costs
 no epoll_ctl per request.
 """
 
@@ -19,8 +19,9 @@ import ssl
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
+from proxy.net.connection_owner import NOBODY, ConnectionOwner
 from proxy.net.endings import close_notify, send_close_notify, was_reset
 from proxy.net.outbox import outbox_of
 
@@ -38,38 +39,6 @@ _VECTOR = 64  # pieces of one sendmsg
 _LONG = 16 * 1024  # bytes that are not worth holding back for the end of the turn
 _LINGER_0 = struct.pack("ii", 1, 0)
 _BLOCKED = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-
-
-class ConnectionOwner(Protocol):
-    """Whoever a connection reports to."""
-
-    def on_data(self, data: bytes) -> None:
-        """Bytes arrived."""
-
-    def on_burst(self, pieces: list[bytes]) -> None:
-        """More bytes arrived than one read takes; at least two pieces."""
-
-    def on_eof(self) -> None:
-        """The peer will send no more."""
-
-    def on_error(self, error: OSError) -> None:
-        """The connection broke; it is closed already."""
-
-    def on_drain(self) -> None:
-        """Bytes had to be kept, and now all are sent."""
-
-
-class _Nobody:
-    """Owns closed connections, so that owner and connection do not keep each other until the garbage collector comes."""
-
-    def on_data(self, data: bytes) -> None: ...
-    def on_burst(self, pieces: list[bytes]) -> None: ...
-    def on_eof(self) -> None: ...
-    def on_error(self, error: OSError) -> None: ...
-    def on_drain(self) -> None: ...
-
-
-_NOBODY = _Nobody()
 
 
 class Connection:
@@ -252,14 +221,11 @@ class Connection:
         for piece in pieces:
             if piece:
                 self.bytes_out += len(piece)
-                self._keep(piece)
+                self._out.append(piece)
+                self._out_size += len(piece)
         if not self._writing:
             self._push()
         self._watch()
-
-    def _keep(self, data: bytes | memoryview) -> None:
-        self._out.append(data)
-        self._out_size += len(data)
 
     def _watch(self) -> None:
         """What is left goes when the kernel takes it."""
@@ -395,7 +361,7 @@ class Connection:
         # Lets go of OpenSSL's 30 KB and of the owner now, whoever still refers to this connection.
         self._read = self._read_into = _closed_read
         self._send = _closed_send
-        self.owner = _NOBODY
+        self.owner = NOBODY
 
     def __repr__(self) -> str:
         kind = "tls" if self.tls is not None else "plain"

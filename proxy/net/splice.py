@@ -18,7 +18,8 @@ import os
 import socket
 from collections.abc import Callable
 
-from proxy.net.connection import Connection, ConnectionOwner
+from proxy.net.connection import Connection
+from proxy.net.connection_owner import ConnectionOwner
 
 PIPE_BYTES = 256 * 1024
 _ROUNDS = 8  # fillings of the pipe for one readiness event, so that no connection starves the others
