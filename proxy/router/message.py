@@ -17,12 +17,12 @@ class Message:
     __slots__ = ("chunks", "complete", "fields", "headers", "trailers")
     spelling: dict[bytes, bytes] | None = None
 
-    def __init__(self) -> None:
-        self.headers: Headers = []
-        self.fields: dict[bytes, bytes] = {}
-        self.chunks: list[bytes] = []
-        self.complete = False
-        self.trailers: Headers | None = None  # set only when there are some, before `complete`
+    headers: Headers
+    fields: dict[bytes, bytes]
+    chunks: list[bytes]
+    complete: bool
+    trailers: Headers | None
+    """Set only when there are some, before `complete`."""
 
     def take(self) -> list[bytes]:
         """Take away the body bytes that have arrived."""
@@ -36,12 +36,5 @@ class UpstreamResponse(Message):
 
     __slots__ = ("reusable", "status")
 
-    def __init__(self) -> None:
-        # Not by super().__init__: this runs for every request.
-        self.headers = []
-        self.fields = {}
-        self.chunks = []
-        self.complete = False
-        self.trailers = None
-        self.status = 0
-        self.reusable = False
+    status: int
+    reusable: bool
