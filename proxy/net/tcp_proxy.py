@@ -197,7 +197,7 @@ class TcpConnection:
         if self._proxy.max_duration:
             self._lifetime = self._proxy.deadlines.after(self._proxy.max_duration, self._too_old)
         clusters, name = self._proxy.world.clusters, self._cluster_name
-        cluster = clusters.get(name) or find(clusters, name)
+        cluster = find(clusters, name)
         if cluster is None:
             stats.no_route.value += 1
             self._finish(flags.NC)

@@ -34,7 +34,7 @@ def note_destination(world: World, stream: DownstreamStream, route: Route) -> tu
     if isinstance(action, DirectResponse):
         return ()
     target = stream.target = stream.target or action.pick(world.draw())
-    cluster = world.clusters.get(target.cluster) or find(world.clusters, target.cluster)
+    cluster = find(world.clusters, target.cluster)
     if cluster is not None:
         info.upstream_cluster = target.cluster
         info.upstream_metadata = cluster.upstream

@@ -70,7 +70,7 @@ def start(
             draw = world.draw() if draw is None else draw  # one number decides for all policies of a request
             if draw >= policy.share:
                 continue
-        cluster = world.clusters.get(policy.cluster) or find(world.clusters, policy.cluster)
+        cluster = find(world.clusters, policy.cluster)
         if cluster is not None:
             mirror = Mirror(
                 MirroredRequest(stream), _headers(headers, policy, world), timeout, cluster, world

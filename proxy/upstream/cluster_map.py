@@ -1,6 +1,6 @@
 """The clusters of this proxy by name: those in use, and those that come into being when somebody first asks for one.
 
-A dictionary of the first, so that looking one up costs what it costs in any; who finds nothing asks `find`.
+A dictionary of the first, so that looking one up costs what it costs in any; `find` knows the others, too.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ class ClusterMap(dict[str, Cluster]):
 
 
 def find(clusters: Mapping[str, Cluster], name: str) -> Cluster | None:
-    """A cluster that a look-up did not find."""
-    return clusters.find(name) if isinstance(clusters, ClusterMap) else None
+    """The cluster of this name, made if nobody has used it yet."""
+    return clusters.find(name) if isinstance(clusters, ClusterMap) else clusters.get(name)
