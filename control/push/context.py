@@ -19,11 +19,11 @@ from control.push.config import (
     VirtualServiceConfig,
 )
 from control.push.destination_rules import DestinationRules
-from control.push.kept import Outcomes, same
+from control.push.kept import Outcomes
 from control.push.peer_policy import PeerPolicies
 from control.push.rate_limits import RateLimits
 from control.push.virtual_services import Bound, VirtualServices
-from control.registry.indexes import Backends, Services, Workloads
+from control.registry.indexes import Backends, Services, Workloads, same
 from control.registry.service import Port, Service
 from control.registry.workload import Workload
 

@@ -8,18 +8,12 @@ Invariant: `get` answers what `make` would.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from itertools import islice
-from operator import is_
 from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 _SPARE = 1000  # outcomes of one kind that may stay in any case
-
-
-def same(one: Sequence[object], other: Sequence[object]) -> bool:
-    """Whether both hold the very same objects in the same order."""
-    return len(one) == len(other) and all(map(is_, one, other))
 
 
 class Kept:

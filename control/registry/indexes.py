@@ -111,7 +111,7 @@ class NamespaceWorkloads:
         # `all` keeps the order by name, whichever list it is.
         workloads = [w for w in shortest if all(w.labels.get(name) == value for name, value in key)]
         before = self._earlier.pop(key, None)
-        if before is not None and _same(before.workloads, workloads):
+        if before is not None and same(before.workloads, workloads):
             return before
         return Backends(workloads)
 
@@ -138,10 +138,11 @@ _NOBODY = Backends([])
 
 def _namespace(name: str, workloads: list[Workload], before: Workloads | None) -> NamespaceWorkloads:
     known = before._namespaces.get(name) if before is not None else None
-    if known is not None and _same(known.all, workloads):
+    if known is not None and same(known.all, workloads):
         return known
     return NamespaceWorkloads(workloads, known)
 
 
-def _same(one: Sequence[Workload], other: Sequence[Workload]) -> bool:
+def same(one: Sequence[object], other: Sequence[object]) -> bool:
+    """Whether both hold the very same objects in the same order."""
     return len(one) == len(other) and all(map(is_, one, other))
