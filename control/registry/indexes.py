@@ -21,7 +21,7 @@ class Services:
     """All services, oldest first."""
 
     def __init__(self, services: Iterable[Service]) -> None:
-        self.all = tuple(sorted(services, key=lambda s: (s.created, s.name, s.namespace)))
+        self.all = tuple(sorted(services, key=_age))
         self.by_host: Mapping[str, Service] = {service.hostname: service for service in self.all}
         self._visible: dict[str, list[Service]] = {}
         self._of: dict[tuple[str, frozenset[Label]], list[Service]] = {}
@@ -34,10 +34,6 @@ class Services:
             if service.selector:
                 found.setdefault((service.namespace, min(service.selector.items())), []).append(service)
         return found
-
-    @cached_property
-    def _order(self) -> Mapping[str, int]:
-        return {service.hostname: number for number, service in enumerate(self.all)}
 
     @cached_property
     def some_headless(self) -> bool:
@@ -56,11 +52,15 @@ class Services:
         if found is None:
             near = [one for label in labels.items() for one in self._by_selector.get((namespace, label), ())]
             found = [service for service in near if service.selects(namespace, labels)]
-            found.sort(key=lambda service: self._order[service.hostname])
+            found.sort(key=_age)
             if len(self._of) >= _MOST_LABELS:  # every rollout brings labels of its own
                 self._of.clear()
             self._of[key] = found
         return found
+
+
+def _age(service: Service) -> tuple[str, str, str]:
+    return service.created, service.name, service.namespace
 
 
 class Backends:
