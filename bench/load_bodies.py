@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import socket
 import sys
-import threading
-import time
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any
 
 from bench.body_app import Reader, WrongBody, send_body
+from bench.lanes import Lanes, connect, measure
 
 _CHUNK = 16 * 1024
 
@@ -61,60 +60,18 @@ def exchange(sock: socket.socket, reader: Reader, plan: Plan) -> None:
         raise WrongBody(f"the app took {text!r} bytes of {plan.size}")
 
 
-class Lanes:
-    """The connections, each with a thread; `requests` are those that ended."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._end = float("inf")
-        self.requests = 0
-        self._lock = threading.Lock()
-        self.error = ""
-        self._threads = [threading.Thread(target=self._lane, daemon=True) for _ in range(plan.connections)]
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> None:
-        """Lets the requests under way end."""
-        self._end = 0.0
-        for thread in self._threads:
-            thread.join(30)
-
-    def _lane(self) -> None:
-        plan = self._plan
-        try:
-            with socket.create_connection(("127.0.0.1", plan.port), timeout=20) as sock:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                reader = Reader(sock)
-                while time.monotonic() < self._end:
-                    exchange(sock, reader, plan)
-                    with self._lock:
-                        self.requests += 1
-        except (WrongBody, OSError, EOFError, ValueError) as error:
-            self.error = repr(error)
+def requests(plan: Plan) -> Generator[None]:
+    """One after another over one connection."""
+    with connect(plan.port) as sock:
+        reader = Reader(sock)
+        while True:
+            exchange(sock, reader, plan)
+            yield
 
 
-def run(plan: Plan) -> dict[str, Any]:
-    """Warm-up, then the measurement; `errors` is 1 when an answer was wrong."""
-    lanes = Lanes(plan)
-    lanes.start()
-    time.sleep(plan.warmup)
-    print(json.dumps({"event": "measuring"}), flush=True)
-    before, start = lanes.requests, time.monotonic()
-    time.sleep(plan.seconds)
-    requests, seconds = lanes.requests - before, time.monotonic() - start
-    result: dict[str, Any] = {"event": "done", "errors": 0, "requests": requests, "seconds": seconds}
-    result |= {"bytes": requests * plan.size, "bytes_per_second": requests * plan.size / seconds}
-    if not lanes.error:
-        # Told before the lanes end, so that the CPU counted is of these seconds.
-        print(json.dumps(result), flush=True)
-    lanes.end()
-    return {"event": "done", "errors": 1, "error": lanes.error} if lanes.error else result
+def main(plan: Plan) -> None:
+    measure(Lanes(plan.connections, lambda: requests(plan)), plan.warmup, plan.seconds, plan.size)
 
 
 if __name__ == "__main__":
-    found = run(Plan(**json.loads(sys.argv[1])))
-    if found["errors"]:
-        print(json.dumps(found), flush=True)
+    main(Plan(**json.loads(sys.argv[1])))
