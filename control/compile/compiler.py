@@ -20,7 +20,7 @@ from control.compile.gateway import gateway_listeners, gateway_routes
 from control.compile.inbound_listener import InboundPort, inbound_ports, virtual_inbound
 from control.compile.locality import client_key
 from control.compile.outbound_listener import outbound_listeners
-from control.compile.part import Part
+from control.compile.part import Part, merged
 from control.compile.protobuf import CLUSTER, ENDPOINT, LISTENER, ROUTE, duration
 from control.compile.proxy_headers import proxy_headers
 from control.compile.resource import Resource, Resources, resource
@@ -33,11 +33,7 @@ ByName = dict[str, Resource]
 
 def compile_proxy(context: PushContext, proxy: Proxy) -> Resources:
     """Listeners, routes, clusters and endpoints. Secrets are the proxy's own affair."""
-    found: dict[str, ByName] = {}
-    for part in compile_parts(context, proxy):
-        for url, resources in part.resources.items():
-            found.setdefault(url, {}).update(resources)
-    return found
+    return merged(compile_parts(context, proxy))
 
 
 def compile_parts(context: PushContext, proxy: Proxy) -> tuple[Part, ...]:

@@ -37,3 +37,12 @@ class Part:
 
     def __repr__(self) -> str:
         return f"<Part {self.digest}>"
+
+
+def merged(parts: Iterable[Part]) -> Resources:
+    """The resources of all parts of a proxy."""
+    found: dict[str, dict[str, Resource]] = {}
+    for part in parts:
+        for url, resources in part.resources.items():
+            found.setdefault(url, {}).update(resources)
+    return found

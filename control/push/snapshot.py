@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from control.compile.part import Part, digest
+from control.compile.part import Part, digest, merged
 from control.compile.resource import Resource, Resources
 
 _NOTHING: Mapping[str, Resource] = {}
@@ -27,11 +27,7 @@ class Snapshot:
     @cached_property
     def resources(self) -> Resources:
         """By type URL, then name."""
-        found: dict[str, dict[str, Resource]] = {}
-        for part in self.parts:
-            for url, resources in part.resources.items():
-                found.setdefault(url, {}).update(resources)
-        return found
+        return merged(self.parts)
 
     def select(self, type_url: str, names: Sequence[str]) -> list[Resource]:
         """The named resources of a type that exist; all of them for no names or `*`."""
