@@ -62,7 +62,7 @@ def generate(
     plan = json.dumps(arguments(pair, workload, stretch))
     memory = pair.memory()
     before = at_start = _cpu(pair)
-    ticks = _ticks(pair)
+    ticks_before = ticks(pair)
     argv = [sys.executable, "-m", workload.generator, plan]
     child = children.start("load", argv, cpus=pins.generator, stdout=subprocess.PIPE, env=ENVIRONMENT)
     assert child.process.stdout is not None
@@ -70,9 +70,9 @@ def generate(
         event = json.loads(line)
         now = _cpu(pair)
         if event["event"] == "measuring":
-            before, ticks = now, _ticks(pair)
+            before, ticks_before = now, ticks(pair)
             continue
-        after, in_kernel = pair.memory(), _kernel_shares(ticks, _ticks(pair))
+        after, in_kernel = pair.memory(), _kernel_shares(ticks_before, ticks(pair))
         children.stop(child)
         if event["errors"]:
             raise RunFailed(f"{workload.name}, {pair.peer.title}: {event['error']}")
@@ -91,7 +91,8 @@ def _cpu(pair: Pair) -> dict[str, float]:
 Ticks = dict[str, tuple[int, int]]
 
 
-def _ticks(pair: Pair) -> Ticks:
+def ticks(pair: Pair) -> Ticks:
+    """Of user and system time so far, by role."""
     return {role: user_and_system(sidecar.pid) for role, sidecar in pair.sidecars.items()}
 
 

@@ -24,7 +24,7 @@ from bench.children import Children
 from bench.peers import envoy, glassmesh
 from bench.peers.peer import Peer
 from bench.profile import functions, native, stages
-from bench.runner import generate
+from bench.runner import generate, ticks
 from bench.sidecars import Pair, empty_log, start_app, start_pair
 from bench.workloads.http import SATURATION
 
@@ -46,22 +46,16 @@ class Bench:
 
     def run(self, pair: Pair, stretch: float = 1.0) -> dict[str, tuple[float, float]]:
         """User and system µs per request, by role."""
-        before = {role: _times(child.pid) for role, child in pair.sidecars.items()}
+        before = ticks(pair)
         observed = generate(self.children, pair, SATURATION, self.pins, stretch)
-        after = {role: _times(child.pid) for role, child in pair.sidecars.items()}
+        after = ticks(pair)
         requests = observed.result["requests"] + observed.result["warmup_requests"]
         for child in pair.sidecars.values():
             empty_log(child)
         return {
-            role: tuple((after[role][i] - before[role][i]) * 1e6 / requests for i in (0, 1))
+            role: tuple((after[role][i] - before[role][i]) / _TICKS * 1e6 / requests for i in (0, 1))
             for role in before
         }
-
-
-def _times(pid: int) -> tuple[float, float]:
-    """User and system seconds so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[11]) / _TICKS, int(fields[12]) / _TICKS
 
 
 def measure(bench: Bench, rows: int) -> dict[str, Any]:
