@@ -5,17 +5,16 @@ Immutable, and the same object for every proxy that has it, so that what is work
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from functools import cached_property
 
-from control.compile.resource import Resource, Resources
+from control.compile.resource import Resource, Resources, checksum
 
 
 def digest(resources: Iterable[Resource]) -> str:
     """The version of a set of resources."""
     text = "\n".join(sorted(f"{resource.name} {resource.digest}" for resource in resources))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return checksum(text.encode())
 
 
 class Part:

@@ -13,7 +13,8 @@ import msgspec
 from control.compile.protobuf import Message
 
 
-def _digest(body: bytes) -> str:
+def checksum(body: bytes) -> str:
+    """What all digests and versions are made with."""
     return hashlib.blake2b(body, digest_size=8).hexdigest()
 
 
@@ -24,7 +25,7 @@ class Piece:
 
     def __init__(self, message: Message) -> None:
         self.body = msgspec.json.encode(message)
-        self.digest = _digest(self.body)
+        self.digest = checksum(self.body)
 
     def __repr__(self) -> str:
         return f"<Piece {self.digest}>"
@@ -59,7 +60,7 @@ class Table(Resource):
 
     def __init__(self, name: str, frame: tuple[bytes, bytes], pieces: Sequence[Piece]) -> None:
         text = b"\n".join((*frame, *(piece.digest.encode() for piece in pieces)))
-        super().__init__(name, b"", _digest(text))
+        super().__init__(name, b"", checksum(text))
         self.frame, self.pieces = frame, tuple(pieces)
 
     @property
@@ -74,7 +75,7 @@ Resources = Mapping[str, Mapping[str, Resource]]  # by type URL, then name
 def resource(message: Message) -> Resource:
     body = msgspec.json.encode(message)
     name = str(message.get("name") or message.get("cluster_name"))
-    return Resource(name, body, _digest(body))
+    return Resource(name, body, checksum(body))
 
 
 def table(message: Message, pieces: Sequence[Piece]) -> Table:

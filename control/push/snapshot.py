@@ -6,12 +6,11 @@ proxies about what they have. What proxies share is compared once for all of the
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from control.compile.part import Part, digest, merged
-from control.compile.resource import Resource, Resources
+from control.compile.resource import Resource, Resources, checksum
 
 _NOTHING: Mapping[str, Resource] = {}
 
@@ -50,7 +49,7 @@ class Snapshot:
 def _version(digests: Sequence[str]) -> str:
     if len(digests) == 1:
         return digests[0]
-    return hashlib.blake2b(" ".join(digests).encode(), digest_size=8).hexdigest()
+    return checksum(" ".join(digests).encode())
 
 
 def snapshot(resources: Resources) -> Snapshot:
