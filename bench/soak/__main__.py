@@ -18,10 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine
-from bench.children import Child, ChildDied, Children, wait_until
+from bench.children import Child, ChildDied, Children
 from bench.peers.glassmesh import WITH_TELEMETRY as OURS
-from bench.ports import free_ports
-from bench.sidecars import ENVIRONMENT, Pair, empty_log, listening, start_pair
+from bench.sidecars import ENVIRONMENT, Pair, empty_log, start_app, start_pair
 from bench.soak import samples
 from bench.soak.configuration import CONNECTIONS, SCENE
 from bench.soak.load import Plan
@@ -69,11 +68,7 @@ def arguments() -> argparse.Namespace:
 def soak(children: Children, directory: Path, requests: int, seconds: float, console: Console) -> Run:
     """One run; raises ChildDied or TimeoutError."""
     pins = machine.pinning(os.sched_getaffinity(0))
-    (port,) = free_ports(1)
-    argv = [sys.executable, "-m", "bench.soak.upstream", str(port)]
-    app = children.start("app", argv, cpus=pins.upstream, env=ENVIRONMENT)
-    wait_until("the app listens", lambda: listening(port), [app])
-    pair = start_pair(children, directory, OURS, SCENE, port, pins)
+    pair = start_pair(children, directory, OURS, SCENE, start_app(children, SCENE, pins), pins)
     plan = Plan(pair.port, SCENE.host, requests, seconds, CONNECTIONS)
     load = children.start(
         "load",

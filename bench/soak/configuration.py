@@ -102,5 +102,5 @@ def snapshots(ports: Ports, authority: Authority, _vanilla: bool) -> tuple[Snaps
     return client_snapshot(found, ports, authority), server_snapshot(found, ports, authority)
 
 
-SCENE = Scene("soak", HOST, snapshots)
+SCENE = Scene("soak", HOST, snapshots, app=("bench.soak.upstream",))
 CONNECTIONS = 32
