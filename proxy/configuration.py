@@ -58,14 +58,10 @@ class Configuration:
 
     def apply(self, resources: Resources, version: str) -> None:
         """Make a snapshot current. Raises `ValueError` with every reason, in one line."""
-        self.commit(self.prepare(resources, version))
-
-    def prepare(self, resources: Resources, version: str) -> PreparedConfiguration:
-        """Check and build a snapshot without using it. Raises `ValueError` with every reason, in one line."""
-        return finish(self.prepare_steps(resources, version))
+        finish(self.apply_steps(resources, version))
 
     def prepare_steps(self, resources: Resources, version: str) -> Steps[PreparedConfiguration]:
-        """`prepare` with pauses for requests."""
+        """Check and build a snapshot without using it, with pauses for requests. Raises `ValueError` with every reason, in one line."""
         with self._refusals(version):
             snapshot = yield from build_steps(version, self._raws(resources), self._snapshot)
             secrets = [
