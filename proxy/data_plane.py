@@ -266,11 +266,11 @@ class DataPlane:
             stats, share = self._services.stats, self._services.shared_buckets
             filters = RouteFilters(stats, self.deadlines.now)
             previous = None
-            # Shared buckets are told apart by their number within a table, so that table is built whole.
-            if share is None and known is not None and known.config is not None:
-                previous = known.table if alike_but_for_hosts(config, known.config) else None
             if share is not None:
+                # Shared buckets are told apart by their number within a table, so that table is built whole.
                 filters = RouteFilters(stats, self.deadlines.now, lambda n: share(f"{name}/{n}"))
+            elif known is not None and known.config is not None and alike_but_for_hosts(config, known.config):
+                previous = known.table
             return build_table(config, filters, stats, previous)
         except RouteTableError as error:
             raise ConfigError(f"{where}.{error}") from None
