@@ -36,9 +36,10 @@ def merged(own: StatsStore, ended: StatsStore, reports: Iterable[StatsReport]) -
     for each in (report(own), report(ended), *reports):
         add(total, each)
     # Counters that nobody touched are shown as well.
-    for counter in own.plain()[0]:
+    counters, _, histograms = own.plain()
+    for counter in counters:
         total.counter(counter.name)
-    for histogram in own.plain()[2]:
+    for histogram in histograms:
         total.histogram(histogram.name, histogram.bounds)
     return total
 
