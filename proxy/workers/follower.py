@@ -46,9 +46,7 @@ LoopFactory = Callable[[], asyncio.AbstractEventLoop] | None
 """None is asyncio's own."""
 
 
-def run(
-    start: Start, place: Place, ends: Ends, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None
-) -> int:
+def run(start: Start, place: Place, ends: Ends, loop_factory: LoopFactory) -> int:
     """Serve until told to end; the exit status."""
     process.leave_signals_to_the_leader()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
