@@ -173,9 +173,10 @@ class EndpointsController:
                     if event.type == "BOOKMARK":
                         continue
                     gone = event.type == "DELETED"
-                    known[_key(event.object)] = event.object
                     if gone:
-                        del known[_key(event.object)]
+                        known.pop(_key(event.object), None)
+                    else:
+                        known[_key(event.object)] = event.object
                     saw(event.object, gone)
                     self._wanted.set()
             except Expired:
