@@ -85,7 +85,11 @@ class Team:
     @property
     def pids(self) -> list[int]:
         """Of those that serve beside the leader."""
-        return [member.process.pid for member in self._members if member.serves]
+        return [member.process.pid for member in self._serving]
+
+    @property
+    def _serving(self) -> list[Member]:
+        return [member for member in self._members if member.serves]
 
     async def open(self) -> None:
         """Greet the workers that were forked. The leader's data plane is open."""
@@ -104,7 +108,7 @@ class Team:
             configuration = self.leader.configuration
             prepared = await self.leader.prepare(resources, version)
             question = _difference(configuration.resources, resources, version)
-            members = [member for member in self._members if member.serves]
+            members = self._serving
             await self._all_prepared(members, question, version)
             configuration.commit(prepared)
             self._configured = True
@@ -176,14 +180,13 @@ class Team:
                 self._tell_all(_secret(secret))
 
     def _tell_all(self, message: messages.Order) -> None:
-        for member in self._members:
-            if member.serves:
-                member.tell(message)
+        for member in self._serving:
+            member.tell(message)
 
     def _ejected_by(self, teller: Member, news: messages.Ejected) -> None:
         self.leader.ejected_elsewhere(news.cluster, news.host)
-        for member in self._members:
-            if member.serves and member is not teller:
+        for member in self._serving:
+            if member is not teller:
                 member.tell(news)
 
     # What they count.
@@ -198,10 +201,9 @@ class Team:
 
     async def ask(self, *, hosts: bool) -> list[Answer]:
         """What each of the others tells of itself."""
-        members = [member for member in self._members if member.serves]
         question = partial(Ask, hosts=hosts)
         answers = await asyncio.gather(
-            *(member.ask(question, REPORT_SECONDS, patient=True) for member in members)
+            *(member.ask(question, REPORT_SECONDS, patient=True) for member in self._serving)
         )
         return [answer for answer in answers if answer is not None]
 
@@ -273,9 +275,8 @@ class Team:
     async def finish(self, within: float) -> None:
         """Have the others accept no more, and wait until nothing is in flight; at most `within` s."""
         self._sockets.keep_only(())
-        members = [member for member in self._members if member.serves]
         question = partial(Finish, within=within)
-        await asyncio.gather(*(member.ask(question, within + END_SECONDS) for member in members))
+        await asyncio.gather(*(member.ask(question, within + END_SECONDS) for member in self._serving))
 
     async def close(self) -> None:
         """End the others."""
