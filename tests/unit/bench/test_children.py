@@ -21,7 +21,7 @@ _STUBBORN = [
 ]
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -31,7 +31,7 @@ def _alive(pid: int) -> bool:
 def test_leaving_the_block_ends_every_child(tmp_path: Path) -> None:
     with Children(tmp_path) as children:
         pids = [children.start(name, _SLEEP).pid for name in ("a", "b")]
-    assert not any(map(_alive, pids))
+    assert not any(map(alive, pids))
 
 
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         child = children.start("stubborn", _STUBBORN)
         wait_until("it ignores SIGTERM", lambda: "ready" in child.tail(), [child])
         children.stop(child, grace_s=0.05)
-        assert not _alive(child.pid)
+        assert not alive(child.pid)
 
 
 def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
@@ -50,10 +50,10 @@ def test_a_child_dies_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        assert _alive(pid)
+        assert alive(pid)
         os.kill(parent.pid, signal.SIGKILL)
     end = time.monotonic() + 5
-    while _alive(pid):
+    while alive(pid):
         assert time.monotonic() < end
         time.sleep(0.01)
 

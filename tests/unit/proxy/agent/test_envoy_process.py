@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from proxy import compiled
+from tests.unit.bench.test_children import alive
 
 AGENT = """
 import asyncio, os, sys
@@ -25,13 +26,6 @@ asyncio.run(main())
 """
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_an_agent_that_dies_takes_its_envoy_along(tmp_path: Path) -> None:
     binary = tmp_path / "envoy"
     binary.write_text("#!/bin/sh\nexec sleep 60\n")
@@ -41,6 +35,6 @@ def test_an_agent_that_dies_takes_its_envoy_along(tmp_path: Path) -> None:
     agent = subprocess.run(argv, stdout=subprocess.PIPE, env=environment, check=False)
     assert agent.returncode == 9
     pid, deadline = int(agent.stdout), time.monotonic() + 10
-    while _alive(pid):
+    while alive(pid):
         assert time.monotonic() < deadline, "Envoy outlives its agent"
         time.sleep(0.01)

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from bench.ports import free_ports
 from proxy import bootstrap
 from proxy.agent import environment
 from proxy.server import Sidecar
@@ -348,16 +348,10 @@ async def slow_app(release: asyncio.Event, arrived: list[int]) -> AsyncIterator[
         yield server.sockets[0].getsockname()[1]
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 @asynccontextmanager
 async def command(directory: Path, served: dict[str, Any], backend: dict[str, Any]) -> AsyncIterator[Command]:
     """`python -m proxy -c FILE --concurrency 2`, serving."""
-    address = ("127.0.0.1", free_port())
+    address = ("127.0.0.1", free_ports(1)[0])
     served["address"]["socket_address"]["port_value"] = address[1]
     for resource in (served, backend):
         del resource["@type"]
