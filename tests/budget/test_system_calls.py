@@ -7,27 +7,23 @@ Reference: docs/performance.md.
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import re
 import shutil
 import socket
 import subprocess
-import sys
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from bench.bootstrap import bootstrap
-from bench.children import Children, wait_until
-from bench.compiled import HOST, client_snapshot, server_snapshot
-from bench.pki import Authority
-from bench.ports import free_ports
-from bench.sidecars import CLIENT_NODE, ENVIRONMENT, SERVER_NODE, answers, listening
-from bench.xds_server import StaticXds
+from bench.children import Children
+from bench.compiled import HOST
+from bench.machine import Pinning
+from bench.peers.glassmesh import WITH_TELEMETRY
+from bench.peers.peer import Peer
+from bench.sidecars import start_app, start_pair
+from bench.workloads.scenes import HTTP
 
 REQUESTS = 500
 BODY_BYTES = 1024
@@ -40,39 +36,23 @@ BESIDES = REQUESTS // 4
 _CALL = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)")
 
 
-@contextmanager
-def _xds(snapshots: dict[str, object]) -> Iterator[int]:
-    """The port of an xDS server that runs meanwhile."""
-    server = StaticXds(snapshots)  # type: ignore[arg-type]
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.closing.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def _traced(peer: Peer) -> Peer:
+    """Its sidecars under strace, which follows them without being their parent."""
+    assert peer.command is not None
+    command = peer.command
+    return dataclasses.replace(
+        peer, command=lambda file: ["strace", "-D", "-f", "-o", str(_log(file)), *command(file)]
+    )
 
 
-class Traced:
-    """A sidecar under strace, which follows it without being its parent."""
+def _log(bootstrap: Path) -> Path:
+    return bootstrap.with_suffix(".strace")
 
-    def __init__(
-        self, children: Children, directory: Path, role: str, xds_port: int, admin_port: int
-    ) -> None:
-        self.log = directory / f"{role}.strace"
-        node = CLIENT_NODE if role == "client" else SERVER_NODE
-        file = directory / f"{role}.json"
-        file.write_text(json.dumps(bootstrap(node, admin_port, xds_port)))
-        trace = ["strace", "-D", "-f", "-o", str(self.log)]
-        argv = [*trace, sys.executable, "-m", "proxy", "-c", str(file)]
-        self.child = children.start(role, argv, env=ENVIRONMENT)
 
-    def calls(self) -> Counter[str]:
-        """The system calls so far."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        return Counter(match[1] for line in lines if "resumed>" not in line and (match := _CALL.match(line)))
+def _calls(log: Path) -> Counter[str]:
+    """The system calls so far."""
+    lines = log.read_text(errors="replace").splitlines()
+    return Counter(match[1] for line in lines if "resumed>" not in line and (match := _CALL.match(line)))
 
 
 def _why_not(directory: Path) -> str:
@@ -88,28 +68,17 @@ def test_system_calls_per_request(tmp_path: Path) -> None:
     reason = _why_not(tmp_path)
     if reason:
         pytest.skip(reason)
-    client, server, app_port, client_admin, server_admin = free_ports(5)
-    authority = Authority()
-    snapshots = {
-        CLIENT_NODE: client_snapshot(client, server, False, authority),
-        SERVER_NODE: server_snapshot(server, app_port, False, authority),
-    }
-    with _xds(snapshots) as xds_port, Children(tmp_path) as children:
-        app = children.start(
-            "app", [sys.executable, "-m", "bench.upstream", str(app_port), str(BODY_BYTES)], env=ENVIRONMENT
-        )
-        traced = {
-            "client": Traced(children, tmp_path, "client", xds_port, client_admin),
-            "server": Traced(children, tmp_path, "server", xds_port, server_admin),
-        }
-        needed = [app, *(one.child for one in traced.values())]
-        wait_until("all listen", lambda: all(map(listening, (client, server, app_port))), needed)
-        wait_until("an answer", lambda: answers(client, HOST), needed)
-        with socket.create_connection(("127.0.0.1", client), timeout=10) as sock:
+    pins = Pinning(set(), set(), set(), set())
+    with Children(tmp_path) as children:
+        app_port = start_app(children, HTTP, pins)
+        pair = start_pair(children, tmp_path, _traced(WITH_TELEMETRY), HTTP, app_port, pins)
+        logs = {role: _log(tmp_path / f"{sidecar.name}.json") for role, sidecar in pair.sidecars.items()}
+        assert len(logs) == 2
+        with socket.create_connection(("127.0.0.1", pair.port), timeout=10) as sock:
             _ask(sock, 10)
-            before = {role: one.calls() for role, one in traced.items()}
+            before = {role: _calls(log) for role, log in logs.items()}
             _ask(sock, REQUESTS)
-            found = {role: one.calls() - before[role] for role, one in traced.items()}
+            found = {role: _calls(log) - before[role] for role, log in logs.items()}
     for role, calls in found.items():
         over = Counter({name: count - ALLOWED.get(name, 0) * REQUESTS for name, count in calls.items()})
         per_request = {name: count / REQUESTS for name, count in calls.most_common()}
