@@ -22,7 +22,6 @@ from cli.client import APPLY, ApiFailure, Client, Object
 from cli.kubeconfig import load
 from cli.manifest import BadManifest, Document, read
 from cli.state import state_option
-from control.mesh_config import BadMeshConfig, load_mesh_config
 from node import running_mesh, start, teardown
 from node.launch import CannotLaunch
 from node.namespaces import become_subreaper
@@ -107,12 +106,16 @@ def command(
 
 def _pass_on(mesh_config: Path | None) -> None:
     """The control plane finds the file by the environment, from another directory. Raises ClickException."""
+    if mesh_config is None:
+        return
+    # The control plane's models are slow to import.
+    from control.mesh_config import BadMeshConfig, load_mesh_config
+
     try:
         load_mesh_config(mesh_config)
     except BadMeshConfig as error:
         raise click.ClickException(str(error)) from None
-    if mesh_config is not None:
-        os.environ[MESH_CONFIG] = str(mesh_config.absolute())
+    os.environ[MESH_CONFIG] = str(mesh_config.absolute())
 
 
 def _bring_up(
