@@ -58,9 +58,9 @@ class Mesh:
     def context(self, target_port: int, copies_port: int = 0) -> PushContext:
         """The context of the mesh; `copies_port` is where a service `shadow`, which takes mirrored requests, has its app."""
         objects = [
-            _service("app", SERVICE_IP, self.protocol, target_port),
-            _pod("client", CLIENT_IP, True),
-            _pod("app", SERVER_IP, self.sidecar),
+            service("app", SERVICE_IP, self.protocol, target_port),
+            pod("client", CLIENT_IP, True),
+            pod("app", SERVER_IP, self.sidecar),
             {
                 "kind": "PeerAuthentication",
                 "metadata": {"name": "default", "namespace": "default"},
@@ -69,8 +69,8 @@ class Mesh:
         ]
         if copies_port:
             objects += [
-                _service("shadow", "10.96.0.11", "http", copies_port),
-                _pod("shadow", SERVER_IP, False),
+                service("shadow", "10.96.0.11", "http", copies_port),
+                pod("shadow", SERVER_IP, False),
             ]
         return context_of([*objects, *_others(self.others), *read(self.manifests)], self.config)
 
@@ -80,13 +80,14 @@ PLAIN = Mesh()
 
 def _others(count: int) -> Iterator[Json]:
     for number in range(count):
-        yield _service(f"s{number}", f"10.97.{number // 250}.{number % 250 + 1}", "http", SERVICE_PORT)
-        for pod in range(ENDPOINTS):
-            at = number * ENDPOINTS + pod
-            yield _pod(f"s{number}", f"10.244.{at // 250}.{at % 250 + 1}", True, f"s{number}-{pod}")
+        yield service(f"s{number}", f"10.97.{number // 250}.{number % 250 + 1}", "http", SERVICE_PORT)
+        for each in range(ENDPOINTS):
+            at = number * ENDPOINTS + each
+            yield pod(f"s{number}", f"10.244.{at // 250}.{at % 250 + 1}", True, f"s{number}-{each}")
 
 
-def _service(name: str, address: str, protocol: str, target_port: int) -> Json:
+def service(name: str, address: str, protocol: str, target_port: int) -> Json:
+    """Of the app of the same name."""
     return {
         "kind": "Service",
         "metadata": {"name": name, "namespace": "default"},
@@ -98,7 +99,8 @@ def _service(name: str, address: str, protocol: str, target_port: int) -> Json:
     }
 
 
-def _pod(name: str, ip: str, sidecar: bool, own_name: str = "") -> Json:
+def pod(name: str, ip: str, sidecar: bool, own_name: str = "") -> Json:
+    """One of the app `name`, ready; called so too, or by its `own_name`."""
     labels = {"app": name, "version": "v1"}
     if sidecar:
         labels["security.istio.io/tlsMode"] = "istio"
@@ -110,9 +112,13 @@ def _pod(name: str, ip: str, sidecar: bool, own_name: str = "") -> Json:
     }
 
 
-def _compiled(context: PushContext, name: str, ip: str, vanilla: bool, authority: Authority) -> Snapshot:
-    node = f"sidecar~{ip}~{name}.default~default.svc.cluster.local"
-    proxy = Proxy(node, "sidecar", ip, name, "default", {"app": name, "version": "v1"}, name, vanilla, {})
+def compiled(
+    context: PushContext, name: str, ip: str, vanilla: bool, authority: Authority, own_name: str = ""
+) -> Snapshot:
+    """What the sidecar of a pod gets (see `pod`), and its certificate."""
+    node = f"sidecar~{ip}~{own_name or name}.default~default.svc.cluster.local"
+    labels = {"app": name, "version": "v1"}
+    proxy = Proxy(node, "sidecar", ip, own_name or name, "default", labels, name, vanilla, {})
     resources = compile_proxy(context, proxy)
     found: Snapshot = {
         kind: [json.loads(one.body) for one in resources.get(url, {}).values()]
@@ -122,11 +128,11 @@ def _compiled(context: PushContext, name: str, ip: str, vanilla: bool, authority
     return found
 
 
-def _moved(listeners: list[Json], name: str, port: int) -> list[Json]:
+def moved(listeners: list[Json], name: str, port: int, ip: str = "127.0.0.1") -> list[Json]:
     """The listener `name`, bound to a loopback port; no other."""
     (found,) = (listener for listener in listeners if listener["name"] == name)
     found.pop("bind_to_port", None)
-    return [{**found, "address": x.address("127.0.0.1", port)}]
+    return [{**found, "address": x.address(ip, port)}]
 
 
 def client_snapshot(
@@ -138,8 +144,8 @@ def client_snapshot(
     copies_port: int = 0,
 ) -> Snapshot:
     """What the client sidecar gets; it listens on `port` and finds the app's pod on `server_port`."""
-    found = _compiled(mesh.context(server_port, copies_port), "client", CLIENT_IP, vanilla, authority)
-    found["listeners"] = _moved(found["listeners"], mesh.listener, port)
+    found = compiled(mesh.context(server_port, copies_port), "client", CLIENT_IP, vanilla, authority)
+    found["listeners"] = moved(found["listeners"], mesh.listener, port)
     if not mesh.resumption:
         _forget_sessions(found["clusters"])
     return _inlined(found) if mesh.others else found
@@ -171,17 +177,18 @@ def server_snapshot(
     port: int, app_port: int, vanilla: bool, authority: Authority, mesh: Mesh = PLAIN
 ) -> Snapshot:
     """What the server sidecar gets; it listens on `port`, and its app on `app_port`."""
-    found = _compiled(mesh.context(port), "app", SERVER_IP, vanilla, authority)
-    found["listeners"] = _moved(found["listeners"], "virtualInbound", port)
+    found = compiled(mesh.context(port), "app", SERVER_IP, vanilla, authority)
+    found["listeners"] = moved(found["listeners"], "virtualInbound", port)
     inbound = f"inbound|{port}||"
     found["clusters"] = [
-        _towards_app(cluster, app_port) if cluster["name"] == inbound else cluster
+        towards_app(cluster, app_port) if cluster["name"] == inbound else cluster
         for cluster in found["clusters"]
     ]
     return _inlined(found) if mesh.others else found
 
 
-def _towards_app(cluster: Json, port: int) -> Json:
+def towards_app(cluster: Json, port: int) -> Json:
     """The cluster as compiled, connection pool and all, to a fixed endpoint."""
     left = {key: value for key, value in cluster.items() if key != "lb_policy"}
-    return {**left, **x.inbound_cluster(cluster["name"], port)}
+    fixed = x.inbound_cluster(cluster["name"], port)
+    return {**left, "type": "STATIC", "load_assignment": fixed["load_assignment"]}

@@ -27,8 +27,10 @@ class Mesh:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self.networks: set[int] = set()  # inodes of every network namespace that was ever its own
-        self._held: list[int] = []  # and each held open: a freed inode would soon be another mesh's
+        self.looked_at = False
+        # The network namespaces that were ever its own, by inode. Each is held open by a descriptor:
+        # a freed inode would soon be another mesh's.
+        self.networks: dict[int, int] = {}
         self._client: Client | None = None
 
     def command(self, *arguments: str) -> list[str]:
@@ -144,6 +146,7 @@ class Mesh:
 
     def remember(self) -> None:
         """Notes the mesh's network namespaces, to look for them when it is gone."""
+        self.looked_at = True
         inside = Path(f"/proc/{self.pid}/root/proc")
         for process in inside.iterdir():
             if process.name.isdigit():
@@ -155,8 +158,7 @@ class Mesh:
         if inode in self.networks or inode == network_of(os.getpid()):
             os.close(namespace)
         else:
-            self.networks.add(inode)
-            self._held.append(namespace)
+            self.networks[inode] = namespace
 
     def _wait_until_nobody_is_inside(self) -> None:
         """A process that was killed is there until the kernel has taken its memory back, on a busy machine an instant after `down`."""
@@ -167,7 +169,7 @@ class Mesh:
 
     def assert_nothing_left(self) -> None:
         """No process in the mesh's namespaces or with its state, no link of ours, no rule of ours, no named namespace."""
-        assert self.networks, "the mesh was never looked at"
+        assert self.looked_at, "the mesh was never looked at"
         mentions = [line for pid, line in processes() if str(self.state) in line and "pytest" not in line]
         assert not mentions
         self._wait_until_nobody_is_inside()
@@ -177,8 +179,8 @@ class Mesh:
         assert "mesh0" not in links
         assert "veth0af4" not in links
         assert not [name for name in Path("/run/netns").glob("*") if name.stat().st_ino in self.networks]
-        while self._held:
-            os.close(self._held.pop())
+        while self.networks:
+            os.close(self.networks.popitem()[1])
 
 
 def is_ready(pod: Object) -> bool:

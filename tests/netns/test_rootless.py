@@ -50,7 +50,7 @@ def user_mesh(tmp_path: Path) -> Iterator[UserMesh]:
     mesh = UserMesh(home / "m")
     yield mesh
     mesh.glassmesh("down")
-    if mesh.networks:
+    if mesh.looked_at:
         mesh.assert_nothing_left()
 
 
