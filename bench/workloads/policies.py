@@ -5,11 +5,13 @@ Every policy is armed and none fires, but for the mirror, which copies every ten
 
 from __future__ import annotations
 
-from bench.compiled import Mesh
+from bench.compiled import ENDPOINTS, Mesh
 from bench.workloads.scenes import pair
 from bench.workloads.workload import Scene, Workload
 from control.mesh_config import MeshConfig
 
+SIZES = (10, 100, 1000)
+"""Services of the meshes in which the cost of a request is measured, as bench.scale does of changes."""
 _FAULT = "fault: {delay: {percentage: {value: 0.0001}, fixedDelay: 0.001s}}"
 _RETRIES = "timeout: 10s, retries: {attempts: 3, perTryTimeout: 5s, retryOn: '5xx,reset,connect-failure,refused-stream'}"
 _MIRROR = "mirror: {host: shadow}, mirrorPercentage: {value: 10}"
@@ -46,6 +48,7 @@ def _routes(count: int, last: str = "") -> str:
     )
 
 
+_BIG = ("routes_1000", "services_")  # workloads of which the memory is of interest, too
 MESHES: dict[str, Mesh] = {}
 """What is told to a mesh for each scene with a policy, by its name."""
 
@@ -58,7 +61,13 @@ def _scene(name: str, manifests: str, *, copies: bool = False) -> Scene:
 _SCENES: dict[str, tuple[str, Scene]] = {
     "routes_10": ("10 routes", _scene("10 routes", _routes(10))),
     "routes_1000": ("1,000 routes", _scene("1,000 routes", _routes(1000))),
-    "services_1000": ("1,000 services × 10 endpoints", pair("1,000 services", Mesh(others=1000))),
+    **{
+        f"services_{count}": (
+            f"{count:,} services × {ENDPOINTS} endpoints",
+            pair(f"{count:,} services", Mesh(others=count)),
+        )
+        for count in SIZES
+    },
     "retries": ("timeout and retries armed", _scene("retries", _routes(1, _RETRIES))),
     "fault": ("fault filter, not firing", _scene("fault", _routes(1, _FAULT))),
     "limits": ("outlier detection, circuit breaker", _scene("limits", _LIMITS)),
@@ -85,7 +94,7 @@ WORKLOADS = [
         section="policies",
         scene=scene,
         plan={"connections": 16},
-        show=("cpu_us_per_request", "rss_kib") if "1000" in name else ("cpu_us_per_request",),
+        show=("cpu_us_per_request", "rss_kib") if name.startswith(_BIG) else ("cpu_us_per_request",),
         seconds=1.0,
     )
     for name, (title, scene) in _SCENES.items()
