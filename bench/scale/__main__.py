@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from bench.scale.run import REAL, run
+from bench.scale.run import REAL, WAYS, run
 
 _INSIDE = "GLASSMESH_SCALE_NAMESPACE"
 
@@ -35,7 +35,13 @@ def main() -> int:
     parser.add_argument("--endpoints", type=int, default=10, help="per service")
     parser.add_argument("--clients", type=int, default=1000, help="thin xDS clients")
     parser.add_argument("--rounds", type=int, default=5, help="of each change")
-    parser.add_argument("--tls", action="store_true", help="thin clients use TLS and a token")
+    parser.add_argument(
+        "--over",
+        nargs="+",
+        choices=WAYS,
+        default=list(WAYS),
+        help="how thin clients connect; over TLS with a token, as sidecars do",
+    )
     parser.add_argument("--real", nargs="*", default=list(REAL), help="real sidecars: glassmesh, envoy")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
@@ -48,7 +54,7 @@ def main() -> int:
                 arguments.endpoints,
                 arguments.clients,
                 arguments.rounds,
-                tls=arguments.tls,
+                ways=arguments.over,
                 real=arguments.real,
             )
         )

@@ -81,6 +81,7 @@ class Api:
 
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
+        self._tokens: dict[tuple[str, str], str] = {}
         tls = ssl.create_default_context(cadata=plane.root_certificate)
         self._session = aiohttp.ClientSession(
             f"https://127.0.0.1:{plane.ports['api']}",
@@ -115,7 +116,13 @@ class Api:
         await self.call("PATCH", path + ("/status" if "STATUS" in method else ""), body, _PATCH)
 
     async def token(self, namespace: str, account: str) -> str:
-        """A service account's token for the control plane."""
+        """A service account's token for the control plane; the account is made when it is first asked for."""
+        known = self._tokens.get((namespace, account))
+        if known is None:
+            known = self._tokens[namespace, account] = await self._new_token(namespace, account)
+        return known
+
+    async def _new_token(self, namespace: str, account: str) -> str:
         base = f"/api/v1/namespaces/{namespace}/serviceaccounts"
         account_object = {
             "apiVersion": "v1",

@@ -3,9 +3,9 @@
     python -m bench.scale.thin PLAN SOCKET
 
 PLAN is a JSON file: `port`, `root` (PEM; TLS where there is one) and `clients`, each with `node` and `token`. A client reads the head of each
-answer for its version and nonce and lets the rest go, so that what is measured is the control plane. Each line on the Unix socket,
-a number N, is answered when every client has acknowledged N answers more, or after 60 s, with when each did (monotonic seconds)
-and how many bytes came.
+answer for its version and nonce and lets the rest go, so that what is measured is the control plane. The first line on the Unix socket tells
+when they began to connect and when each had (monotonic seconds). Each line sent there, a number N, is answered when every client has
+acknowledged N answers more, or after 60 s, with when each did and how many bytes came.
 """
 
 from __future__ import annotations
@@ -112,20 +112,20 @@ class Client(asyncio.Protocol):
             print(f"lost: {error}", file=sys.stderr)
 
 
-async def connect(plan: dict[str, Any], tally: Tally) -> list[asyncio.BaseTransport]:
-    """All clients, a few at a time as when pods start."""
+async def connect(plan: dict[str, Any], tally: Tally) -> list[float]:
+    """All clients, a few at a time as when pods start; when each had connected, of TLS when its handshake was done."""
     loop, slots = asyncio.get_running_loop(), asyncio.Semaphore(_AT_ONCE)
     context = ssl.create_default_context(cadata=plan["root"]) if plan.get("root") else None
 
-    async def one(client: dict[str, Any]) -> asyncio.BaseTransport:
+    async def one(client: dict[str, Any]) -> float:
         async with slots:
-            transport, _ = await loop.create_connection(
+            await loop.create_connection(
                 lambda: Client(client["node"], client.get("token"), tally),
                 "127.0.0.1",
                 plan["port"],
                 ssl=context,
             )
-            return transport
+            return time.monotonic()
 
     return await asyncio.gather(*map(one, plan["clients"]))
 
@@ -147,9 +147,11 @@ async def main(plan_file: str, path: str) -> None:
     tally, ended = Tally(), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        transports = await connect(plan, tally)
+        begun = time.monotonic()
+        connected = await connect(plan, tally)
+        writer.write(json.dumps({"begun": begun, "connected": connected}).encode() + b"\n")
         while line := await reader.readline():
-            await until(tally, int(line) * len(transports))
+            await until(tally, int(line) * len(connected))
             acknowledged, received = tally.take()
             answer = {"acknowledged": acknowledged, "received": received}
             writer.write(json.dumps(answer).encode() + b"\n")

@@ -6,12 +6,14 @@ import asyncio
 import gzip
 import itertools
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.scale import mesh
-from bench.scale.plane import _KINDS
+from bench.scale.kubectl import Kubectl, is_applied
+from bench.scale.plane import _KINDS, Refused
 from bench.scale.thin import Client, Tally
 
 
@@ -33,6 +35,49 @@ def test_no_change_is_like_the_one_before() -> None:
     for change in mesh.changes(services=10, endpoints=2):
         made = [json.dumps(change.make(number)) for number in range(4)]
         assert all(one != other for one, other in itertools.pairwise(made)), change.title
+
+
+def test_users_apply_what_nodes_do_not_write() -> None:
+    applied = {change.title: is_applied(change) for change in mesh.changes(services=10, endpoints=2)}
+    assert [title for title, known in applied.items() if not known] == ["endpoint gone or back"]
+
+
+@pytest.fixture
+def binaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory that programs are looked for in before all others."""
+    found = tmp_path / "bin"
+    found.mkdir()
+    monkeypatch.setenv("PATH", f"{found}:/bin")
+    return found
+
+
+async def test_kubectl_is_a_process_for_each_object(binaries: Path, tmp_path: Path) -> None:
+    _program(binaries / "kubectl", 'echo "$HOME $*" >> "$HOME/ran"; cat "$5" >> "$HOME/ran"')
+    kubectl = Kubectl.find(tmp_path / "config", tmp_path)
+    assert kubectl is not None
+    applied = await kubectl.apply(mesh.service(7))
+    assert applied.ended > applied.started
+    ran, given = (tmp_path / "ran").read_text().split("\n", 1)
+    assert ran == f"{tmp_path} --kubeconfig {tmp_path}/config apply -f {tmp_path}/manifest.json"
+    assert json.loads(given) == mesh.service(7)
+
+
+async def test_what_kubectl_refuses_ends_the_run(binaries: Path, tmp_path: Path) -> None:
+    _program(binaries / "kubectl", "echo no such host >&2; exit 1")
+    kubectl = Kubectl.find(tmp_path / "config", tmp_path)
+    assert kubectl is not None
+    with pytest.raises(Refused, match="no such host"):
+        await kubectl.apply(mesh.service(7))
+
+
+def test_a_machine_may_have_no_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Kubectl.find(tmp_path / "config", tmp_path) is None
+
+
+def _program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
 
 
 class Wire(asyncio.Transport):
