@@ -171,7 +171,7 @@ class DataPlane:
         return ClusterParts(
             stats=services.stats,
             connector=connector,
-            wrap=lambda sock, pool: ClientConnection(self._loop, self.deadlines, sock, pool, codec),
+            wrap=lambda end, pool: ClientConnection(self._loop, self.deadlines, end, pool, codec),
             upstream_tls=lambda config: upstream_context(config, services.secrets),
             draw=random.random,
             deadlines=self.deadlines,

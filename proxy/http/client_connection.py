@@ -8,15 +8,14 @@ Reference: Envoy source/common/http/http1/conn_pool.cc, source/common/http/codec
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from typing import Protocol
 
 from proxy.deadlines import Deadline, Deadlines
 from proxy.http.codec import CodecError, Http1Codec, Response, h1_encode
-from proxy.net.connection import Connection
+from proxy.net.tls_connection import connection_on
+from proxy.net.tls_socket import Established
 from proxy.router.stream import DownstreamStream, Headers
-from proxy.tls.peer import peer_identity
+from proxy.tls.engine import TlsEngine
 from proxy.upstream.failure import ResetReason, UpstreamReset
 from proxy.upstream.pool import ConnectionPool
 
@@ -64,7 +63,7 @@ class ClientConnection:
         self,
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
-        sock: socket.socket,
+        end: Established,
         pool: ConnectionPool,
         codec: Http1Codec,
     ) -> None:
@@ -72,8 +71,8 @@ class ClientConnection:
         self.requests = 0
         self.draining = False
         self._ended = False  # by the upstream
-        self.connection = Connection(loop, sock, self)
-        host, port = sock.getsockname()[:2]
+        self.connection = connection_on(loop, end, self)
+        host, port = self.connection.sock.getsockname()[:2]
         self.local_address = f"{host}:{port}"
         if pool.cluster.preserve_case:
             codec = codec.preserving_case()
@@ -83,10 +82,10 @@ class ClientConnection:
         self._chunking = False
         self._trailers = pool.cluster.enable_trailers
         self.peer_uri_san: str | None = None
-        if isinstance(sock, ssl.SSLSocket):
-            peer = peer_identity(sock)
-            self.peer_uri_san = peer.uri_san if peer is not None else None
-            if sock.session_reused:
+        tls = self.connection.tls
+        if tls is not None:
+            self.peer_uri_san = tls.peer.uri_san if tls.peer is not None else None
+            if tls.session_reused:
                 pool.cluster.stats.count_session_reused()
         self._deadlines = deadlines
         self._now = deadlines.now
@@ -177,11 +176,11 @@ class ClientConnection:
         self.connection.close()
         self._decoder.close()
 
-    def _keep_session(self, sock: ssl.SSLSocket) -> None:
+    def _keep_session(self, engine: TlsEngine) -> None:
         """With the answers came the ticket for the next connection's handshake."""
-        tls, options, peer = self.pool.transport.tls, self.pool.options, peer_identity(sock)
-        if tls is not None and tls.sessions is not None and peer is not None:
-            tls.keep_session((self.pool.host.address, options), sock, peer.expires, options.alpn)
+        tls, options = self.pool.transport.tls, self.pool.options
+        if tls is not None:
+            tls.keep_session((self.pool.host.address, options), engine, options.alpn)
 
     # What the connection says.
 

@@ -10,7 +10,6 @@ Reference: Envoy source/common/http/conn_manager_impl.cc; reference §3.4, §8, 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 
 from proxy.deadlines import Deadlines
@@ -28,6 +27,7 @@ from proxy.http.stream_timers import StreamTimeout, StreamTimers
 from proxy.net.downstream import DownstreamFacts
 from proxy.net.flow import PAUSE
 from proxy.net.hangups import Hangups
+from proxy.net.tls_socket import Established
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
 from proxy.router.timeouts import StreamDuration
@@ -44,14 +44,14 @@ class HttpConnection(ServerConnection):
         self,
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
-        sock: socket.socket,
+        end: Established,
         facts: DownstreamFacts,
         settings: HcmSettings,
         terminal: Terminal,
         hangups: Hangups,
         on_closed: Callable[[HttpConnection], None],
     ) -> None:
-        super().__init__(loop, deadlines, sock, facts, settings, hangups, on_closed)
+        super().__init__(loop, deadlines, end, facts, settings, hangups, on_closed)
         self.client = self._client_facts()
         self._terminal = terminal
         self._in_mark = self._out_mark = 0

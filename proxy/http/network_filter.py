@@ -6,7 +6,6 @@ Reference: Envoy source/extensions/filters/network/http_connection_manager.
 from __future__ import annotations
 
 import asyncio
-import socket
 
 from proxy.deadlines import Deadlines
 from proxy.http.conn_manager import HttpConnection
@@ -14,6 +13,7 @@ from proxy.http.filters.router import Terminal
 from proxy.http.settings import HcmSettings
 from proxy.net.downstream import DownstreamFacts
 from proxy.net.hangups import Hangups
+from proxy.net.tls_socket import Established
 
 
 class HttpNetworkFilter:
@@ -35,11 +35,11 @@ class HttpNetworkFilter:
         self._connections: set[HttpConnection] = set()
         self._draining = False
 
-    def serve(self, sock: socket.socket, facts: DownstreamFacts) -> None:
+    def serve(self, end: Established, facts: DownstreamFacts) -> None:
         connection = HttpConnection(
             self._loop,
             self._deadlines,
-            sock,
+            end,
             facts,
             self.settings,
             self._terminal,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -19,10 +18,11 @@ from proxy.deadlines import Deadline, Deadlines
 from proxy.http.codec import CodecError
 from proxy.http.settings import HcmSettings
 from proxy.http.stream import Stream
-from proxy.net.connection import Connection
 from proxy.net.downstream import DownstreamFacts
 from proxy.net.flow import Flow
 from proxy.net.hangups import Hangups
+from proxy.net.tls_connection import connection_on
+from proxy.net.tls_socket import Established
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class ServerConnection:
         self,
         loop: asyncio.AbstractEventLoop,
         deadlines: Deadlines,
-        sock: socket.socket,
+        end: Established,
         facts: DownstreamFacts,
         settings: HcmSettings,
         hangups: Hangups,
@@ -75,7 +75,7 @@ class ServerConnection:
     ) -> None:
         self.settings = settings
         self.facts = facts
-        self.connection = Connection(loop, sock, self)
+        self.connection = connection_on(loop, end, self)
         self.flow = Flow(self._on_flow_end)
         self.now = deadlines.now
         self.wall = clock.wall

@@ -11,20 +11,22 @@ import asyncio
 import errno
 import os
 import socket
-import ssl
 import sys
 from collections.abc import Callable
 
 from proxy import clock
 from proxy.deadlines import Deadline, Deadlines
 from proxy.net.readiness import Readiness
+from proxy.net.tls_socket import Established, Step, TlsSocket
+from proxy.tls.engine import TlsEngine
+from proxy.tls.openssl import TlsError
 from proxy.tls.peer import peer_identity, resumption_refusal
 from proxy.tls.secrets import SecretError
 from proxy.upstream.connector import Address, ConnectSettings, Keepalive
 from proxy.upstream.failure import ResetReason, UpstreamReset
 from proxy.upstream.transport import TlsOptions, Transport
 
-OnConnected = Callable[[socket.socket], None]
+OnConnected = Callable[[Established], None]
 OnFailed = Callable[[UpstreamReset], None]
 
 _TCP_ESTABLISHED = 1  # enum in netinet/tcp.h
@@ -73,7 +75,7 @@ class SocketConnecting:
         self._on_connected = on_connected
         self._on_failed = on_failed
         self._deadline: Deadline | None = None
-        self._sock: socket.socket | None = None
+        self._sock: socket.socket | TlsSocket | None = None
         self._readiness: Readiness | None = None
         self._done = False
 
@@ -103,7 +105,7 @@ class SocketConnecting:
 
     def _tcp_connected(self) -> None:
         sock = self._sock
-        if sock is None:
+        if not isinstance(sock, socket.socket):
             return  # cancelled meanwhile
         if self._readiness is not None:
             self._readiness.neither()
@@ -120,54 +122,50 @@ class SocketConnecting:
             session = None
             if tls.sessions is not None:
                 session = tls.sessions.of((self._address, self._options), context, clock.wall())
-            self._sock = context.wrap_socket(
-                sock,
-                do_handshake_on_connect=False,
-                server_hostname=self._options.server_name or tls.sni or None,
-                session=session,
-            )
+            engine = TlsEngine(context, self._options.server_name or tls.sni or None, session)
         except SecretError:
             text = "TLS error: Secret is not supplied by SDS"
             self._fail(UpstreamReset(ResetReason.LOCAL_CONNECTION_FAILURE, text))
             return
-        except (OSError, ValueError) as failure:
+        except TlsError as failure:
             self._fail(_tls_failure(failure))
             return
-        self._readiness = Readiness(self._loop, self._sock.fileno())
+        self._sock = TlsSocket(sock, engine)
+        self._readiness = self._readiness or Readiness(self._loop, sock.fileno())
         self._handshake()
 
     def _handshake(self) -> None:
         sock, tls = self._sock, self._transport.tls
-        assert isinstance(sock, ssl.SSLSocket)
+        assert isinstance(sock, TlsSocket)
         assert tls is not None
         assert self._readiness is not None
         try:
-            sock.do_handshake()
-        except ssl.SSLWantReadError:
-            self._readiness.readable(self._handshake)
-            return
-        except ssl.SSLWantWriteError:
-            self._readiness.writable(self._handshake)
-            return
+            step = sock.handshake()
         except OSError as failure:
             self._fail(_tls_failure(failure))
             return
-        now = clock.wall()
-        peer = peer_identity(sock, now)
-        refusal = resumption_refusal(sock, peer, now) or tls.refusal(peer, self._options.expected_name)
+        if step is Step.READ:
+            self._readiness.readable(self._handshake)
+            return
+        if step is Step.WRITE:
+            self._readiness.writable(self._handshake)
+            return
+        now, engine = clock.wall(), sock.engine
+        engine.peer = peer = peer_identity(engine, now)
+        refusal = resumption_refusal(engine, peer, now) or tls.refusal(peer, self._options.expected_name)
         if refusal is None:
             self._succeed(sock)
         else:
             text = f"TLS_error:|SSL routines:CERTIFICATE_VERIFY_FAILED:{refusal}:TLS_error_end"
             self._fail(UpstreamReset(ResetReason.REMOTE_CONNECTION_FAILURE, text))
 
-    def _succeed(self, sock: socket.socket) -> None:
+    def _succeed(self, end: Established) -> None:
         if self._readiness is not None:
             self._readiness.neither()
         self._sock = None
         self._done = True
         self._disarm()
-        self._on_connected(sock)
+        self._on_connected(end)
 
     def _fail_soon(self, failure: UpstreamReset) -> None:
         self._loop.call_soon(self._fail, failure)
@@ -228,12 +226,12 @@ def _local_failure(failure: OSError) -> UpstreamReset:
     return UpstreamReset(ResetReason.LOCAL_CONNECTION_FAILURE, failure.strerror or str(failure))
 
 
-def _tls_failure(failure: Exception) -> UpstreamReset:
+def _tls_failure(failure: OSError) -> UpstreamReset:
     """Envoy's `TLS_error:|CODE:SSL routines:OPENSSL_internal:REASON:TLS_error_end`, without BoringSSL's code."""
-    if isinstance(failure, ssl.SSLError):
+    if isinstance(failure, TlsError):
         reason = failure.reason or str(failure)
-        if isinstance(failure, ssl.SSLCertVerificationError):
-            reason = f"CERTIFICATE_VERIFY_FAILED:{failure.verify_message}"
+        if failure.detail:
+            reason = f"{reason}:{failure.detail}"
         text = f"TLS_error:|SSL routines:{reason}:TLS_error_end"
         return UpstreamReset(ResetReason.REMOTE_CONNECTION_FAILURE, text)
     if isinstance(failure, ConnectionError):

@@ -1,12 +1,12 @@
-"""One non-blocking socket, plain or TLS: reads when readable, writes as the loop's turn ends, keeps what the kernel would not take.
+"""One non-blocking socket: reads when readable, writes as the loop's turn ends, keeps what the kernel would not take.
 
 Decides nothing about protocols. Its owner is told of bytes (`on_data`, or `on_burst` where there were many), of the peer's
 end (`on_eof`), of failure (`on_error`) and of an emptied write buffer (`on_drain`). Above HIGH_WATER unsent bytes `congested` is true until the
 buffer is empty again; whoever feeds it pauses the other side's reading meanwhile.
 Invariant: once `closed`, no callback runs and the descriptor is released; `close` may be called at any time, also from
-a callback. Long bodies pass as lists of pieces, since OpenSSL takes and gives one record (16 KiB) per call, and of them only the first read is
-copied, out of the buffer all connections share. The reader stays registered while nothing is paused, so an idle keep-alive connection costs
-no epoll_ctl per request.
+a callback. Long bodies pass as lists of pieces, and of them only the first read is copied, out of the buffer all connections share.
+The reader stays registered while nothing is paused, so an idle keep-alive connection costs no epoll_ctl per request.
+`TlsConnection` is one with TLS.
 """
 
 from __future__ import annotations
@@ -15,37 +15,34 @@ import asyncio
 import errno
 import os
 import socket
-import ssl
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy.net.connection_owner import NOBODY, ConnectionOwner
-from proxy.net.endings import close_notify, send_close_notify, was_reset
 from proxy.net.outbox import outbox_of
 
+if TYPE_CHECKING:
+    from proxy.tls.engine import TlsEngine
+
 HIGH_WATER = 256 * 1024
-_PLAIN_READ = 64 * 1024
-# SSL_read gives at most one record and reads no further ahead, so a read of the largest record leaves nothing decrypted
-# inside OpenSSL that no readiness event would announce.
-_TLS_READ = 16 * 1024
+_READ = 64 * 1024
 # Every read goes here first. A bytes object of the size that might come would be cut to what did come, and whatever the
 # request then allocates would settle in what was cut off: the heap of bench.soak grew by 1 MB in 100,000 requests.
-_RECEIVED = bytearray(_PLAIN_READ)
+_RECEIVED = bytearray(_READ)
 _RECEIVED_VIEW = memoryview(_RECEIVED)
-_BURST = 256 * 1024  # bytes taken for one readiness event, so that no connection starves the others
+BURST = 256 * 1024  # bytes taken for one readiness event, so that no connection starves the others
 _VECTOR = 64  # pieces of one sendmsg
 _LONG = 16 * 1024  # bytes that are not worth holding back for the end of the turn
 _LINGER_0 = struct.pack("ii", 1, 0)
-_BLOCKED = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+BLOCKED = (BlockingIOError, InterruptedError)
 
 
 class Connection:
-    """Owns `sock`, which is non-blocking and connected, its TLS handshake done."""
+    """Owns `sock`, which is non-blocking and connected."""
 
     __slots__ = (
-        "_alert",
         "_due",
         "_end_seen",
         "_finishing",
@@ -55,7 +52,6 @@ class Connection:
         "_outbox",
         "_read",
         "_read_into",
-        "_read_size",
         "_send",
         "_writing",
         "bytes_in",
@@ -74,23 +70,16 @@ class Connection:
         self.sock = sock
         self.owner = owner
         self.fd = sock.fileno()
-        self.tls: ssl.SSLSocket | None = sock if isinstance(sock, ssl.SSLSocket) else None
+        self.tls: TlsEngine | None = None
         self._read: Callable[[int], bytes] = sock.recv
         self._read_into: Callable[[bytearray], int] = sock.recv_into
         self._send: Callable[[bytes | memoryview], int] = sock.send
-        self._read_size = _PLAIN_READ
-        if self.tls is not None:
-            # SSLSocket's methods only add checks for a closed or unwrapped socket, which cannot happen here.
-            openssl = self.tls._sslobj  # type: ignore[attr-defined]
-            self._read, self._send, self._read_size = openssl.read, openssl.write, _TLS_READ
-            self._read_into = partial(openssl.read, _TLS_READ)
         self._out: list[bytes | memoryview] = []
         self._out_size = 0
         self._outbox = outbox_of(loop)
         self._due = False  # waits for the end of the turn
         self.reading = False
         self._writing = False
-        self._alert = b""  # close_notify, while the kernel does not take it
         self._end_seen = False  # behind bytes that were passed on first
         self._finishing = False  # shut down writing once the buffer is empty
         self.closed = False
@@ -119,15 +108,8 @@ class Connection:
             return
         try:
             size = self._read_into(_RECEIVED)
-        except _BLOCKED:
+        except BLOCKED:
             return
-        except ssl.SSLZeroReturnError:
-            size = 0  # close_notify, after ours
-        except ssl.SSLEOFError as error:
-            if was_reset(self.sock, error):
-                self._fail(ConnectionResetError(errno.ECONNRESET, str(error)))
-                return
-            size = 0  # no close_notify; what was announced decides whether that is an error
         except OSError as error:
             self._fail(error)
             return
@@ -137,7 +119,7 @@ class Connection:
             return
         data = _RECEIVED_VIEW[:size].tobytes()
         self.bytes_in += size
-        if size == self._read_size:
+        if size == _READ:
             self._read_on(data)
         else:
             self.owner.on_data(data)
@@ -145,11 +127,10 @@ class Connection:
     def _read_on(self, first: bytes) -> None:
         """A read that was filled has more behind it: take what is there in one go."""
         pieces, size = [first], len(first)
-        read_size = _BURST - size if self.tls is None else self._read_size
-        while size < _BURST:
+        while size < BURST:
             try:
-                data = self._read(read_size)
-            except _BLOCKED:
+                data = self._read(BURST - size)
+            except BLOCKED:
                 break
             except OSError as error:
                 # Told by the next read: the kernel tells an error only once, and then an end.
@@ -193,7 +174,7 @@ class Connection:
         data = out[0] if len(out) == 1 else b"".join(out)
         try:
             sent = self._send(data)
-        except _BLOCKED:
+        except BLOCKED:
             sent = 0
         except OSError as error:
             out.clear()
@@ -207,8 +188,6 @@ class Connection:
             return
         self._out_size -= sent
         out.append(memoryview(data)[sent:] if sent else data)
-        if sent and self.tls is not None:
-            self._push()  # it was a record of many
         self._watch()
 
     def write_pieces(self, pieces: list[bytes]) -> None:
@@ -231,7 +210,7 @@ class Connection:
         """What is left goes when the kernel takes it."""
         if self._out_size > HIGH_WATER:
             self.congested = True
-        if self._out and not self._writing and not self.closed:
+        if self._out_size and not self._writing and not self.closed:
             self._writing = True
             self._loop.add_writer(self.fd, self._writable)
 
@@ -243,32 +222,13 @@ class Connection:
 
     def _flush(self) -> None:
         """Send as much as the kernel takes. Raises OSError where the connection is broken."""
-        out, taken = self._out, 0
-        try:
-            if self.tls is None and len(out) > 1:
-                self._flush_vectors()
-                return
-            while taken < len(out):
-                data = out[taken]
-                sent = self._send(data)
-                self._out_size -= sent
-                if sent == len(data):
-                    taken += 1
-                else:
-                    out[taken] = memoryview(data)[sent:]
-                    if self.tls is None:
-                        break
-        except _BLOCKED:
-            pass
-        finally:
-            del out[:taken]
-
-    def _flush_vectors(self) -> None:
-        """Plaintext: many pieces with one call."""
         out = self._out
         while out:
             batch = out[:_VECTOR]
-            sent = self.sock.sendmsg(batch)
+            try:
+                sent = self._send(batch[0]) if len(batch) == 1 else self.sock.sendmsg(batch)
+            except BLOCKED:
+                return
             self._out_size -= sent
             for number, piece in enumerate(batch):
                 if sent < len(piece):
@@ -284,7 +244,7 @@ class Connection:
         except OSError as error:
             self._fail(error)
             return
-        if not self._out:
+        if not self._out_size:
             self._drained()
 
     def _drained(self) -> None:
@@ -309,7 +269,7 @@ class Connection:
         if self._due:
             self.flush()
         self._finishing = True
-        if not self._out:
+        if not self._out_size:
             self._shut_down_writing()
 
     def _shut_down_writing(self) -> None:
@@ -317,15 +277,16 @@ class Connection:
             self._writing = False
             self._loop.remove_writer(self.fd)
         try:
-            if self.tls is not None:
-                self._alert = self._alert or close_notify(self.tls)
-                socket.socket.send(self.tls, self._alert)
+            self._say_end()
             self.sock.shutdown(socket.SHUT_WR)
-        except _BLOCKED:
+        except BLOCKED:
             self._writing = True
             self._loop.add_writer(self.fd, self._shut_down_writing)
         except OSError:
             pass  # the peer was faster
+
+    def _say_end(self) -> None:
+        """A protocol on the socket may have its own way to end. Raises OSError as `send`."""
 
     def _fail(self, error: OSError) -> None:
         if not self.closed:
@@ -353,15 +314,16 @@ class Connection:
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self.fd)
-        if self.tls is not None and not self._finishing:
-            send_close_notify(self.tls)
         self._out.clear()
         self._out_size = 0
-        self.sock.close()
-        # Lets go of OpenSSL's 30 KB and of the owner now, whoever still refers to this connection.
+        self._release()
+        # Lets go of the owner now, whoever still refers to this connection.
         self._read = self._read_into = _closed_read
         self._send = _closed_send
         self.owner = NOBODY
+
+    def _release(self) -> None:
+        self.sock.close()
 
     def __repr__(self) -> str:
         kind = "tls" if self.tls is not None else "plain"

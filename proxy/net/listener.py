@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import Callable
 from typing import Protocol
 
@@ -24,8 +23,11 @@ from proxy.net.filter_chain_match import Connection as Wanted
 from proxy.net.listener_config import ListenerRuntime, RuntimeChain
 from proxy.net.original_dst import original_destination
 from proxy.net.readiness import Readiness
+from proxy.net.tls_socket import Established, Step, TlsSocket
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
+from proxy.tls.engine import TlsEngine
+from proxy.tls.openssl import TlsError
 from proxy.tls.peer import PeerIdentity, peer_identity, resumption_refusal
 from proxy.tls.secrets import SecretError
 
@@ -109,6 +111,7 @@ class AcceptedConnection:
         self._loop = loop
         self._deadlines = deadlines
         self._sock = sock
+        self._tls: TlsSocket | None = None
         self._readiness = Readiness(loop, sock.fileno())
         self._peer = peer
         self._listeners = listeners
@@ -231,33 +234,32 @@ class AcceptedConnection:
             self._serve(self._sock, None)
             return
         try:
-            context = chain.tls.current()
-            self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
-        except (SecretError, OSError, ValueError) as error:
+            self._tls = TlsSocket(self._sock, TlsEngine(chain.tls.current()))
+        except (SecretError, TlsError) as error:
             self._tls_failed(f"TLS error: {error}")
             return
         self._deadline = self._deadlines.after(chain.handshake_timeout, self._handshake_timed_out)
         self._handshake()
 
     def _handshake(self) -> None:
-        sock, chain = self._sock, self._chain
-        assert isinstance(sock, ssl.SSLSocket)
+        end, chain = self._tls, self._chain
+        assert end is not None
         assert chain is not None
         assert chain.tls is not None
         try:
-            sock.do_handshake()
-        except ssl.SSLWantReadError:
-            self._readiness.readable(self._handshake)
-            return
-        except ssl.SSLWantWriteError:
-            self._readiness.writable(self._handshake)
-            return
+            step = end.handshake()
         except OSError as error:
             self._tls_failed(f"TLS_error:|{getattr(error, 'reason', None) or error}:TLS_error_end")
             return
-        now = clock.wall()
-        peer = peer_identity(sock, now)
-        refusal = resumption_refusal(sock, peer, now)
+        if step is Step.READ:
+            self._readiness.readable(self._handshake)
+            return
+        if step is Step.WRITE:
+            self._readiness.writable(self._handshake)
+            return
+        now, engine = clock.wall(), end.engine
+        engine.peer = peer = peer_identity(engine, now)
+        refusal = resumption_refusal(engine, peer, now)
         if refusal is None:
             refusal = chain.tls.refusal(peer)
             if refusal is not None:
@@ -266,9 +268,9 @@ class AcceptedConnection:
             self._tls_failed(f"TLS_error:|CERTIFICATE_VERIFY_FAILED:{refusal}:TLS_error_end")
             return
         self._runtime.stats.ssl_handshake.value += 1
-        if sock.session_reused:
+        if engine.session_reused:
             self._runtime.stats.ssl_session_reused.value += 1
-        self._serve(sock, peer)
+        self._serve(end, peer)
 
     def _handshake_timed_out(self) -> None:
         self._deadline = None
@@ -280,7 +282,7 @@ class AcceptedConnection:
         self._log_refusal(None, 0, reason)
         self._drop()
 
-    def _serve(self, sock: socket.socket, peer: PeerIdentity | None) -> None:
+    def _serve(self, end: Established, peer: PeerIdentity | None) -> None:
         """Hand the connection to its network filter."""
         self._disarm()
         self._readiness.neither()
@@ -302,7 +304,7 @@ class AcceptedConnection:
             on_closed=runtime.stats.connection_closed,
         )
         self._on_done(self)
-        chain.serve(sock, facts)
+        chain.serve(end, facts)
 
     # The end of those that are not served.
 
@@ -331,7 +333,7 @@ class AcceptedConnection:
     def close(self) -> None:
         self._disarm()
         self._readiness.neither()
-        self._sock.close()
+        (self._tls or self._sock).close()
         self._on_done(self)
 
 

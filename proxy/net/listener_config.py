@@ -6,7 +6,6 @@ Reference: envoy.config.listener.v3.Listener.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,6 +14,7 @@ from proxy.config.listener import FilterChain, Listener
 from proxy.net.downstream import DownstreamFacts
 from proxy.net.filter_chain_match import FilterChainMatcher
 from proxy.net.listener_stats import ListenerStats
+from proxy.net.tls_socket import Established
 from proxy.observability.stream_info import StreamInfo
 from proxy.tls.contexts import TlsContext
 
@@ -24,7 +24,7 @@ PortTest = Callable[[int], bool]
 class NetworkFilter(Protocol):
     """What serves the connections of a filter chain."""
 
-    def serve(self, sock: socket.socket, facts: DownstreamFacts) -> None:
+    def serve(self, end: Established, facts: DownstreamFacts) -> None:
         """Take the connection over; TLS is done."""
 
     def drain(self) -> None:
@@ -49,8 +49,8 @@ class RuntimeChain:
     local_uri_san: Callable[[], str | None] = lambda: None
     handshake_timeout: float = 15.0
 
-    def serve(self, sock: socket.socket, facts: DownstreamFacts) -> None:
-        self.network_filter.serve(sock, facts)
+    def serve(self, end: Established, facts: DownstreamFacts) -> None:
+        self.network_filter.serve(end, facts)
 
 
 @dataclass(slots=True)

@@ -8,20 +8,21 @@ Reference: Envoy source/common/tcp_proxy/tcp_proxy.cc; reference §5.13.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from proxy import clock
 from proxy.config.network_filters import TcpProxy
 from proxy.deadlines import Deadline, Deadlines
+from proxy.net.connection import Connection
 from proxy.net.downstream import DownstreamFacts
 from proxy.net.splice import SplicedConnection, can_splice
+from proxy.net.tls_connection import TlsConnection
+from proxy.net.tls_socket import Established, TlsSocket
 from proxy.observability import response_flags as flags
 from proxy.observability.stats import Counter, StatsStore
 from proxy.observability.stream_info import StreamInfo
 from proxy.router.hash_policy import source_ip_key
-from proxy.tls.peer import peer_identity
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.cluster_map import find
 from proxy.upstream.failure import UpstreamReset
@@ -88,8 +89,8 @@ class TcpProxyFilter:
         self._total = sum(weight for _, weight in self._targets)
         self._connections: set[TcpConnection] = set()
 
-    def serve(self, sock: socket.socket, facts: DownstreamFacts) -> None:
-        connection = TcpConnection(self, sock, facts, self._pick())
+    def serve(self, end: Established, facts: DownstreamFacts) -> None:
+        connection = TcpConnection(self, end, facts, self._pick())
         self._connections.add(connection)
         self.opened(connection.info)
         connection.start()
@@ -124,7 +125,7 @@ class _Side:
 
     def __init__(self, owner: TcpConnection) -> None:
         self.owner = owner
-        self.connection: SplicedConnection | None = None
+        self.connection: Connection | None = None
         self.peer: _Side = self
         self.ended = False
 
@@ -160,12 +161,16 @@ class _Side:
         self.owner.on_broken(self, error)
 
 
+def _connection_on(loop: asyncio.AbstractEventLoop, end: Established, owner: _Side) -> Connection:
+    if isinstance(end, TlsSocket):
+        return TlsConnection(loop, end, owner)
+    return SplicedConnection(loop, end, owner) if can_splice(end) else Connection(loop, end, owner)
+
+
 class TcpConnection:
     """One proxied connection."""
 
-    def __init__(
-        self, proxy: TcpProxyFilter, sock: socket.socket, facts: DownstreamFacts, cluster: str
-    ) -> None:
+    def __init__(self, proxy: TcpProxyFilter, end: Established, facts: DownstreamFacts, cluster: str) -> None:
         self._proxy = proxy
         self._now = proxy.deadlines.now
         self._facts = facts
@@ -173,7 +178,7 @@ class TcpConnection:
         self._upstream: OpaqueConnection | None = None
         self._down, self._up = _Side(self), _Side(self)
         self._down.peer, self._up.peer = self._up, self._down
-        self._down.connection = SplicedConnection(proxy.loop, sock, self._down)
+        self._down.connection = _connection_on(proxy.loop, end, self._down)
         self._idle: Deadline | None = None
         self._lifetime: Deadline | None = None
         self._last = 0.0
@@ -229,15 +234,15 @@ class TcpConnection:
         self._upstream = upstream
         self.info.upstream_host = host.name
 
-    def _on_connected(self, sock: socket.socket) -> None:
-        host, port = sock.getsockname()[:2]
+    def _on_connected(self, end: Established) -> None:
+        up = self._up.connection = _connection_on(self._proxy.loop, end, self._up)
+        host, port = up.sock.getsockname()[:2]
         self.info.upstream_local_address = f"{host}:{port}"
-        up = self._up.connection = SplicedConnection(self._proxy.loop, sock, self._up)
         down = self._down.connection
         assert down is not None
         if up.tls is not None and up.tls.session_reused and self._upstream is not None:
             self._upstream.cluster.stats.count_session_reused()
-        if can_splice(sock) and can_splice(down.sock):
+        if isinstance(down, SplicedConnection) and isinstance(up, SplicedConnection):
             down.splice_to(up, self.touch)
             up.splice_to(down, self.touch)
         self._last = self._now()
@@ -307,13 +312,13 @@ class TcpConnection:
         self._finish(flags.DT)
 
     def _keep_session(self) -> None:
-        """For the next connection to this host, where a ticket has come; before Python forgets it with the half-close."""
+        """For the next connection to this host, where a ticket has come."""
         upstream, up = self._upstream, self._up.connection
-        if upstream is None or up is None or up.tls is None or up.tls.version() is None:
+        if upstream is None or up is None or up.tls is None or up.closed:
             return
-        tls, peer = upstream.host.transport.tls, peer_identity(up.tls)
-        if tls is not None and tls.sessions is not None and peer is not None:
-            tls.keep_session((upstream.host.address, NO_OPTIONS), up.tls, peer.expires)
+        tls = upstream.host.transport.tls
+        if tls is not None:
+            tls.keep_session((upstream.host.address, NO_OPTIONS), up.tls)
 
     def close(self) -> None:
         """Break off."""

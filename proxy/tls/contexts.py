@@ -1,14 +1,13 @@
-"""Binds an xDS TLS context to the secrets: gives the `ssl.SSLContext` for the next connection, and judges its peer.
+"""Binds an xDS TLS context to the secrets: gives the `SslContext` for the next connection, and judges its peer.
 
 `current()` is a look-up while nothing changed; after a rotation the next call builds anew, and connections that already
 run keep their session. SSL contexts are shared between all configs that differ only in SNI and expected identities,
-since those are checked per connection. Python sets ALPN per context, so each ALPN list has one of its own.
+since those are checked per connection. ALPN is set per context, so each list has one of its own.
 Reference: Envoy "TLS", envoy.extensions.transport_sockets.tls.v3; Istio's versions and ciphers, reference §4.2.
 """
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
@@ -18,19 +17,16 @@ from proxy.config.secret import (
     DownstreamTlsContext,
     UpstreamTlsContext,
 )
+from proxy.tls.engine import TlsEngine
 from proxy.tls.peer import PeerIdentity
 from proxy.tls.sans import SanMatcher, name_refusal
-from proxy.tls.secrets import SecretError, SecretStore, load_cert_chain
+from proxy.tls.secrets import SecretError, SecretStore
 from proxy.tls.sessions import Sessions
+from proxy.tls.ssl_context import SslContext
 
-_VERSIONS = {
-    "TLS_AUTO": None,
-    # OpenSSL's default security level refuses 1.0 and 1.1, as Istio's minimum does.
-    "TLSv1_0": ssl.TLSVersion.TLSv1_2,
-    "TLSv1_1": ssl.TLSVersion.TLSv1_2,
-    "TLSv1_2": ssl.TLSVersion.TLSv1_2,
-    "TLSv1_3": ssl.TLSVersion.TLSv1_3,
-}
+_AUTO = "TLS_AUTO"
+# OpenSSL's default security level refuses 1.0 and 1.1, as Istio's minimum does.
+_VERSIONS = {"TLSv1_0": "TLSv1_2", "TLSv1_1": "TLSv1_2", "TLSv1_2": "TLSv1_2", "TLSv1_3": "TLSv1_3"}
 
 
 class SecretsNotReady(SecretError):
@@ -43,7 +39,7 @@ class FileNotReady(SecretsNotReady):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """All that makes one `ssl.SSLContext` differ from another. Secrets by name; PEM texts where the config holds them."""
+    """All that makes one `SslContext` differ from another. Secrets by name; PEM texts where the config holds them."""
 
     server: bool
     alpn: tuple[str, ...] = ()
@@ -94,8 +90,8 @@ class TlsContext:
             found = self._with_alpn[alpn] = replace(self.parameters, alpn=alpn)
         return found
 
-    def current(self, alpn: tuple[str, ...] | None = None) -> ssl.SSLContext:
-        """The context to wrap the next connection with; `alpn` overrides the configured list.
+    def current(self, alpn: tuple[str, ...] | None = None) -> SslContext:
+        """The context of the next connection; `alpn` overrides the configured list.
 
         Raises `SecretsNotReady` while a secret or a file is missing.
         """
@@ -109,21 +105,14 @@ class TlsContext:
             found = self._secrets.derived[key] = build(key, self._secrets)
         return found
 
-    def keep_session(
-        self, host: Hashable, connection: ssl.SSLSocket, until: float, alpn: tuple[str, ...] | None = None
-    ) -> None:
+    def keep_session(self, host: Hashable, engine: TlsEngine, alpn: tuple[str, ...] | None = None) -> None:
         """A verified connection ends: the next one to this host may go on from its session. Not after a rotation."""
-        sessions, context = self.sessions, connection.context
-        if (
-            sessions is None
-            or connection.session_reused
-            or self._secrets.derived.get(self._key(alpn)) is not context
-        ):
+        sessions, peer = self.sessions, engine.peer
+        if sessions is None or peer is None or engine.session_reused:
             return
-        if sessions.wants(host, context):
-            session = connection.session
-            if session is not None:
-                sessions.keep(host, context, session, until)
+        session = engine.session
+        if session is not None and self._secrets.derived.get(self._key(alpn)) is engine.context:
+            sessions.keep(host, engine.context, session, peer.expires)
 
     @property
     def ready(self) -> bool:
@@ -198,7 +187,7 @@ def _read(common: CommonTlsContext, *, server: bool, require: bool) -> Parameter
         common.tls_params.tls_minimum_protocol_version,
         common.tls_params.tls_maximum_protocol_version,
     ):
-        if version not in _VERSIONS:
+        if version != _AUTO and version not in _VERSIONS:
             raise SecretError(f"unknown TLS version {version!r}")
     return Parameters(
         server=server,
@@ -237,29 +226,24 @@ def _inline_roots(validation: CertificateValidationContext | None) -> str | None
         raise SecretError(f"validation_context.trusted_ca: {error}") from error
 
 
-def build(parameters: Parameters, secrets: SecretStore) -> ssl.SSLContext:
-    """A fresh `ssl.SSLContext` from the secrets as they are now."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if parameters.server else ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # identities are SANs of SPIFFE, checked by SanMatcher
-    context.minimum_version = _VERSIONS[parameters.minimum] or ssl.TLSVersion.TLSv1_2
-    context.maximum_version = _VERSIONS[parameters.maximum] or ssl.TLSVersion.TLSv1_3
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    if parameters.server:
-        # The keys of tickets are the context's own: a new certificate or root makes a new one, which takes none of the old.
-        # One ticket serves one further connection, and costs a fifth of a handshake.
-        context.num_tickets = int(parameters.resumes)
-        if not parameters.resumes:
-            context.options |= ssl.OP_NO_TICKET
+def build(parameters: Parameters, secrets: SecretStore) -> SslContext:
+    """A fresh `SslContext` from the secrets as they are now. Who the peer must be is not its matter: see SanMatcher."""
+    minimum = _VERSIONS.get(parameters.minimum, "TLSv1_2")
+    maximum = _VERSIONS.get(parameters.maximum, "TLSv1_3")
+    context = SslContext(server=parameters.server, minimum=minimum, maximum=maximum)
+    # The keys of tickets are the context's own: a new certificate or root makes a new one, which takes none of the old.
+    if parameters.server and not parameters.resumes:
+        context.refuse_tickets()
     if parameters.ciphers:
-        context.set_ciphers(":".join(parameters.ciphers))
+        context.set_ciphers(parameters.ciphers)
     if parameters.alpn:
-        context.set_alpn_protocols(list(parameters.alpn))
+        context.set_alpn(parameters.alpn)
     _load_certificate(context, parameters, secrets)
     _load_roots(context, parameters, secrets)
     return context
 
 
-def _load_certificate(context: ssl.SSLContext, parameters: Parameters, secrets: SecretStore) -> None:
+def _load_certificate(context: SslContext, parameters: Parameters, secrets: SecretStore) -> None:
     pair = parameters.certificate_pem
     if parameters.certificate_secret is not None:
         secret = secrets.certificate(parameters.certificate_secret)
@@ -267,19 +251,15 @@ def _load_certificate(context: ssl.SSLContext, parameters: Parameters, secrets: 
             raise SecretsNotReady(f"secret {parameters.certificate_secret} has not arrived")
         pair = secret.chain_pem, secret.private_key_pem
     if pair is not None:
-        load_cert_chain(context, *pair)
+        context.load_certificate(*pair)
 
 
-def _load_roots(context: ssl.SSLContext, parameters: Parameters, secrets: SecretStore) -> None:
+def _load_roots(context: SslContext, parameters: Parameters, secrets: SecretStore) -> None:
     roots = parameters.trusted_ca_pem
     if parameters.validation_secret is not None:
         secret = secrets.validation(parameters.validation_secret)
         if secret is None:
             raise SecretsNotReady(f"secret {parameters.validation_secret} has not arrived")
         roots = secret.trusted_ca_pem
-    if roots is None:
-        context.verify_mode = ssl.CERT_NONE  # as Envoy: without a CA nothing is verified
-        return
-    context.load_verify_locations(cadata=roots)
-    needed = parameters.require_peer or not parameters.server
-    context.verify_mode = ssl.CERT_REQUIRED if needed else ssl.CERT_OPTIONAL
+    if roots is not None:  # as Envoy: without a CA nothing is verified
+        context.verify_peer(roots, required=parameters.require_peer or not parameters.server)

@@ -9,15 +9,14 @@ Reference: Envoy source/common/tls/connection_info_impl_base.cc.
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.tls import certificate
+from proxy.tls.engine import TlsEngine
 
 # Certificates live hours and peers are few; beyond this many, forgetting all costs one parse per peer.
 _REMEMBERED = 1024
-_DER = 2  # _ssl.ENCODING_DER
 _identities: dict[bytes, PeerIdentity] = {}
 
 
@@ -41,37 +40,25 @@ class PeerIdentity:
         return self.uri_sans[0] if self.uri_sans else None
 
 
-def peer_identity(connection: ssl.SSLSocket | ssl.SSLObject, now: float = 0.0) -> PeerIdentity | None:
+def peer_identity(engine: TlsEngine, now: float = 0.0) -> PeerIdentity | None:
     """The peer of a connection whose handshake is done; None if it sent no certificate. `now`: wall clock, s."""
-    der = connection.getpeercert(binary_form=True)
+    der = engine.peer_certificate()
     if not der:
         return None
     found = _identities.get(der)
-    if found is None or (found.expires <= now and not connection.session_reused):
-        found = _remember(der, _chain(connection))
+    if found is None or (found.expires <= now and not engine.session_reused):
+        found = _remember(der, engine.verified_chain())
     return found
 
 
-def resumption_refusal(
-    connection: ssl.SSLSocket | ssl.SSLObject, peer: PeerIdentity | None, now: float
-) -> str | None:
+def resumption_refusal(engine: TlsEngine, peer: PeerIdentity | None, now: float) -> str | None:
     """None unless a session was resumed beyond the life of its peer's chain, which OpenSSL does not look at again.
 
     Envoy: `SSL_CTX_set_reverify_on_resume`.
     """
-    if connection.session_reused and peer is not None and now >= peer.expires:
+    if engine.session_reused and peer is not None and now >= peer.expires:
         return "verify cert failed: X509_verify_cert: certificate verification error at depth 0: certificate has expired"
     return None
-
-
-def _chain(connection: ssl.SSLSocket | ssl.SSLObject) -> Iterable[bytes]:
-    """The certificates the peer was verified with, DER; none where it was not, or a session was resumed."""
-    # Python 3.13 has get_verified_chain for everybody; before, only its inner object has.
-    try:
-        chain = connection._sslobj.get_verified_chain()  # type: ignore[union-attr]
-    except ssl.SSLError:
-        return []
-    return [one.public_bytes(_DER) for one in chain or ()]
 
 
 def _remember(der: bytes, chain: Iterable[bytes]) -> PeerIdentity:

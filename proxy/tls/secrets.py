@@ -2,20 +2,20 @@
 
 A secret is checked before it replaces the one in use: a bad one raises `SecretError` and changes nothing.
 Each accepted change empties `derived` (the SSL contexts built from secrets) and tells the subscribers; sessions that
-already run keep what they have. Private keys stay in memory: OpenSSL reads them through a descriptor without a path.
+already run keep what they have. Private keys stay in memory.
 Reference: Envoy SDS, Istio security/pkg/nodeagent.
 """
 
 from __future__ import annotations
 
-import os
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.tls import certificate
 from proxy.tls.certificate import Certificate, CertificateError
+from proxy.tls.openssl import TlsError
+from proxy.tls.ssl_context import SslContext
 
 WORKLOAD = "default"
 ROOT = "ROOTCA"
@@ -65,7 +65,7 @@ class SecretStore:
         self._clock = clock
         self._secrets: dict[str, CertificateSecret | ValidationSecret] = {}
         self._subscribers: list[Callable[[str], None]] = []
-        self.derived: dict[object, ssl.SSLContext] = {}
+        self.derived: dict[object, SslContext] = {}
 
     def set_certificate(self, name: str, chain_pem: str, private_key_pem: str, version: str = "") -> None:
         """Take a new certificate and key; a pair that does not fit together raises `SecretError`."""
@@ -77,8 +77,8 @@ class SecretStore:
         """A certificate and key that can be `put`. Raises `SecretError`."""
         try:
             certificates = tuple(certificate.load_pem(chain_pem))
-            load_cert_chain(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), chain_pem, private_key_pem)
-        except (CertificateError, ssl.SSLError, OSError) as error:
+            SslContext(server=True).load_certificate(chain_pem, private_key_pem)
+        except (CertificateError, TlsError) as error:
             raise SecretError(f"secret {name}: {error}") from error
         return CertificateSecret(name, chain_pem, private_key_pem, certificates, version, self._clock())
 
@@ -90,8 +90,8 @@ class SecretStore:
         """Trusted roots that can be `put`. Raises `SecretError`."""
         try:
             certificates = tuple(certificate.load_pem(trusted_ca_pem))
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=trusted_ca_pem)
-        except (CertificateError, ssl.SSLError) as error:
+            SslContext(server=False).verify_peer(trusted_ca_pem, required=True)
+        except (CertificateError, TlsError) as error:
             raise SecretError(f"secret {name}: {error}") from error
         return ValidationSecret(name, trusted_ca_pem, certificates, version, self._clock())
 
@@ -129,13 +129,3 @@ class SecretStore:
 
     def __repr__(self) -> str:
         return f"<SecretStore {', '.join(sorted(self._secrets)) or 'empty'}>"
-
-
-def load_cert_chain(context: ssl.SSLContext, chain_pem: str, private_key_pem: str) -> None:
-    """Load certificate and key held as text; `ssl` only reads files, so the text goes through a memory descriptor."""
-    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, private_key_pem.encode() + b"\n" + chain_pem.encode())
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from proxy.upstream.failure import UpstreamReset
 
 if TYPE_CHECKING:
+    from proxy.net.tls_socket import Established
     from proxy.upstream.transport import TlsOptions, Transport
 
 Address = tuple[str, int]
@@ -52,7 +52,7 @@ class Connector(Protocol):
         transport: Transport,
         options: TlsOptions,
         settings: ConnectSettings,
-        on_connected: Callable[[socket.socket], None],
+        on_connected: Callable[[Established], None],
         on_failed: Callable[[UpstreamReset], None],
     ) -> Connecting:
         """`options` are what the requests of this connection add to a TLS transport."""

@@ -18,8 +18,7 @@ from proxy.upstream.host import Host
 from proxy.upstream.transport import NO_OPTIONS
 
 if TYPE_CHECKING:
-    import socket
-
+    from proxy.net.tls_socket import Established
     from proxy.upstream.cluster import Cluster
 
 
@@ -31,7 +30,7 @@ class OpaqueConnection:
         cluster: Cluster,
         host: Host,
         deadlines: Deadlines,
-        on_connected: Callable[[socket.socket], None],
+        on_connected: Callable[[Established], None],
         on_failed: Callable[[UpstreamReset], None],
     ) -> None:
         self.cluster = cluster
@@ -67,7 +66,7 @@ class OpaqueConnection:
             self._failed,
         )
 
-    def _connected(self, sock: socket.socket) -> None:
+    def _connected(self, end: Established) -> None:
         self._stop_waiting()
         self._active = True
         cluster, host = self.cluster, self.host
@@ -80,7 +79,7 @@ class OpaqueConnection:
             self._lifetime = self._deadlines.after(cluster.max_connection_duration, self._too_old)
         if host.monitor is not None:
             host.monitor.on_tcp_connected()
-        self._on_connected(sock)
+        self._on_connected(end)
 
     def _failed(self, failure: UpstreamReset) -> None:
         self._stop_waiting()

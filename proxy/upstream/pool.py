@@ -11,7 +11,6 @@ Reference: Envoy source/common/conn_pool/conn_pool_base.cc.
 
 from __future__ import annotations
 
-import socket
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +20,7 @@ from proxy.upstream.failure import ResetReason, UpstreamReset
 from proxy.upstream.transport import TlsOptions
 
 if TYPE_CHECKING:
+    from proxy.net.tls_socket import Established
     from proxy.upstream.cluster import Cluster
     from proxy.upstream.host import Host
     from proxy.upstream.transport import Transport
@@ -48,7 +48,7 @@ class Waiter(Protocol):
     def on_pool_failure(self, failure: UpstreamReset) -> None: ...
 
 
-Wrap = Callable[[socket.socket, "ConnectionPool"], PooledConnection]
+Wrap = Callable[["Established", "ConnectionPool"], PooledConnection]
 
 
 class ConnectionPool:
@@ -257,9 +257,9 @@ class ConnectionPool:
         self.cluster.stats.count_connection_end(remote=remote, active=active)
         self.host.cx_active -= 1
 
-    def on_connected(self, opening: _Opening, sock: socket.socket) -> None:
+    def on_connected(self, opening: _Opening, end: Established) -> None:
         self._connecting.discard(opening)
-        connection = self._wrap(sock, self)
+        connection = self._wrap(end, self)
         connection.draining = self._draining
         if self._waiting:
             self._make_ready(connection)
@@ -307,8 +307,8 @@ class _Opening:
         self.pool = pool
         self.handle: Connecting | None = None
 
-    def on_connected(self, sock: socket.socket) -> None:
-        self.pool.on_connected(self, sock)
+    def on_connected(self, end: Established) -> None:
+        self.pool.on_connected(self, end)
 
     def on_failed(self, failure: UpstreamReset) -> None:
         self.pool.on_failed(self, failure)

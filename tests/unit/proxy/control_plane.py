@@ -12,8 +12,7 @@ from typing import Any
 
 from proxy.admin.http_server import HttpServer, Request, Response
 from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, ROUTE
-from proxy.tls.secrets import load_cert_chain
-from tests.unit.proxy.mesh_ca import MeshCa
+from tests.unit.proxy.mesh_ca import MeshCa, load_pair
 
 TOKEN = "a.jwt.token"
 PATHS = {"clusters": CLUSTER, "endpoints": ENDPOINT, "listeners": LISTENER, "routes": ROUTE}
@@ -79,7 +78,7 @@ async def running(ca: MeshCa, identity: str, directory: Path) -> AsyncIterator[C
     (directory / "root.pem").write_text(ca.root_pem)
     plane = ControlPlane(ca, identity)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    load_cert_chain(context, *ca.issue(dns=("localhost",)))
+    load_pair(context, *ca.issue(dns=("localhost",)))
     http = HttpServer(plane.answer, "istiod")
     server = await asyncio.start_server(http.serve_connection, "127.0.0.1", 0, ssl=context)
     plane.port = server.sockets[0].getsockname()[1]

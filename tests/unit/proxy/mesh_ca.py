@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import ssl
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -67,3 +69,13 @@ class MeshCa:
         usages = [x509.ExtendedKeyUsageOID.SERVER_AUTH, x509.ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode()
+
+
+def load_pair(context: ssl.SSLContext, chain_pem: str, private_key_pem: str) -> None:
+    """Certificate and key held as text; Python's `ssl` only reads files, so the text goes through a memory descriptor."""
+    descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, private_key_pem.encode() + b"\n" + chain_pem.encode())
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)

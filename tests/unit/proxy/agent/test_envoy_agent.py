@@ -150,13 +150,13 @@ async def test_envoy_serves_mutual_tls_from_the_agents_secrets(mesh_ca: MeshCa, 
 async def _says_hello(mesh_ca: MeshCa, port: int) -> None:
     import ssl
 
-    from proxy.tls.secrets import load_cert_chain
+    from tests.unit.proxy.mesh_ca import load_pair
 
     def context() -> ssl.SSLContext:
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         made.check_hostname = False
         made.load_verify_locations(cadata=mesh_ca.root_pem)
-        load_cert_chain(made, *mesh_ca.issue("spiffe://cluster.local/ns/default/sa/client"))
+        load_pair(made, *mesh_ca.issue("spiffe://cluster.local/ns/default/sa/client"))
         return made
 
     client = HttpClient("127.0.0.1", port, tls=context)

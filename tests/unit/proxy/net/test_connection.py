@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import weakref
-from typing import Any
 
 import pytest
 
 from proxy.net.connection import HIGH_WATER, Connection
+from proxy.net.tls_connection import connection_on
+from proxy.net.tls_socket import Established
 from tests.unit.proxy.in_memory import FakeLoop, FakeSocket
 from tests.unit.proxy.mesh_ca import MeshCa
+from tests.unit.proxy.net.tls_pairs import pair, tls_pair, with_pythons
 
 
 class Recorder:
@@ -52,13 +53,6 @@ class Recorder:
             await asyncio.wait_for(self.changed.wait(), 10)
 
 
-def pair() -> tuple[socket.socket, socket.socket]:
-    left, right = socket.socketpair()
-    left.setblocking(False)
-    right.setblocking(False)
-    return left, right
-
-
 def connected() -> tuple[socket.socket, socket.socket]:
     """A pair that can be reset."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -66,33 +60,17 @@ def connected() -> tuple[socket.socket, socket.socket]:
         return here, server.accept()[0]
 
 
-async def tls_pair(
-    ca: MeshCa, tmp_path: Any, between: tuple[socket.socket, socket.socket] | None = None
-) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
-    chain, key = ca.issue("spiffe://cluster.local/ns/a/sa/b")
-    file = tmp_path / "pair.pem"
-    file.write_text(key + chain)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(file)
-    client = ssl.create_default_context(cadata=ca.root_pem)
-    client.check_hostname = False
-    left, right = between or socket.socketpair()
-    loop = asyncio.get_running_loop()
-    wrapped = loop.run_in_executor(None, lambda: server.wrap_socket(left, server_side=True))
-    other = await loop.run_in_executor(None, lambda: client.wrap_socket(right, server_hostname=None))
-    first = await wrapped
-    first.setblocking(False)
-    other.setblocking(False)
-    return first, other
+def ends(kind: str, ca: MeshCa) -> tuple[Established, Established]:
+    return pair() if kind == "plain" else tls_pair(ca)
 
 
 @pytest.mark.parametrize("size", [1, 16384, 16385, 200_000, 3_000_000])
 @pytest.mark.parametrize("kind", ["plain", "tls"])
-async def test_bytes_arrive_whole_and_in_order(kind: str, size: int, mesh_ca: MeshCa, tmp_path: Any) -> None:
+async def test_bytes_arrive_whole_and_in_order(kind: str, size: int, mesh_ca: MeshCa) -> None:
     loop = asyncio.get_running_loop()
-    left, right = pair() if kind == "plain" else await tls_pair(mesh_ca, tmp_path)
+    left, right = ends(kind, mesh_ca)
     sender, receiver = Recorder(), Recorder()
-    a, b = Connection(loop, left, sender), Connection(loop, right, receiver)
+    a, b = connection_on(loop, left, sender), connection_on(loop, right, receiver)
     a.start()
     b.start()
     data = bytes(i * 7 % 251 for i in range(1000)) * (size // 1000 + 1)
@@ -112,11 +90,11 @@ async def test_bytes_arrive_whole_and_in_order(kind: str, size: int, mesh_ca: Me
 
 
 @pytest.mark.parametrize("kind", ["plain", "tls"])
-async def test_a_long_message_passes_in_pieces(kind: str, mesh_ca: MeshCa, tmp_path: Any) -> None:
+async def test_a_long_message_passes_in_pieces(kind: str, mesh_ca: MeshCa) -> None:
     loop = asyncio.get_running_loop()
-    left, right = pair() if kind == "plain" else await tls_pair(mesh_ca, tmp_path)
+    left, right = ends(kind, mesh_ca)
     sender, receiver = Recorder(), Recorder()
-    a, b = Connection(loop, left, sender), Connection(loop, right, receiver)
+    a, b = connection_on(loop, left, sender), connection_on(loop, right, receiver)
     a.start()
     pieces = [b"head", b"", *(bytes([n % 251]) * (n * 97 + 1) for n in range(300)), b"end"]
     wanted = b"".join(pieces)
@@ -136,13 +114,11 @@ async def test_a_long_message_passes_in_pieces(kind: str, mesh_ca: MeshCa, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["plain", "tls"])
-async def test_an_end_behind_a_burst_is_told_though_reading_was_paused(
-    kind: str, mesh_ca: MeshCa, tmp_path: Any
-) -> None:
+async def test_an_end_behind_a_burst_is_told_though_reading_was_paused(kind: str, mesh_ca: MeshCa) -> None:
     loop = asyncio.get_running_loop()
-    left, right = pair() if kind == "plain" else await tls_pair(mesh_ca, tmp_path)
+    left, right = ends(kind, mesh_ca)
     sender, receiver = Recorder(), Recorder()
-    a, b = Connection(loop, left, sender), Connection(loop, right, receiver)
+    a, b = connection_on(loop, left, sender), connection_on(loop, right, receiver)
     for _ in range(3):
         a.write(b"x" * 16 * 1024)
     a.finish_writing()
@@ -276,15 +252,12 @@ async def test_a_reset_behind_a_burst_is_not_an_end(size: int) -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True])
-async def test_an_unannounced_tls_end_after_ours_is_an_end(
-    reset: bool, mesh_ca: MeshCa, tmp_path: Any
-) -> None:
-    left, right = await tls_pair(mesh_ca, tmp_path, connected())
+async def test_an_unannounced_tls_end_after_ours_is_an_end(reset: bool, mesh_ca: MeshCa) -> None:
+    left, right = with_pythons(mesh_ca, *connected())
     owner = Recorder()
-    connection = Connection(asyncio.get_running_loop(), left, owner)
+    connection = connection_on(asyncio.get_running_loop(), left, owner)
     connection.start()
     connection.finish_writing()
-    right.setblocking(True)
     assert right.recv(10) == b""
     right.send(b"x" * 40_000)
     if reset:

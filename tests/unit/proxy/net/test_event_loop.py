@@ -7,7 +7,6 @@ import contextlib
 import gc
 import os
 import socket
-import ssl
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from proxy.net.connection import Connection
+from proxy.net.tls_connection import connection_on
+from proxy.net.tls_socket import Established
 from tests.unit.proxy.mesh_ca import MeshCa
+from tests.unit.proxy.net.tls_pairs import with_pythons
 
 pytest.importorskip("uvloop")
 from proxy.net.event_loop import Loop
@@ -193,33 +194,16 @@ def test_a_connection_reset_in_the_middle_of_a_message_ends(
     async def main() -> None:
         running = asyncio.get_running_loop()
         with connected() as (peer, ours):
+            end: Established = ours
             if kind == "tls":
-                peer, ours = await handshaken(peer, ours, mesh_ca, tmp_path)
+                end, peer = with_pythons(mesh_ca, ours, peer)
             owner = Owner()
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else the reset may overtake
             peer.sendall(b"POST / HTTP/1.1\r\ncontent-length: 100\r\n\r\n")
             peer.sendall(b"half of it")
             reset(peer)
-            Connection(running, ours, owner).start()
+            connection_on(running, end, owner).start()
             assert await owner.end == "ConnectionResetError"
         assert owner.data.endswith(b"\r\n\r\nhalf of it")
 
     run(loop, main)
-
-
-async def handshaken(
-    peer: socket.socket, ours: socket.socket, ca: MeshCa, directory: Path
-) -> tuple[socket.socket, socket.socket]:
-    chain, key = ca.issue("spiffe://cluster.local/ns/a/sa/b")
-    (directory / "pair.pem").write_text(key + chain)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(directory / "pair.pem")
-    client = ssl.create_default_context(cadata=ca.root_pem)
-    client.check_hostname = False
-    ours.setblocking(True)
-    answered = asyncio.get_running_loop().run_in_executor(
-        None, lambda: server.wrap_socket(ours, server_side=True)
-    )
-    connecting = await asyncio.get_running_loop().run_in_executor(None, client.wrap_socket, peer)
-    served = await answered
-    served.setblocking(False)
-    return connecting, served

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,12 @@ from proxy.config.secret import (
 )
 from proxy.config.values import DataSource, StringMatcher
 from proxy.tls.contexts import SecretsNotReady, TlsContext, downstream_context, upstream_context
+from proxy.tls.openssl import TlsError
 from proxy.tls.peer import PeerIdentity, peer_identity
 from proxy.tls.secrets import SecretError, SecretStore
+from proxy.tls.ssl_context import SslContext
 from tests.unit.proxy.mesh_ca import MeshCa
+from tests.unit.proxy.tls.engines import shake
 
 CLIENT, SERVER = (
     "spiffe://cluster.local/ns/default/sa/productpage",
@@ -63,30 +65,12 @@ def upstream(secrets: SecretStore, *sans: StringMatcher) -> TlsContext:
     return upstream_context(config, secrets)
 
 
-def shake(
-    client: ssl.SSLContext, server: ssl.SSLContext, sni: str | None = None
-) -> tuple[ssl.SSLObject, ssl.SSLObject]:
-    """A whole handshake through memory; raises what either side raises."""
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    a = client.wrap_bio(to_client, to_server, server_hostname=sni)
-    b = server.wrap_bio(to_server, to_client, server_side=True)
-    done: set[ssl.SSLObject] = set()
-    while len(done) < 2:
-        for side in (a, b):
-            try:
-                side.do_handshake()
-                done.add(side)
-            except ssl.SSLWantReadError:
-                pass
-    return a, b
-
-
 def test_mutual_tls_with_both_identities(mesh_ca: MeshCa) -> None:
     up = upstream(store(mesh_ca, CLIENT), StringMatcher(exact=SERVER))
     down = downstream(store(mesh_ca, SERVER), StringMatcher(prefix="spiffe://cluster.local/"))
     a, b = shake(up.current(("istio-http/1.1", "http/1.1")), down.current(), up.sni)
     assert a.version() == "TLSv1.3"
-    assert a.selected_alpn_protocol() == b.selected_alpn_protocol() == "http/1.1"
+    assert a.alpn() == b.alpn() == "http/1.1"
     server, client = peer_identity(a), peer_identity(b)
     assert server is not None
     assert client is not None
@@ -124,26 +108,22 @@ def test_san_matchers(mesh_ca: MeshCa, matcher: StringMatcher, name: str, fits: 
 def test_a_foreign_ca_fails_the_handshake(mesh_ca: MeshCa) -> None:
     stranger = MeshCa()
     up = upstream(store(stranger, CLIENT, root=mesh_ca.root_pem))
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(TlsError):
         shake(up.current(), downstream(store(mesh_ca, SERVER)).current())
 
 
 def test_a_client_without_certificate(mesh_ca: MeshCa) -> None:
-    plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    plain.check_hostname = False
-    plain.verify_mode = ssl.CERT_NONE
-    plain.maximum_version = ssl.TLSVersion.TLSv1_2
-    with pytest.raises(ssl.SSLError):
+    plain = SslContext(server=False, maximum="TLSv1_2")
+    with pytest.raises(TlsError):
         shake(plain, downstream(store(mesh_ca, SERVER)).current())
     _, b = shake(plain, downstream(store(mesh_ca, SERVER), require=False).current())
     assert peer_identity(b) is None
 
 
 def test_versions(mesh_ca: MeshCa) -> None:
-    old = upstream(store(mesh_ca, CLIENT)).current()
+    old = SslContext(server=False, maximum="TLSv1_2")
     server = downstream(store(mesh_ca, SERVER), tls_minimum_protocol_version="TLSv1_3").current()
-    old.maximum_version = ssl.TLSVersion.TLSv1_2
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(TlsError):
         shake(old, server)
 
 

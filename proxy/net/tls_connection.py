@@ -1,0 +1,151 @@
+"""A connection with TLS: what one recv brought is decrypted at once, and as many records as fit leave with one send.
+
+The rest is a `Connection`'s: when it reads and writes, whom it tells. Of what was written only as much is encrypted as the kernel is
+about to take. Invariant: ciphertext leaves in the order in which it was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from proxy.net.connection import BLOCKED, BURST, Connection
+from proxy.net.connection_owner import ConnectionOwner
+from proxy.net.tls_socket import Established, TlsSocket
+from proxy.tls.engine import INCOMING, MOST, OUTGOING
+
+
+def connection_on(loop: asyncio.AbstractEventLoop, end: Established, owner: ConnectionOwner) -> Connection:
+    """The connection of a socket, or of one with TLS."""
+    if isinstance(end, TlsSocket):
+        return TlsConnection(loop, end, owner)
+    return Connection(loop, end, owner)
+
+
+class TlsConnection(Connection):
+    """Owns both parts of a `TlsSocket` whose handshake is done."""
+
+    __slots__ = ("_ahead", "_alert", "_broken", "_engine", "_sealed", "_sealed_from")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, end: TlsSocket, owner: ConnectionOwner) -> None:
+        super().__init__(loop, end.sock, owner)
+        self.tls = self._engine = end.engine
+        self._ahead = end.engine.ahead  # bytes that came with the handshake
+        self._broken: OSError | None = None  # behind bytes that were passed on first
+        self._sealed = b""  # ciphertext that the kernel did not take
+        self._sealed_from = 0  # bytes of plaintext that it was made from
+        self._alert = b""  # close_notify, while the kernel does not take it
+
+    def resume_reading(self) -> None:
+        if self._ahead and not self.reading and not self.closed:
+            self._loop.call_soon(self._readable)
+        super().resume_reading()
+
+    def _readable(self) -> None:
+        if not self.reading:
+            return
+        pieces: list[bytes] = []
+        size = 0
+        while size < BURST and not self._end_seen:
+            came, data = self._receive()
+            if data:
+                pieces.append(data)
+                size += len(data)
+            if came < len(INCOMING):
+                break
+        self.bytes_in += size
+        if self._end_seen:
+            if not pieces:
+                self._tell_end()
+                return
+            # No event may announce it when the owner has paused meanwhile.
+            self._loop.call_soon(self._readable)
+        if len(pieces) == 1:
+            self.owner.on_data(pieces[0])
+        elif pieces:
+            self.owner.on_burst(pieces)
+
+    def _receive(self) -> tuple[int, bytes]:
+        """How many bytes came, and what they said; whether it was the last."""
+        came = 0
+        try:
+            if not self._ahead:
+                came = self.sock.recv_into(INCOMING)
+                if not came:
+                    # Without close_notify, too: what was announced decides whether that is an error.
+                    self._end_seen = True
+                    return 0, b""
+        except BLOCKED:
+            return 0, b""
+        except OSError as error:
+            self._broken = error
+            self._end_seen = True
+            return 0, b""
+        self._ahead = False
+        engine = self._engine
+        data = engine.decrypt(came)
+        if engine.ended:
+            self._broken = engine.failure
+            self._end_seen = True
+        return came, data
+
+    def _tell_end(self) -> None:
+        if self._broken is not None:
+            self._fail(self._broken)
+        else:
+            self.pause_reading()
+            self.owner.on_eof()
+
+    def flush(self) -> None:
+        self._due = False
+        if self._out and not self._writing:
+            self._push()
+            self._watch()
+
+    def _flush(self) -> None:
+        while self._out_size:
+            if self._sealed:
+                records, plain = memoryview(self._sealed), self._sealed_from
+            else:
+                data = self._next()
+                size, plain = self._engine.encrypt(data), len(data)
+                records = OUTGOING[:size]
+            try:
+                sent = self.sock.send(records)
+            except BLOCKED:
+                sent = 0
+            if sent < len(records):
+                # A copy: the next connection that sends uses the same memory.
+                self._sealed, self._sealed_from = bytes(records[sent:]), plain
+                return
+            self._sealed = b""
+            self._out_size -= plain
+
+    def _next(self) -> bytes | memoryview:
+        """Takes what one send is made of: pieces as long as they fit, or a part of one that does not."""
+        out = self._out
+        size = len(out[0])
+        if size > MOST:
+            first = memoryview(out[0])
+            out[0] = first[MOST:]
+            return first[:MOST]
+        count = 1
+        while count < len(out) and size + len(out[count]) <= MOST:
+            size += len(out[count])
+            count += 1
+        data = out[0] if count == 1 else b"".join(out[:count])
+        del out[:count]
+        return data
+
+    def _say_end(self) -> None:
+        self._alert = self._alert or self._engine.close_notify()
+        self.sock.send(self._alert)
+
+    def _release(self) -> None:
+        last = self._engine.close_notify()
+        if not self._finishing and not self._sealed:
+            try:
+                self.sock.send(last)
+            except OSError:
+                pass  # the peer was faster, or does not read
+        self._engine.free()
+        super()._release()

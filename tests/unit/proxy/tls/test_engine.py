@@ -1,0 +1,267 @@
+"""TLS without sockets: every way bytes can come, every way a connection can end, with ourselves and with Python's TLS."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.tls.engine import INCOMING, TlsEngine
+from proxy.tls.openssl import TlsError
+from proxy.tls.ssl_context import SslContext
+from tests.unit.proxy.mesh_ca import MeshCa
+from tests.unit.proxy.tls.engines import Other, hand_over, opened, sealed, shake
+
+NAME = "spiffe://cluster.local/ns/default/sa/app"
+
+
+def context(ca: MeshCa, *, server: bool, **said: str) -> SslContext:
+    found = SslContext(server=server, **said)
+    found.load_certificate(*ca.issue(NAME))
+    found.verify_peer(ca.root_pem, required=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def contexts() -> tuple[SslContext, SslContext]:
+    ca = MeshCa()
+    return context(ca, server=False), context(ca, server=True)
+
+
+@pytest.mark.parametrize("size", [1, 100, 16384, 16385, 65536, 65537, 300_000])
+def test_bytes_of_any_length(contexts: tuple[SslContext, SslContext], size: int) -> None:
+    a, b = shake(*contexts)
+    data = bytes(i * 7 % 251 for i in range(size))
+    for source, target in ((a, b), (b, a)):
+        assert opened(target, sealed(source, data)) == data
+        assert not target.ended
+
+
+def test_records_split_at_every_byte(contexts: tuple[SslContext, SslContext]) -> None:
+    a, b = shake(*contexts)
+    for cut in range(1, 70):
+        records = sealed(a, b"first") + sealed(a, b"second")
+        assert opened(b, records[:cut]) + opened(b, records[cut:]) == b"firstsecond"
+    assert opened(b, sealed(a, b"x" * 300), step=1) == b"x" * 300
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    messages=st.lists(st.binary(max_size=40_000), max_size=6),
+    steps=st.lists(st.integers(1, len(INCOMING)), min_size=1, max_size=30),
+)
+def test_any_messages_in_any_portions(messages: list[bytes], steps: list[int]) -> None:
+    a, b = shake(*_CONTEXTS)
+    records = b"".join(sealed(a, message) for message in messages)
+    clear, at = b"", 0
+    while at < len(records):
+        step = steps.pop() if steps else len(INCOMING)
+        clear += opened(b, records[at : at + step])
+        at += step
+    assert clear == b"".join(messages)
+
+
+def test_what_comes_with_the_handshakes_end_is_not_forgotten(contexts: tuple[SslContext, SslContext]) -> None:
+    a, b = TlsEngine(contexts[0]), TlsEngine(contexts[1])
+    assert not a.handshake()
+    hand_over(a, b)
+    assert not b.handshake()
+    hand_over(b, a)
+    assert a.handshake()
+    finished = a.unsent() + sealed(a, b"at once")
+    INCOMING[: len(finished)] = finished
+    b.take_in(len(finished))
+    assert b.handshake()
+    assert b.ahead
+    assert b.decrypt(0) == b"at once"
+    assert not b.ahead
+
+
+def test_close_notify_ends_what_came_before_it(contexts: tuple[SslContext, SslContext]) -> None:
+    a, b = shake(*contexts)
+    assert opened(b, sealed(a, b"last words") + a.close_notify()) == b"last words"
+    assert (b.ended, b.failure) == (True, None)
+    assert opened(a, sealed(b, b"heard")) == b"heard", "the other direction goes on"
+
+
+def test_a_record_that_was_tampered_with(contexts: tuple[SslContext, SslContext]) -> None:
+    a, b = shake(*contexts)
+    good, bad = sealed(a, b"good"), bytearray(sealed(a, b"bad"))
+    bad[-1] ^= 1
+    assert opened(b, good + bytes(bad) + sealed(a, b"after")) == b"good"
+    assert b.ended
+    assert b.failure is not None
+    assert b.failure.reason == "DECRYPTION_FAILED_OR_BAD_RECORD_MAC"
+    alert = b.close_notify()
+    assert opened(a, alert) == b""
+    assert a.failure is not None
+    assert a.failure.reason == "TLS_ALERT_BAD_RECORD_MAC"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(min_size=1, max_size=2000))
+def test_any_bytes_instead_of_a_handshake(data: bytes) -> None:
+    for context in _CONTEXTS:
+        engine = TlsEngine(context)
+        engine.handshake()
+        INCOMING[: len(data)] = data
+        engine.take_in(len(data))
+        with contextlib.suppress(TlsError):
+            assert not engine.handshake()
+
+
+def test_both_sides_know_each_other(contexts: tuple[SslContext, SslContext]) -> None:
+    a, b = shake(*contexts, sni="outbound_.80_._.app.default.svc.cluster.local")
+    for engine in (a, b):
+        der = engine.peer_certificate()
+        assert der is not None
+        assert NAME.encode() in der
+        assert [len(one) > 100 for one in engine.verified_chain()] == [True, True]
+        assert engine.version() == "TLSv1.3"
+        assert not engine.session_reused
+
+
+def test_a_session_is_resumed_as_often_as_one_likes(contexts: tuple[SslContext, SslContext]) -> None:
+    a, b = shake(*contexts)
+    assert opened(a, sealed(b, b"answer")) == b"answer"
+    session = a.session
+    assert session is not None
+    a.close_notify()
+    for engine in (a, b):
+        engine.free()
+    for _ in range(3):
+        c, d = shake(*contexts, session=session)
+        assert c.session_reused
+        assert d.session_reused
+        assert opened(c, sealed(d, b"x")) == b"x"
+
+
+@pytest.mark.parametrize("alpn", [("h2", "http/1.1"), ("http/1.1",), ("other",)])
+def test_alpn_is_the_servers_first_that_the_client_offers(mesh_ca: MeshCa, alpn: tuple[str, ...]) -> None:
+    client, server = context(mesh_ca, server=False), context(mesh_ca, server=True)
+    client.set_alpn(alpn)
+    server.set_alpn(("istio", "http/1.1", "h2"))
+    a, b = shake(client, server)
+    assert a.alpn() == b.alpn() == ("http/1.1" if "http/1.1" in alpn else "")
+
+
+def test_after_free_nothing_reaches_openssl(contexts: tuple[SslContext, SslContext]) -> None:
+    a, _ = shake(*contexts)
+    a.free()
+    a.free()
+    with pytest.raises(TypeError):
+        a.decrypt(0)
+    with pytest.raises(TypeError):
+        a.peer_certificate()
+
+
+# What configuration may hold.
+
+
+def test_a_certificate_that_is_not_the_keys(mesh_ca: MeshCa) -> None:
+    chain, _ = mesh_ca.issue(NAME)
+    _, key = mesh_ca.issue(NAME)
+    with pytest.raises(TlsError) as refused:
+        SslContext(server=True).load_certificate(chain, key)
+    assert refused.value.reason == "KEY_VALUES_MISMATCH"
+
+
+def test_a_key_behind_a_password_is_refused_and_not_asked_for(mesh_ca: MeshCa) -> None:
+    chain, key = mesh_ca.issue(NAME)
+    locked = serialization.load_pem_private_key(key.encode(), None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    with pytest.raises(TlsError, match="private key"):
+        SslContext(server=True).load_certificate(chain, locked.decode())
+
+
+@pytest.mark.parametrize(
+    "pem", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"]
+)
+def test_roots_that_are_none(pem: str) -> None:
+    with pytest.raises(TlsError, match="certificate"):
+        SslContext(server=False).verify_peer(pem, required=True)
+
+
+def test_a_broken_certificate_behind_a_good_one(mesh_ca: MeshCa) -> None:
+    broken = mesh_ca.root_pem + "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n"
+    with pytest.raises(TlsError, match="certificate"):
+        SslContext(server=False).verify_peer(broken, required=True)
+
+
+def test_ciphers_that_are_none() -> None:
+    with pytest.raises(TlsError, match="NO_CIPHER_MATCH"):
+        SslContext(server=True).set_ciphers(["NONSENSE"])
+
+
+def test_a_server_name_that_is_too_long(contexts: tuple[SslContext, SslContext]) -> None:
+    with pytest.raises(TlsError, match="server name"):
+        TlsEngine(contexts[0], "x" * 300)
+
+
+# With Python's TLS.
+
+
+def _pythons(ca: MeshCa, tmp_path: Path, *, server: bool) -> ssl.SSLContext:
+    found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+    found.check_hostname = False
+    chain, key = ca.issue(NAME)
+    (tmp_path / "pair.pem").write_text(key + chain)
+    found.load_cert_chain(tmp_path / "pair.pem")
+    found.load_verify_locations(cadata=ca.root_pem)
+    found.verify_mode = ssl.CERT_REQUIRED
+    return found
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize("server", [True, False])
+def test_with_pythons_tls(mesh_ca: MeshCa, tmp_path: Path, *, server: bool, version: str) -> None:
+    """`server`: it is."""
+    names: list[str] = []
+    theirs = _pythons(mesh_ca, tmp_path, server=server)
+    theirs.maximum_version = getattr(ssl.TLSVersion, version)
+    theirs.set_alpn_protocols(["istio"])
+    if server:
+        theirs.sni_callback = lambda _socket, name, _context: names.append(name)  # type: ignore[assignment, misc]
+    ours = context(mesh_ca, server=not server)
+    ours.set_alpn(["http/1.1", "istio"])
+    engine = TlsEngine(ours, "outbound_.80_._.app")
+    other = Other(theirs, server=server)
+    other.shake(engine)
+    assert engine.version() == version.replace("_", ".")
+    assert engine.alpn() == other.tls.selected_alpn_protocol() == "istio"
+    assert names == (["outbound_.80_._.app"] if server else [])
+    other.tls.write(b"x" * 16_000)
+    assert opened(engine, other.outgoing.read()) == b"x" * 16_000
+    other.incoming.write(sealed(engine, b"y" * 16_000) + engine.close_notify())
+    assert other.tls.read(16_384) == b"y" * 16_000
+    assert other.tls.read(1) == b""
+    other.tls.unwrap()
+    assert opened(engine, other.outgoing.read()) == b""
+    assert (engine.ended, engine.failure) == (True, None)
+
+
+def test_why_a_peer_is_refused_is_told_to_both(mesh_ca: MeshCa, tmp_path: Path) -> None:
+    engine = TlsEngine(context(MeshCa(), server=False))
+    with pytest.raises(TlsError) as refused:
+        Other(_pythons(mesh_ca, tmp_path, server=True), server=True).shake(engine)
+    assert refused.value.reason == "CERTIFICATE_VERIFY_FAILED"
+    assert "certificate" in refused.value.detail
+    other = Other(_pythons(mesh_ca, tmp_path, server=True), server=True)
+    engine = TlsEngine(context(MeshCa(), server=False))
+    with pytest.raises(TlsError):
+        other.shake(engine)
+    other.incoming.write(engine.unsent())
+    with pytest.raises(ssl.SSLError, match="ALERT_DECRYPT_ERROR"):
+        other.tls.do_handshake()
+
+
+_CA = MeshCa()
+_CONTEXTS = (context(_CA, server=False), context(_CA, server=True))
