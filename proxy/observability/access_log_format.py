@@ -1,28 +1,24 @@
-"""Compiles Envoy's access log formats: each becomes one function without a loop, which renders an ended request.
+"""Compiles Envoy's access log formats: each becomes one object, which renders an ended request.
 
-A line has some 25 values, and a call for each would be most of what it costs. So the expressions of its operators are put
-into one f-string, or one dict for JSON, as a syntax tree: literal text stays a constant of the tree and is never read as code.
-Does no I/O and knows no file. A format is read once, when configuration arrives: an operator that is not implemented
-raises `FormatError`, which becomes a NACK, and nothing is left to fail per request. A value never learned prints `-` in
-text and null in JSON. Reference: Envoy "Access logging"; Istio's default line, reference §9.4.
+A text is its constant pieces with a place after each for the value of an operator. Does no I/O and knows no file. A format
+is read once, when configuration arrives: an operator that is not implemented raises `FormatError`, which becomes a NACK, and
+nothing is left to fail per request. A value never learned prints `-` in text and null in JSON.
+Reference: Envoy "Access logging"; Istio's default line, reference §9.4.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from proxy.observability.access_log_operators import NAMES, FormatError, Operator, operator
+from proxy.observability.access_log_operators import FormatError, Operator, Part, operator
 from proxy.observability.stream_info import StreamInfo
 
 __all__ = ["ENVOY_TEXT", "ISTIO_TEXT", "FormatError", "Line", "compile_json", "compile_text"]
-
-Line = Callable[[StreamInfo], str]
 
 ISTIO_TEXT = (
     '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% '
@@ -45,82 +41,121 @@ _OPERATOR = re.compile(
 )
 
 
-# Every listener brings the same few formats, and compiling one takes about 2 ms.
-_remember = functools.lru_cache(256)
+class Line:
+    """Renders an ended request."""
+
+    def __call__(self, info: StreamInfo) -> str:
+        raise NotImplementedError
 
 
-@_remember
-def compile_text(text: str, *, omit_empty: bool = False) -> Line:
-    """A function that renders one line. A missing value is `-`, or nothing with `omit_empty`."""
-    line: Line = _function(_text(_parse(text), omit_empty))
-    return line
+class _TextLine(Line):
+    """`constants` are the pieces around the values, one more than these; `missing` is shown for a value never learned."""
+
+    def __init__(self, constants: list[str], values: list[Operator], missing: str) -> None:
+        self._pieces = [piece for constant in constants for piece in (constant, "")][:-1]
+        self._values = values
+        self._missing = missing
+
+    def __call__(self, info: StreamInfo) -> str:
+        pieces, place = self._pieces.copy(), 1
+        for one in self._values:
+            found = one.value(info)
+            if found is None:
+                found = self._missing
+            pieces[place] = found if isinstance(found, str) else str(found)
+            place += 2
+        return "".join(pieces)
 
 
-def compile_json(fields: Mapping[str, Any], *, omit_empty: bool = False) -> Line:
-    """A function that renders one JSON object and a newline; keys are sorted, numbers stay numbers, missing is null."""
-    return _compile_json(msgspec.json.encode(fields), omit_empty)
+class _JsonLine(Line):
+    """One JSON object and a newline."""
 
+    def __init__(self, made: Part) -> None:
+        self._made = made
 
-@_remember
-def _compile_json(fields: bytes, omit_empty: bool) -> Line:
-    render = _function(_json(msgspec.json.decode(fields), omit_empty))
-
-    def line(info: StreamInfo) -> str:
-        value = render(info)
+    def __call__(self, info: StreamInfo) -> str:
+        value = self._made.value(info)
         try:
             return msgspec.json.encode(value).decode() + "\n"
         except UnicodeEncodeError:  # bytes of a header that are no UTF-8; JSON cannot carry them
             return msgspec.json.encode(_sanitized(value)).decode() + "\n"
 
-    return line
+
+class _Text(Part):
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    def value(self, info: StreamInfo) -> object:
+        return self._line(info)
 
 
-def _function(returned: ast.expr) -> Callable[[StreamInfo], Any]:
-    """`def render(info)` that returns the expression; request headers are looked up by name if it asks for any."""
-    used = {node.id for node in ast.walk(returned) if isinstance(node, ast.Name)}
-    line = "    request = by_name(info.request_headers)\n" if "request" in used else ""
-    module = ast.parse(f"def render(info):\n{line}    return None")
-    function = module.body[0]
-    assert isinstance(function, ast.FunctionDef)
-    function.body[-1] = ast.Return(returned)
-    names = {**NAMES, "present": _present}
-    exec(compile(ast.fix_missing_locations(module), "<access log format>", "exec"), names)  # noqa: S102 - our own tree, see above
-    render: Callable[[StreamInfo], Any] = names["render"]
-    return render
+class _Constant(Part):
+    def __init__(self, constant: object) -> None:
+        self._constant = constant
+
+    def value(self, info: StreamInfo) -> object:
+        return self._constant
 
 
-def _expression(source: str) -> ast.expr:
-    return ast.parse(source, mode="eval").body
+class _Object(Part):
+    """`omit_empty`: without what was never learned."""
+
+    def __init__(self, fields: dict[str, Part], omit_empty: bool) -> None:
+        self._fields = fields
+        self._omit_empty = omit_empty
+
+    def value(self, info: StreamInfo) -> object:
+        shown: dict[str, object] = {}
+        for key, part in self._fields.items():
+            value = part.value(info)
+            if value is not None or not self._omit_empty:
+                shown[key] = value
+        return shown
 
 
-def _text(parts: list[str | Operator], omit_empty: bool) -> ast.expr:
-    missing = "" if omit_empty else "-"
-    values: list[ast.expr] = [
-        ast.Constant(part)
-        if isinstance(part, str)
-        else ast.FormattedValue(_expression(part.expression(missing)), -1)
-        for part in parts
-    ]
-    return ast.JoinedStr(values)
+class _List(Part):
+    def __init__(self, items: list[Part]) -> None:
+        self._items = items
+
+    def value(self, info: StreamInfo) -> object:
+        return [item.value(info) for item in self._items]
 
 
-def _json(value: Any, omit_empty: bool) -> ast.expr:
-    if isinstance(value, Mapping):
-        keys = sorted(value)
-        shown = ast.Dict([ast.Constant(key) for key in keys], [_json(value[key], omit_empty) for key in keys])
-        return ast.Call(ast.Name("present", ast.Load()), [shown], []) if omit_empty else shown
+# Every listener brings the same few formats, which are compiled once.
+_remember = functools.lru_cache(256)
+
+
+@_remember
+def compile_text(text: str, *, omit_empty: bool = False) -> Line:
+    """Renders one line. A missing value is `-`, or nothing with `omit_empty`."""
+    return _text_line(*_parse(text), omit_empty)
+
+
+def compile_json(fields: Mapping[str, Any], *, omit_empty: bool = False) -> Line:
+    """Renders one JSON object and a newline; keys are sorted, numbers stay numbers, missing is null."""
+    return _compile_json(msgspec.json.encode(fields), omit_empty)
+
+
+@_remember
+def _compile_json(fields: bytes, omit_empty: bool) -> Line:
+    return _JsonLine(_json(msgspec.json.decode(fields), omit_empty))
+
+
+def _text_line(constants: list[str], values: list[Operator], omit_empty: bool) -> Line:
+    return _TextLine(constants, values, "" if omit_empty else "-")
+
+
+def _json(value: Any, omit_empty: bool) -> Part:
+    if isinstance(value, dict):
+        return _Object({key: _json(value[key], omit_empty) for key in sorted(value)}, omit_empty)
     if isinstance(value, list):
-        return ast.List([_json(item, omit_empty) for item in value], ast.Load())
+        return _List([_json(item, omit_empty) for item in value])
     if not isinstance(value, str):
-        return ast.Constant(value)
-    parts = _parse(value)
-    if len(parts) == 1 and isinstance(parts[0], Operator):
-        return _expression(parts[0].expression(None))
-    return _text(parts, omit_empty)
-
-
-def _present(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+        return _Constant(value)
+    constants, values = _parse(value)
+    if constants == ["", ""]:
+        return values[0]
+    return _Text(_text_line(constants, values, omit_empty))
 
 
 def _sanitized(value: Any) -> Any:
@@ -131,20 +166,27 @@ def _sanitized(value: Any) -> Any:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
-def _parse(text: str) -> list[str | Operator]:
-    parts: list[str | Operator] = []
+def _parse(text: str) -> tuple[list[str], list[Operator]]:
+    """The constant pieces, and the operators between them."""
+    constants: list[str] = [""]
+    values: list[Operator] = []
     at = 0
     for match in _OPERATOR.finditer(text):
-        _literal(parts, text[at : match.start()])
-        at = match.end()
-        length = int(match["length"]) if match["length"] else None
-        parts.append("%" if match["percent"] else operator(match["name"], match["argument"], length))
-    _literal(parts, text[at:])
-    return parts
+        begin, end = match.span()
+        constants[-1] += _literal(text[at:begin])
+        at = end
+        if match["percent"]:
+            constants[-1] += "%"
+        else:
+            length = int(match["length"]) if match["length"] else None
+            values.append(operator(match["name"], match["argument"], length))
+            constants.append("")
+    constants[-1] += _literal(text[at:])
+    return constants, values
 
 
-def _literal(parts: list[str | Operator], text: str) -> None:
+def _literal(text: str) -> str:
     if "%" in text:
-        raise FormatError(f"cannot parse the command operator at {text[text.index('%') :][:40]!r}")
-    if text:
-        parts.append(text)
+        _, percent, rest = text.partition("%")
+        raise FormatError(f"cannot parse the command operator at {(percent + rest)[:40]!r}")
+    return text

@@ -1,48 +1,46 @@
-"""What each command operator of an access log format prints, as a Python expression over the ended request.
+"""What each command operator of an access log format prints: an object for each operator, which finds its value in an ended request.
 
-Decides meaning and availability of every operator; `access_log_format` puts the expressions of one format together into
-one function. An expression may use `info` (the `StreamInfo`), `request` (its request headers by name) and `NAMES`.
-Invariant: what a configuration says enters an expression as a literal (`repr`) only.
+Decides meaning and availability of every operator; `access_log_format` puts those of one format together. Those of Istio's
+and Envoy's own lines are classes, since a line has some 25 values and compiled code calls a method of a class it knows
+directly; the rest are functions.
 Reference: Envoy "Access logging", command operators.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Final
 from urllib.parse import unquote
 
 from proxy.observability import response_flags
-from proxy.observability.stream_info import Headers
+from proxy.observability.log_times import DEFAULT_TIME, local_time_as, time_as
+from proxy.observability.stream_info import Headers, StreamInfo
+
+Value = str | int | None
+"""None: it was never learned."""
 
 
 class FormatError(ValueError):
     """The format cannot be compiled; the text quotes the operator."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """`found` is None at run time for what was never learned; otherwise `shown`, which calls it `v`, is printed.
+class Part:
+    """What a line is made of."""
 
-    Without `found`, `shown` stands alone and is always there. Without `shown`, `found` is a text, which is printed unless empty.
-    """
+    def value(self, info: StreamInfo) -> object:
+        """What it is for this request."""
+        raise NotImplementedError
 
-    found: str | None
-    shown: str | None = "v"
 
-    def expression(self, missing: str | None) -> str:
-        """Python source of the value, `missing` for what was never learned."""
-        if self.shown is None:
-            return f"({self.found} or {missing!r})"
-        if self.found is None:
-            return self.shown
-        return f"({missing!r} if (v := {self.found}) is None else {self.shown})"
+class Operator(Part):
+    """`%NAME%`."""
+
+    def value(self, info: StreamInfo) -> Value:
+        raise NotImplementedError
 
 
 def operator(name: str, argument: str | None, length: int | None) -> Operator:
@@ -55,39 +53,158 @@ def operator(name: str, argument: str | None, length: int | None) -> Operator:
         found = _WITH_ARGUMENT[name](argument)
     else:
         raise FormatError(f"command operator %{name}% is not supported")
-    return Operator(f"cut({found.expression(None)}, {length})") if length else found
+    return Cut(found, length) if length else found
+
+
+class Computed(Operator):
+    """What a function makes of the request."""
+
+    def __init__(self, compute: Callable[[StreamInfo], Value]) -> None:
+        self._compute = compute
+
+    def value(self, info: StreamInfo) -> Value:
+        return self._compute(info)
+
+
+class Either(Operator):
+    """`%NAME(MAIN?OTHER)%`."""
+
+    def __init__(self, main: Operator, other: Operator) -> None:
+        self._main, self._other = main, other
+
+    def value(self, info: StreamInfo) -> Value:
+        found = self._main.value(info)
+        return self._other.value(info) if found is None else found
+
+
+class Cut(Operator):
+    """`%NAME%:LENGTH`."""
+
+    def __init__(self, whole: Operator, length: int) -> None:
+        self._whole, self._length = whole, length
+
+    def value(self, info: StreamInfo) -> Value:
+        found = self._whole.value(info)
+        return found[: self._length] if isinstance(found, str) else found
+
+
+class Text(Operator):
+    """A field of StreamInfo. One that is empty was never learned."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def value(self, info: StreamInfo) -> Value:
+        found: str | None = getattr(info, self._field)
+        return found or None
+
+
+class Number(Operator):
+    """A field of StreamInfo."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def value(self, info: StreamInfo) -> Value:
+        found: int | None = getattr(info, self._field)
+        return found
+
+
+class RequestHeader(Operator):
+    """The first of its name."""
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def value(self, info: StreamInfo) -> Value:
+        return _first(info.request_headers, self._name)
+
+
+class ResponseHeader(Operator):
+    """The first of its name."""
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
+
+    def value(self, info: StreamInfo) -> Value:
+        return _first(info.response_headers, self._name)
+
+
+class ServiceTime(Operator):
+    """`x-envoy-upstream-service-time`, ms: as it was measured here."""
+
+    def value(self, info: StreamInfo) -> Value:
+        took = info.upstream_service_time_ms
+        return None if took is None else str(took)
+
+
+class Method(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.method.decode("utf-8", "surrogateescape") or None
+
+
+class Path(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.path.decode("utf-8", "surrogateescape") or None
+
+
+class OriginalPath(Operator):
+    """As it was before this proxy, or one before it, rewrote it."""
+
+    def value(self, info: StreamInfo) -> Value:
+        path = info.original_path
+        return path.decode("utf-8", "surrogateescape") if path else None
+
+
+class Authority(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.authority.decode("utf-8", "surrogateescape") or None
+
+
+class ResponseFlags(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return response_flags.text(info.response_flags) if info.response_flags else "-"
+
+
+class Duration(Operator):
+    """In ms."""
+
+    def value(self, info: StreamInfo) -> Value:
+        return int((info.end - info.start) * 1000)
+
+
+class StartTime(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return DEFAULT_TIME.of(info.start_time)
 
 
 # Operators with an argument.
 
-_LOCAL = "%Y-%m-%dT%H:%M:%S.%3f%z"
-_DECODED = "v.decode('utf-8', 'surrogateescape')"
+_LOCAL: Final = "%Y-%m-%dT%H:%M:%S.%3f%z"
 
 
 def _request_header(name: str) -> Operator:
     key = name.lower().encode()
-    if key in (b":method", b":path", b":authority", b"host"):
-        attribute = "authority" if key == b"host" else name.lower()[1:]
-        return Operator(f"info.{attribute}.decode('utf-8', 'surrogateescape')", None)
-    if key == b"x-envoy-original-path":
-        return Operator("info.original_path and info.original_path.decode('utf-8', 'surrogateescape')", None)
-    return Operator(f"request.get({key!r})", _DECODED)
+    found = _NO_HEADERS.get(key)
+    return RequestHeader(key) if found is None else found
+
+
+_NO_HEADERS: dict[bytes, Operator] = {
+    b":method": Method(),
+    b":path": Path(),
+    b":authority": Authority(),
+    b"host": Authority(),
+    b"x-envoy-original-path": OriginalPath(),
+}
 
 
 def _response_header(name: str) -> Operator:
     key = name.lower().encode()
     if key == b":status":
-        return Operator("info.response_code or None", "str(v)")
-    header = Operator(f"header(info.response_headers, {key!r})", _DECODED)
+        return Computed(lambda info: str(info.response_code) if info.response_code else None)
     if key == b"x-envoy-upstream-service-time":
-        return _either(Operator("info.upstream_service_time_ms", "str(v)"), header)
-    return header
-
-
-def _either(main: Operator, other: Operator) -> Operator:
-    if main.shown is None:
-        return Operator(f"{main.found} or {other.expression(None)}", None)
-    return Operator(f"({other.expression(None)} if (v := {main.expression(None)}) is None else v)")
+        return Either(ServiceTime(), ResponseHeader(key))
+    return ResponseHeader(key)
 
 
 def _header(of: Callable[[str], Operator]) -> Callable[[str | None], Operator]:
@@ -95,29 +212,34 @@ def _header(of: Callable[[str], Operator]) -> Callable[[str | None], Operator]:
         names = (argument or "").split("?")
         if not all(names) or len(names) > 2:
             raise FormatError(f"want a header name, or two as MAIN?OTHER, not {argument!r}")
-        return of(names[0]) if len(names) == 1 else _either(of(names[0]), of(names[1]))
+        return of(names[0]) if len(names) == 1 else Either(of(names[0]), of(names[1]))
 
     return build
 
 
 def _start_time(argument: str | None) -> Operator:
     if not argument:
-        return Operator(None, "start_time(info.start_time)")
-    return Operator(None, f"time_as(info.start_time, {argument!r})")
+        return StartTime()
+    text = argument
+    return Computed(lambda info: time_as(info.start_time, text))
 
 
 def _start_time_local(argument: str | None) -> Operator:
-    return Operator(None, f"local_time_as(info.start_time, {argument or _LOCAL!r})")
+    text = argument or _LOCAL
+    return Computed(lambda info: local_time_as(info.start_time, text))
 
 
 def _emit_time(argument: str | None) -> Operator:
-    return Operator(None, f"time_as(now(), {argument!r})" if argument else "start_time(now())")
+    if not argument:
+        return Computed(lambda _: DEFAULT_TIME.of(time.time()))
+    text = argument
+    return Computed(lambda _: time_as(time.time(), text))
 
 
-_PATHS = {
-    "ORIG": "info.original_path or None",
-    "PATH": "info.path or None",
-    "ORIG_OR_PATH": "info.original_path or info.path or None",
+_PATHS: dict[str, Callable[[StreamInfo], bytes | None]] = {
+    "ORIG": lambda info: info.original_path,
+    "PATH": lambda info: info.path,
+    "ORIG_OR_PATH": lambda info: info.original_path or info.path,
 }
 
 
@@ -126,19 +248,29 @@ def _path(argument: str | None) -> Operator:
     path = _PATHS.get(which or "ORIG_OR_PATH")
     if query not in ("WQ", "NQ") or path is None:
         raise FormatError(f"want WQ or NQ, and of which path, not {argument!r}")
-    return Operator(path, _DECODED if query == "WQ" else f"{_DECODED}.partition('?')[0]")
+    find, whole = path, query == "WQ"
+
+    def shown(info: StreamInfo) -> Value:
+        found = find(info)
+        if not found:
+            return None
+        return _decoded(found) if whole else _decoded(found).partition("?")[0]
+
+    return Computed(shown)
 
 
 def _query_parameter(argument: str | None) -> Operator:
     if not argument:
         raise FormatError("%QUERY_PARAM% wants a name")
-    return Operator(f"query_parameter(info.path, {argument!r})")
+    name = argument
+    return Computed(lambda info: _query_parameter_of(info.path, name))
 
 
 def _environment(argument: str | None) -> Operator:
     if not argument:
         raise FormatError("%ENVIRONMENT% wants a name")
-    return Operator(None, repr(os.environ.get(argument, "-")))  # Envoy's dash is there in headers, too
+    value = os.environ.get(argument, "-")  # Envoy's dash is there in headers, too
+    return Computed(lambda _: value)
 
 
 _WITH_ARGUMENT: dict[str, Callable[[str | None], Operator]] = {
@@ -155,157 +287,103 @@ _WITH_ARGUMENT: dict[str, Callable[[str | None], Operator]] = {
 # Operators without.
 
 
-def _field(name: str, shown: str = "v") -> Operator:
-    return Operator(f"info.{name}", shown)
+def _host(address: str | None) -> str | None:
+    return address.rpartition(":")[0].strip("[]") if address else None
 
 
-def _text(name: str) -> Operator:
-    return Operator(f"info.{name}", None)
+def _port(address: str | None) -> str | None:
+    return address.rpartition(":")[2] if address else None
 
 
-def _number(name: str) -> Operator:
-    return Operator(None, f"info.{name}")
+def _direct(info: StreamInfo) -> str | None:
+    return info.downstream_direct_address or info.downstream_remote_address or None
 
 
-_HOST, _PORT = "host(v)", "port(v)"
-_DIRECT = "downstream_direct_address or info.downstream_remote_address or None"
-_NEVER = Operator(
-    "None"
-)  # what Envoy learns from tracing, fingerprints of TLS, QUIC and the like, which are not here
+_NEVER = Computed(lambda _: None)
+"""What Envoy learns from tracing, fingerprints of TLS, QUIC and the like, which are not here."""
+
+_HOSTNAME: Final = socket.gethostname()
 
 _PLAIN: dict[str, Operator] = {
-    "PROTOCOL": _text("protocol"),
-    "RESPONSE_CODE": _number("response_code"),
-    "RESPONSE_FLAGS": Operator(None, "(flags(info.response_flags) if info.response_flags else '-')"),
-    "RESPONSE_FLAGS_LONG": Operator(None, "long_flags(info.response_flags)"),
-    "RESPONSE_CODE_DETAILS": _text("response_code_details"),
-    "CONNECTION_TERMINATION_DETAILS": _text("connection_termination_details"),
-    "UPSTREAM_TRANSPORT_FAILURE_REASON": _text("upstream_transport_failure_reason"),
-    "BYTES_RECEIVED": _number("bytes_received"),
-    "BYTES_SENT": _number("bytes_sent"),
-    "DOWNSTREAM_WIRE_BYTES_RECEIVED": _number("wire_bytes_received"),
-    "DOWNSTREAM_WIRE_BYTES_SENT": _number("wire_bytes_sent"),
-    "DURATION": Operator(None, "int((info.end - info.start) * 1000)"),
-    "GRPC_STATUS_NUMBER": _field("grpc_status"),
-    "GRPC_STATUS": _field("grpc_status", "grpc_name(v)"),
-    "HOSTNAME": Operator(None, "hostname"),
-    "ROUTE_NAME": _text("route_name"),
-    "REQUESTED_SERVER_NAME": _field("requested_server_name", "server_name(v)"),
-    "UPSTREAM_HOST": _text("upstream_host"),
-    "UPSTREAM_REMOTE_ADDRESS": _text("upstream_host"),
-    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": _field("upstream_host or None", _HOST),
-    "UPSTREAM_CLUSTER": _text("upstream_cluster"),
-    "UPSTREAM_CLUSTER_RAW": _text("upstream_cluster"),
-    "UPSTREAM_LOCAL_ADDRESS": _text("upstream_local_address"),
-    "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": _field("upstream_local_address or None", _HOST),
-    "UPSTREAM_REQUEST_ATTEMPT_COUNT": _number("upstream_attempts"),
-    "UPSTREAM_PEER_URI_SAN": _text("upstream_peer_uri_san"),
-    "DOWNSTREAM_PEER_URI_SAN": _text("downstream_peer_uri_san"),
-    "DOWNSTREAM_LOCAL_URI_SAN": _text("downstream_local_uri_san"),
-    "DOWNSTREAM_LOCAL_ADDRESS": _text("downstream_local_address"),
-    "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": _field("downstream_local_address or None", _HOST),
-    "DOWNSTREAM_LOCAL_PORT": _field("downstream_local_address or None", _PORT),
-    "DOWNSTREAM_REMOTE_ADDRESS": _text("downstream_remote_address"),
-    "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": _field("downstream_remote_address or None", _HOST),
-    "DOWNSTREAM_REMOTE_PORT": _field("downstream_remote_address or None", _PORT),
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": _field(_DIRECT),
-    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": _field(_DIRECT, _HOST),
-    "DOWNSTREAM_DIRECT_REMOTE_PORT": _field(_DIRECT, _PORT),
-    "UPSTREAM_LOCAL_PORT": _field("upstream_local_address or None", _PORT),
-    "UPSTREAM_REMOTE_PORT": _field("upstream_host or None", _PORT),
-    "UPSTREAM_PROTOCOL": _field("upstream_local_address and info.protocol and 'HTTP/1.1' or None"),
-    "QUERY_PARAMS": _field("path or None", f"{_DECODED}.partition('?')[2]"),
-    "STREAM_ID": Operator("request.get(b'x-request-id')", _DECODED),
+    "PROTOCOL": Text("protocol"),
+    "RESPONSE_CODE": Number("response_code"),
+    "RESPONSE_FLAGS": ResponseFlags(),
+    "RESPONSE_FLAGS_LONG": Computed(lambda info: response_flags.long_text(info.response_flags)),
+    "RESPONSE_CODE_DETAILS": Text("response_code_details"),
+    "CONNECTION_TERMINATION_DETAILS": Text("connection_termination_details"),
+    "UPSTREAM_TRANSPORT_FAILURE_REASON": Text("upstream_transport_failure_reason"),
+    "BYTES_RECEIVED": Number("bytes_received"),
+    "BYTES_SENT": Number("bytes_sent"),
+    "DOWNSTREAM_WIRE_BYTES_RECEIVED": Number("wire_bytes_received"),
+    "DOWNSTREAM_WIRE_BYTES_SENT": Number("wire_bytes_sent"),
+    "DURATION": Duration(),
+    "GRPC_STATUS_NUMBER": Number("grpc_status"),
+    "GRPC_STATUS": Computed(lambda info: _grpc_name(info.grpc_status)),
+    "HOSTNAME": Computed(lambda _: _HOSTNAME),
+    "ROUTE_NAME": Text("route_name"),
+    "REQUESTED_SERVER_NAME": Computed(lambda info: _server_name(info.requested_server_name)),
+    "UPSTREAM_HOST": Text("upstream_host"),
+    "UPSTREAM_REMOTE_ADDRESS": Text("upstream_host"),
+    "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": Computed(lambda info: _host(info.upstream_host)),
+    "UPSTREAM_CLUSTER": Text("upstream_cluster"),
+    "UPSTREAM_CLUSTER_RAW": Text("upstream_cluster"),
+    "UPSTREAM_LOCAL_ADDRESS": Text("upstream_local_address"),
+    "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": Computed(lambda info: _host(info.upstream_local_address)),
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT": Number("upstream_attempts"),
+    "UPSTREAM_PEER_URI_SAN": Text("upstream_peer_uri_san"),
+    "DOWNSTREAM_PEER_URI_SAN": Text("downstream_peer_uri_san"),
+    "DOWNSTREAM_LOCAL_URI_SAN": Text("downstream_local_uri_san"),
+    "DOWNSTREAM_LOCAL_ADDRESS": Text("downstream_local_address"),
+    "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": Computed(lambda info: _host(info.downstream_local_address)),
+    "DOWNSTREAM_LOCAL_PORT": Computed(lambda info: _port(info.downstream_local_address)),
+    "DOWNSTREAM_REMOTE_ADDRESS": Text("downstream_remote_address"),
+    "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": Computed(lambda info: _host(info.downstream_remote_address)),
+    "DOWNSTREAM_REMOTE_PORT": Computed(lambda info: _port(info.downstream_remote_address)),
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": Computed(_direct),
+    "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": Computed(lambda info: _host(_direct(info))),
+    "DOWNSTREAM_DIRECT_REMOTE_PORT": Computed(lambda info: _port(_direct(info))),
+    "UPSTREAM_LOCAL_PORT": Computed(lambda info: _port(info.upstream_local_address)),
+    "UPSTREAM_REMOTE_PORT": Computed(lambda info: _port(info.upstream_host)),
+    "UPSTREAM_PROTOCOL": Computed(lambda info: "HTTP/1.1" if info.upstream_local_address and info.protocol else None),
+    "QUERY_PARAMS": Computed(lambda info: _decoded(info.path).partition("?")[2] if info.path else None),
+    "STREAM_ID": RequestHeader(b"x-request-id"),
     **dict.fromkeys((
         "CUSTOM_FLAGS", "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", "ROUNDTRIP_DURATION", "SPAN_ID", "TLS_JA3_FINGERPRINT",
         "TLS_JA4_FINGERPRINT", "TRACE_ID", "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID", "VIRTUAL_CLUSTER_NAME",
     ), _NEVER),
 }  # fmt: skip
 
-# What expressions call.
+# What they are made with.
 
 
-def by_name(headers: Headers | None) -> Mapping[bytes, bytes]:
-    """The headers for look-up; of one that repeats, the first."""
-    return dict(reversed(headers)) if headers else {}
+def _decoded(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
 
 
-def _first(headers: Headers | None, wanted: bytes) -> bytes | None:
-    for name, value in headers or ():
-        if name == wanted:
-            return value
+def _first(headers: Headers | None, wanted: bytes) -> str | None:
+    if headers is not None:
+        for name, value in headers:
+            if name == wanted:
+                return value.decode("utf-8", "surrogateescape")
     return None
-
-
-def _cut(value: str | int | None, length: int) -> str | int | None:
-    return value[:length] if isinstance(value, str) else value
 
 
 def _query_parameter_of(path: bytes, name: str) -> str | None:
     """The first of this name, with `%XX` resolved, as Envoy."""
-    query = path.decode("utf-8", "surrogateescape").partition("?")[2]
-    pairs = (pair.partition("=") for pair in query.split("&"))
+    pairs = (pair.partition("=") for pair in _decoded(path).partition("?")[2].split("&"))
     found = next((value for key, _, value in pairs if unquote(key, errors="surrogateescape") == name), None)
     return unquote(found, errors="surrogateescape") if found else None
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0].strip("[]")
-
-
-def _port(address: str) -> str:
-    return address.rpartition(":")[2]
 
 
 _NO_HOST_NAME = re.compile(r"[^A-Za-z0-9._-]")
 
 
-def _server_name(told: str) -> str:
+def _server_name(told: str | None) -> str | None:
     """The client's word, in a form that can begin no line of its own, in a log or among headers."""
+    if told is None:
+        return None
     clean = _NO_HOST_NAME.sub("_", told)
     return clean if clean == told else "invalid:" + clean
-
-
-# Requests of one second share the text up to the second; `_second` is that second in ms.
-_second, _second_text = -1000, ""
-_MILLISECONDS = tuple(f".{number:03d}Z" for number in range(1000))
-
-
-def _default_start_time(seconds: float) -> str:
-    global _second, _second_text
-    milliseconds = int(seconds * 1000)
-    if not 0 <= milliseconds - _second < 1000:
-        _second = milliseconds // 1000 * 1000
-        _second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(_second // 1000))
-    return _second_text + _MILLISECONDS[milliseconds - _second]
-
-
-@functools.cache
-def _time_pieces(text: str) -> tuple[list[str], list[int]]:
-    """Splits at the fractions of a second, which strftime does not know: the texts between, and their digits."""
-    pieces = re.split(r"%(\d?)f", text)
-    return pieces[0::2], [int(digits or 9) for digits in pieces[1::2]]
-
-
-def _time_as(seconds: float, text: str) -> str:
-    return _formatted(seconds, text, time.gmtime(seconds))
-
-
-def _formatted(seconds: float, text: str, moment: time.struct_time) -> str:
-    whole, digits = _time_pieces(text)
-    fraction = f"{int(seconds % 1 * 1e9):09d}"
-    shown = _strftime(whole[0], moment, seconds)
-    for width, piece in zip(digits, whole[1:], strict=True):
-        shown += fraction[:width] + _strftime(piece, moment, seconds)
-    return shown
-
-
-def _local_time_as(seconds: float, text: str) -> str:
-    return _formatted(seconds, text, time.localtime(seconds))
-
-
-def _strftime(text: str, moment: time.struct_time, seconds: float) -> str:
-    return time.strftime(text.replace("%s", str(int(seconds))), moment) if text else ""
 
 
 _GRPC_NAMES = (
@@ -315,24 +393,5 @@ _GRPC_NAMES = (
 )  # fmt: skip
 
 
-def _grpc_name(status: int) -> str | int:
-    return _GRPC_NAMES[status] if 0 <= status < len(_GRPC_NAMES) else status
-
-
-NAMES: Mapping[str, Any] = {
-    "by_name": by_name,
-    "cut": _cut,
-    "flags": response_flags.text,
-    "grpc_name": _grpc_name,
-    "host": _host,
-    "local_time_as": _local_time_as,
-    "now": time.time,
-    "query_parameter": _query_parameter_of,
-    "header": _first,
-    "hostname": socket.gethostname(),
-    "long_flags": response_flags.long_text,
-    "port": _port,
-    "server_name": _server_name,
-    "start_time": _default_start_time,
-    "time_as": _time_as,
-}
+def _grpc_name(status: int | None) -> Value:
+    return _GRPC_NAMES[status] if status is not None and 0 <= status < len(_GRPC_NAMES) else status
