@@ -29,11 +29,12 @@ from proxy.http import hcm_builder
 from proxy.http.client_connection import ClientConnection
 from proxy.http.codec import Http1Codec, http1_codec
 from proxy.http.filters.peer_metadata import PeerMetadataParts
-from proxy.http.filters.router import terminal
+from proxy.http.filters.router import Terminal
 from proxy.http.hcm_builder import HcmParts
 from proxy.http.network_filter import HttpNetworkFilter
 from proxy.http.per_filter import RouteFilters
 from proxy.http.rate_limiter import MakeBucket
+from proxy.http.settings import RouteSource
 from proxy.net.connect import SocketConnector
 from proxy.net.flow import PAUSE
 from proxy.net.hangups import Hangups
@@ -62,14 +63,6 @@ from proxy.upstream.outlier_monitor import Numbers
 
 DNS_REFRESH = 5.0  # s, Envoy's Cluster.dns_refresh_rate
 Logger = Callable[[StreamInfo], None]
-
-
-@dataclass(slots=True)
-class RouteHolder:
-    """Where connection managers find the current table of one name; None until it arrives."""
-
-    table: RouteTable[Route] | None = None
-    config: RouteConfiguration | None = None
 
 
 def _no_loggers(_: Iterable[AccessLog]) -> list[Logger]:
@@ -145,7 +138,7 @@ class DataPlane:
         self.hangups = Hangups(loop)
         draw = random.random
         self._world = RouterEnvironment({}, self.deadlines, now, draw, PAUSE, local_address().encode())
-        self._routes: dict[str, RouteHolder] = {}
+        self._routes: dict[str, RouteSource] = {}
         codec = http1_codec(services.http1_codec)
         self._hcm_parts = HcmParts(
             services.stats,
@@ -260,7 +253,7 @@ class DataPlane:
         return tables
 
     def _table(
-        self, config: RouteConfiguration, where: str, name: str = "", known: RouteHolder | None = None
+        self, config: RouteConfiguration, where: str, name: str = "", known: RouteSource | None = None
     ) -> RouteTable[Route]:
         try:
             stats, share = self._services.stats, self._services.shared_buckets
@@ -275,8 +268,8 @@ class DataPlane:
         except RouteTableError as error:
             raise ConfigError(f"{where}.{error}") from None
 
-    def _holder(self, name: str) -> RouteHolder:
-        return self._routes.setdefault(name, RouteHolder())
+    def _holder(self, name: str) -> RouteSource:
+        return self._routes.setdefault(name, RouteSource())
 
     def _network_filter(
         self, typed: HttpConnectionManager | TcpProxy, listener: Listener, loggers: list[Logger]
@@ -301,9 +294,9 @@ class DataPlane:
             routes = self._holder(typed.rds.route_config_name)
         else:
             assert typed.route_config is not None
-            routes = RouteHolder(self._table(typed.route_config, "route_config", name), typed.route_config)
+            routes = RouteSource(self._table(typed.route_config, "route_config", name), typed.route_config)
         settings = hcm_builder.build(typed, routes, parts, direction=listener.traffic_direction)
-        return HttpNetworkFilter(self._loop, self.deadlines, settings, terminal(self._world), self.hangups)
+        return HttpNetworkFilter(self._loop, self.deadlines, settings, Terminal(self._world), self.hangups)
 
     # The end.
 

@@ -8,34 +8,25 @@ Reference: Envoy source/common/http/http1/conn_pool.cc, source/common/http/codec
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import Final
 
 from proxy.deadlines import Deadline, Deadlines
 from proxy.http.codec import CodecError, Http1Codec, Response, h1_encode
 from proxy.net.tls_connection import connection_on
 from proxy.net.tls_socket import Established
-from proxy.router.stream import DownstreamStream, Headers
+from proxy.router.stream import Headers, UpstreamRequest
+from proxy.router.upstream_attempt import UpstreamAttempt, UpstreamConnection
 from proxy.tls.engine import TlsEngine
 from proxy.upstream.failure import ResetReason, UpstreamReset
 from proxy.upstream.pool import ConnectionPool
 
-_CHUNKED = (b"transfer-encoding", b"chunked")
-_EMPTY = (b"content-length", b"0")
+_CHUNKED: Final = (b"transfer-encoding", b"chunked")
+_EMPTY: Final = (b"content-length", b"0")
 # Envoy's encoder says of every other method that there is no body, where there is none.
-_BODILESS = frozenset({b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"})
+_BODILESS: Final = frozenset({b"GET", b"HEAD", b"DELETE", b"TRACE", b"CONNECT"})
 
 
-class Exchange(Protocol):
-    """Whoever sent the request."""
-
-    def on_response_progress(self) -> None:
-        """The response grew, or the connection takes more of the request again."""
-
-    def on_upstream_reset(self, failure: UpstreamReset) -> None:
-        """The connection is gone before the response was complete."""
-
-
-class ClientConnection:
+class ClientConnection(UpstreamConnection):
     """Belongs to `pool` from its creation to its end."""
 
     __slots__ = (
@@ -51,12 +42,7 @@ class ClientConnection:
         "_now",
         "_trailers",
         "connection",
-        "draining",
-        "informational",
-        "local_address",
-        "peer_uri_san",
         "pool",
-        "requests",
     )
 
     def __init__(
@@ -78,10 +64,10 @@ class ClientConnection:
             codec = codec.preserving_case()
         self._decoder = codec.response_decoder()
         self.informational = self._decoder.informational  # 1xx responses not yet passed on
-        self._exchange: Exchange | None = None
+        self._exchange: UpstreamAttempt | None = None
         self._chunking = False
         self._trailers = pool.cluster.enable_trailers
-        self.peer_uri_san: str | None = None
+        self.peer_uri_san = None
         tls = self.connection.tls
         if tls is not None:
             self.peer_uri_san = tls.peer.uri_san if tls.peer is not None else None
@@ -101,35 +87,33 @@ class ClientConnection:
 
     # The exchange.
 
-    def begin(self, method: bytes, exchange: Exchange) -> Response:
-        """The request goes out now; the response it will get."""
+    def begin(self, method: bytes, exchange: UpstreamAttempt) -> Response:
         self._exchange = exchange
         return self._decoder.expect(method)
 
     def send_request(
-        self, stream: DownstreamStream, headers: Headers, chunks: list[bytes], end: bool
+        self, request: UpstreamRequest, headers: Headers, chunks: list[bytes], end: bool
     ) -> None:
-        """Send the head and what there is of the body, in one write."""
-        self._chunking = stream.body_chunked
-        if stream.body_chunked:
+        """As the base; in one write."""
+        self._chunking = request.body_chunked
+        if request.body_chunked:
             headers = [*headers, _CHUNKED]
-        elif end and not stream.body_framed and stream.method not in _BODILESS and not _has_length(headers):
+        elif end and not request.body_framed and request.method not in _BODILESS and not _has_length(headers):
             headers = [*headers, _EMPTY]
-        if stream.body.spelling is not None:
-            headers = h1_encode.respelled(headers, stream.body.spelling)
-        head = h1_encode.request_head(stream.method, stream.path, headers)
+        if request.body.spelling is not None:
+            headers = h1_encode.respelled(headers, request.body.spelling)
+        head = h1_encode.request_head(request.method, request.path, headers)
         if chunks or self._chunking:
-            self._send(head, chunks, end, stream)
+            self._send(head, chunks, end, request)
         else:
             self.connection.write(head)
 
-    def send_body(self, stream: DownstreamStream, chunks: list[bytes], end: bool) -> None:
-        """More of the request body."""
-        self._send(b"", chunks, end, stream)
+    def send_body(self, request: UpstreamRequest, chunks: list[bytes], end: bool) -> None:
+        self._send(b"", chunks, end, request)
 
-    def _send(self, head: bytes, chunks: list[bytes], end: bool, stream: DownstreamStream) -> None:
+    def _send(self, head: bytes, chunks: list[bytes], end: bool, request: UpstreamRequest) -> None:
         if self._chunking:
-            tail = h1_encode.last_chunk(stream.request_trailers if self._trailers else None) if end else b""
+            tail = h1_encode.last_chunk(request.request_trailers if self._trailers else None) if end else b""
             pieces = h1_encode.chunked(head, chunks, tail)
         else:
             body = h1_encode.joined(chunks)
@@ -138,18 +122,15 @@ class ClientConnection:
 
     @property
     def congested(self) -> bool:
-        """The upstream reads slower than we send."""
         return self.connection.congested
 
     def hold(self, paused: bool) -> None:
-        """Stop, or go on, reading the response."""
         if paused:
             self.connection.pause_reading()
         else:
             self.connection.resume_reading()
 
     def finish(self, *, reusable: bool) -> None:
-        """The response is complete. `reusable`: the request is, too, and neither side wants to close."""
         self._exchange = None
         if reusable and not self.connection.closed:
             self._idle_since = self._now()
@@ -158,7 +139,6 @@ class ClientConnection:
             self.pool.discard(self, remote=self._ended, active=False)
 
     def abandon(self) -> None:
-        """The exchange is given up: HTTP/1.1 can only close."""
         if self._exchange is not None:
             self._exchange = None
             self.pool.discard(self)

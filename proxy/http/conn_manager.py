@@ -208,14 +208,13 @@ class HttpConnection(ServerConnection):
 
     def closes_after(self, stream: Stream) -> bool:
         """Whether the response must say `connection: close`."""
-        body = stream.body
-        if not body.complete:
+        if not stream.body.complete:
             self.count_early_response()
             return True
         if self.draining:
             self.settings.stats.downstream_cx_drain_close.value += 1
             return True
-        return self._linger or not body.keep_alive or stream.upgrade is not None
+        return self._linger or not stream.keep_alive or stream.upgrade is not None
 
     def count_early_response(self) -> None:
         """An answer before the whole request was taken, which Envoy ends with a reset of the stream."""

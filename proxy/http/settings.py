@@ -10,31 +10,26 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from proxy.http.codec import Http1Codec, http1_codec
 from proxy.http.filter_chain import FilterChain
 from proxy.http.hcm_stats import HcmStats
 from proxy.http.path_normalization import EscapedSlashes
 from proxy.observability.stream_info import StreamInfo
-from proxy.router.header_ops import Headers
+from proxy.router.matcher import RouteTable
 from proxy.router.route import Route
 
-
-class RouteTable(Protocol):
-    """Finds the route of a request."""
-
-    def route(
-        self, headers: Headers, *, authority: bytes, path: bytes, method: bytes, scheme: bytes, draw: float
-    ) -> Route | None:
-        """None: no virtual host or no route matches."""
+if TYPE_CHECKING:
+    from proxy.config.route import RouteConfiguration
 
 
-class RouteSource(Protocol):
-    """Where the current route table is; RDS replaces it between requests."""
+@dataclass(slots=True)
+class RouteSource:
+    """Where connection managers find the current table of one name; None until it arrives. RDS replaces it between requests."""
 
-    @property
-    def table(self) -> RouteTable | None: ...
+    table: RouteTable[Route] | None = None
+    config: RouteConfiguration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One request and its response on an HTTP/1.1 connection: what filters and router work with.
 
-Implements `proxy.router.stream.DownstreamStream`: writes the response with the framing RFC 9112 and Envoy ask for, and
+Is the `proxy.router.stream.DownstreamStream` of HTTP/1.1: writes the response with the framing RFC 9112 and Envoy ask for, and
 runs the response hooks. Decides no route and no retry. Invariant: at most one response head, and after `ended` nothing
 is written. Head and body that are there together leave in one write.
 Reference: Envoy source/common/http/http1/codec_impl.cc `StreamEncoderImpl::encodeHeadersBase`.
@@ -18,7 +18,8 @@ from proxy.http.local_reply import LocalReply
 from proxy.http.request_headers import RESPONSE_REMOVED
 from proxy.observability.stream_info import StreamInfo
 from proxy.router.header_ops import without
-from proxy.router.route import ClusterTarget, Route
+from proxy.router.route import Route
+from proxy.router.stream import DownstreamStream
 
 if TYPE_CHECKING:
     from proxy.http.conn_manager import HttpConnection
@@ -30,7 +31,7 @@ _NOTHING: Mapping[str, Any] = {}
 _NO_FIELDS: dict[bytes, bytes] = {}
 
 
-class Stream:
+class Stream(DownstreamStream):
     """`headers` are the request's, as mutated so far. `filter_state` is for filters to leave word for each other.
 
     `filter_config` is what the route says to filters, by their names. `target` is the destination of the route once it is
@@ -43,33 +44,15 @@ class Stream:
         "_chunking",
         "_connection",
         "_settings",
-        "alpn_override",
-        "authority",
-        "body",
-        "body_chunked",
-        "body_framed",
         "closes",
         "ended",
-        "fields",
         "filter_config",
         "filter_state",
-        "flow",
-        "hash_key",
-        "headers",
-        "info",
-        "internal",
-        "method",
-        "original_destination",
-        "path",
+        "keep_alive",
         "reads_ahead",
         "response_edits",
         "response_fields",
-        "response_spelling",
-        "response_started",
         "route",
-        "scheme",
-        "target",
-        "upgrade",
     )
 
     def __init__(self, connection: HttpConnection, request: Request, info: StreamInfo) -> None:
@@ -79,26 +62,27 @@ class Stream:
         self.body = request
         self.body_framed = request.framed
         self.body_chunked = request.chunked
-        self.headers: Headers = request.headers
+        self.keep_alive = request.keep_alive
+        self.headers = request.headers
         self.fields = request.fields
         self.method = request.method
         self.path = request.target
         self.authority = b""
         self.scheme = b"http"
         self.info = info
-        self.upgrade: bytes | None = None
+        self.upgrade = None
         self.route: Route | None = None
-        self.target: ClusterTarget | None = None
+        self.target = None
         self.filter_config: Mapping[str, Any] = _NOTHING
         self.response_edits: tuple[ResponseEdit, ...] = ()
         self.original_destination = connection.original_destination
-        self.hash_key: int | None = None
-        self.alpn_override: tuple[str, ...] | None = None
+        self.hash_key = None
+        self.alpn_override = None
         self.filter_state: dict[str, Any] | None = None
         self.response_fields: dict[bytes, bytes] = _NO_FIELDS
         self.response_started = False
         self.internal = False
-        self.response_spelling: dict[bytes, bytes] | None = None
+        self.response_spelling = None
         self.ended = False
         self.closes = False  # the connection ends with this response
         self._chunking = False

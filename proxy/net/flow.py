@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
+from proxy.router.stream import Wakeable
+
 
 class _Pause:
     def __await__(self) -> Generator[None, None, None]:
@@ -25,7 +27,7 @@ def _ended(_: BaseException | None) -> None:
     """A flow that is done does not hold on to whoever it told."""
 
 
-class Flow:
+class Flow(Wakeable):
     """`on_end(error)` is called once when the coroutine returns (None) or lets an exception out."""
 
     __slots__ = ("_coroutine", "_fault", "_on_end", "_running", "done")

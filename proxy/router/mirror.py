@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from proxy.deadlines import Deadline
 from proxy.router.environment import RouterEnvironment
 from proxy.router.route import MirrorPolicy
-from proxy.router.stream import DownstreamStream, Headers
+from proxy.router.stream import DownstreamStream, Headers, UpstreamRequest, Wakeable
 from proxy.router.upstream_attempt import UpstreamAttempt
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.cluster_map import find
@@ -23,21 +23,10 @@ from proxy.upstream.failure import ResetReason, UpstreamReset
 LIMIT = 1024 * 1024  # bytes held for a mirror that reads slowly; Envoy's buffer limit for a shadow request
 
 
-class MirroredRequest:
-    """The request as the copy's connection and load balancer see it; `request_trailers` are set with the end of the body."""
+class MirroredRequest(UpstreamRequest):
+    """The request as the copy's connection and load balancer see it; `trailers` are set with the end of the body."""
 
-    __slots__ = (
-        "alpn_override",
-        "authority",
-        "body",
-        "body_chunked",
-        "body_framed",
-        "hash_key",
-        "method",
-        "original_destination",
-        "path",
-        "request_trailers",
-    )
+    __slots__ = ("trailers",)
 
     def __init__(self, stream: DownstreamStream) -> None:
         self.method = stream.method
@@ -46,10 +35,14 @@ class MirroredRequest:
         self.body = stream.body
         self.body_framed = stream.body_framed
         self.body_chunked = stream.body_chunked
-        self.original_destination: tuple[str, int] | None = None
-        self.hash_key: int | None = None  # Envoy's shadow requests have no hash policy
+        self.original_destination = None
+        self.hash_key = None  # Envoy's shadow requests have no hash policy
         self.alpn_override = stream.alpn_override
-        self.request_trailers: Headers | None = None
+        self.trailers: Headers | None = None
+
+    @property
+    def request_trailers(self) -> Headers | None:
+        return self.trailers
 
 
 def start(
@@ -118,7 +111,7 @@ class Mirrors:
             mirror.cancel()
 
 
-class Mirror:
+class Mirror(Wakeable):
     """One copy: what its attempt wakes."""
 
     __slots__ = (
@@ -195,7 +188,7 @@ class Mirror:
             self.cancel()
             return
         if end and not self._end:
-            self._request.request_trailers = trailers
+            self._request.trailers = trailers
             self._on_request_complete()
         self.wake()
 
@@ -219,7 +212,7 @@ class Mirror:
             self._send_head(attempt)
         elif not attempt.connection.congested and (self._held or (self._end and not self._ended)):
             held = self._take_held()
-            attempt.connection.send_body(self._request, held, self._ended)  # type: ignore[arg-type]
+            attempt.connection.send_body(self._request, held, self._ended)
         self._read(attempt)
 
     def _send_head(self, attempt: UpstreamAttempt) -> None:
@@ -229,7 +222,7 @@ class Mirror:
             attempt.host.monitor.on_connected()
         attempt.response = connection.begin(self._request.method, attempt)
         held = self._take_held()
-        connection.send_request(self._request, self._headers, held, self._ended)  # type: ignore[arg-type]
+        connection.send_request(self._request, self._headers, held, self._ended)
 
     def _take_held(self) -> list[bytes]:
         held, self._held, self._held_size = self._held, [], 0

@@ -6,64 +6,66 @@ Invariant: whatever happens, `end` or `abandon` gives connection or waiting plac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from proxy.router.message import UpstreamResponse
-from proxy.router.stream import DownstreamStream, Headers, Wakeable
+from proxy.router.stream import Headers, UpstreamRequest, Wakeable
 from proxy.upstream.failure import UpstreamReset
+from proxy.upstream.pool import ConnectionPool, PooledConnection, Waiter
 
 if TYPE_CHECKING:
     from proxy.upstream.host import Host
-    from proxy.upstream.pool import ConnectionPool
 
 
-class UpstreamConnection(Protocol):
+class UpstreamConnection(PooledConnection):
     """What the router needs of a pooled HTTP connection."""
 
-    requests: int
+    __slots__ = ("informational", "local_address", "peer_uri_san")
+
     local_address: str
     peer_uri_san: str | None
     informational: list[tuple[int, Headers]]
     """1xx responses not yet passed on; the router clears the list."""
 
-    def begin(self, method: bytes, exchange: Any) -> UpstreamResponse: ...
+    def begin(self, method: bytes, exchange: UpstreamAttempt) -> UpstreamResponse:
+        """The request goes out now; the response it will get."""
+        raise NotImplementedError
 
     def send_request(
-        self, stream: DownstreamStream, headers: Headers, chunks: list[bytes], end: bool
+        self, request: UpstreamRequest, headers: Headers, chunks: list[bytes], end: bool
     ) -> None:
         """Send the head and what there is of the body."""
+        raise NotImplementedError
 
-    def send_body(self, stream: DownstreamStream, chunks: list[bytes], end: bool) -> None: ...
+    def send_body(self, request: UpstreamRequest, chunks: list[bytes], end: bool) -> None:
+        """More of the request body."""
+        raise NotImplementedError
 
     @property
-    def congested(self) -> bool: ...
+    def congested(self) -> bool:
+        """The upstream reads slower than we send."""
+        raise NotImplementedError
 
     def hold(self, paused: bool) -> None:
         """Stop or resume reading the response."""
+        raise NotImplementedError
 
-    def finish(self, *, reusable: bool) -> None: ...
+    def finish(self, *, reusable: bool) -> None:
+        """The response is complete. `reusable`: the request is, too, and neither side wants to close."""
+        raise NotImplementedError
 
-    def abandon(self) -> None: ...
+    def abandon(self) -> None:
+        """The exchange is given up: HTTP/1.1 can only close."""
+        raise NotImplementedError
 
 
-class UpstreamAttempt:
+class UpstreamAttempt(Waiter):
     """Waiter of the pool and exchange of the connection."""
 
-    __slots__ = (
-        "_flow",
-        "connection",
-        "ended",
-        "failure",
-        "host",
-        "on_response_progress",
-        "pool",
-        "request_sent",
-        "response",
-    )
+    __slots__ = ("_flow", "connection", "ended", "failure", "host", "pool", "request_sent", "response")
 
     def __init__(self, flow: Wakeable, host: Host, pool: ConnectionPool) -> None:
         self._flow = flow
-        self.on_response_progress = flow.wake
         self.host = host
         self.pool = pool
         self.connection: UpstreamConnection | None = None
@@ -74,7 +76,8 @@ class UpstreamAttempt:
 
     # The pool reports.
 
-    def on_pool_ready(self, connection: Any) -> None:
+    def on_pool_ready(self, connection: PooledConnection) -> None:
+        assert isinstance(connection, UpstreamConnection)  # pools of HTTP clusters hold HTTP connections
         self.connection = connection
         self._flow.wake()
 
@@ -84,7 +87,12 @@ class UpstreamAttempt:
 
     # The connection reports.
 
+    def on_response_progress(self) -> None:
+        """The response grew, or the connection takes more of the request again."""
+        self._flow.wake()
+
     def on_upstream_reset(self, failure: UpstreamReset) -> None:
+        """The connection is gone before the response was complete."""
         self.failure = failure
         self.connection = None
         self._flow.wake()

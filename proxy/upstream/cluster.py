@@ -88,7 +88,7 @@ class Cluster:
             return None
         direct = balancer.direct
         if direct is not None and attempted is None:
-            return direct.pick(balancer.draw)  # type: ignore[return-value]  # policies choose among hosts
+            return direct.pick(balancer.draw)
         return balancer.pick(context.hash_key, attempt, attempted)
 
     def pool(self, host: Host, alpn: tuple[str, ...] | None, authority: bytes) -> ConnectionPool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from proxy.upstream.connector import Connecting
 from proxy.upstream.failure import ResetReason, UpstreamReset
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 _OPENED_AT_ONCE = 3  # Envoy's bound on connections made for one event
 
 
-class PooledConnection(Protocol):
+class PooledConnection:
     """A connection a pool keeps. It reports the end of each request, and its own."""
+
+    __slots__ = ("draining", "requests")
 
     requests: int
     """How many requests it has carried, the current one included."""
@@ -38,14 +40,19 @@ class PooledConnection(Protocol):
 
     def close(self) -> None:
         """Close; the pool has forgotten it already."""
+        raise NotImplementedError
 
 
-class Waiter(Protocol):
+class Waiter:
     """A request that waits for a connection."""
 
-    def on_pool_ready(self, connection: PooledConnection) -> None: ...
+    __slots__ = ()
 
-    def on_pool_failure(self, failure: UpstreamReset) -> None: ...
+    def on_pool_ready(self, connection: PooledConnection) -> None:
+        raise NotImplementedError
+
+    def on_pool_failure(self, failure: UpstreamReset) -> None:
+        raise NotImplementedError
 
 
 Wrap = Callable[["Established", "ConnectionPool"], PooledConnection]

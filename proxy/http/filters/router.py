@@ -5,9 +5,7 @@ Reference: envoy.extensions.filters.http.router.v3.Router.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable
 
 from proxy.http.stream import Stream
 from proxy.router.answered_here import note_destination
@@ -17,14 +15,18 @@ from proxy.router.route import Route
 from proxy.router.router import route_request
 
 
-@dataclass(frozen=True, slots=True)
 class Terminal:
-    """`route` answers a stream that no filter answered; None: done at once. `note` is for those a filter answers."""
-
-    route: Callable[[Stream, Route | None], Awaitable[None] | None]
-    note: Callable[[Stream, Route], tuple[HeaderOps, ...]]
-
-
-def terminal(world: RouterEnvironment) -> Terminal:
     """The router in this environment."""
-    return Terminal(partial(route_request, world), partial(note_destination, world))
+
+    __slots__ = ("_world",)
+
+    def __init__(self, world: RouterEnvironment) -> None:
+        self._world = world
+
+    def route(self, stream: Stream, route: Route | None) -> Awaitable[None] | None:
+        """Answer a stream that no filter answered; None: done at once."""
+        return route_request(self._world, stream, route)
+
+    def note(self, stream: Stream, route: Route) -> tuple[HeaderOps, ...]:
+        """What the route means for a stream that a filter answers."""
+        return note_destination(self._world, stream, route)

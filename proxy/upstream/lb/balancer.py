@@ -8,7 +8,6 @@ Reference: Envoy source/extensions/load_balancing_policies/common/{load_balancer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
 
 from proxy.observability.stats import Counter
 from proxy.upstream.host import Host
@@ -23,8 +22,10 @@ NO_LOAD = PriorityLoad((100,), (0,), (False,))
 KEYS = 2**64
 
 
-class Balancer(Protocol):
+class Balancer:
     """What a cluster asks for a host."""
+
+    __slots__ = ("direct", "draw", "hashes")
 
     direct: Policy | None
     """Where every request is among the same group of hosts: what chooses there, without any of the rest."""
@@ -34,6 +35,7 @@ class Balancer(Protocol):
 
     def update(self, sets: Sequence[HostSet]) -> None:
         """The cluster's hosts from now on."""
+        raise NotImplementedError
 
     def pick(self, key: int | None, attempt: int, attempted: PreviousPriorities | None) -> Host | None:
         """The host for an attempt; None: there is none.
@@ -41,6 +43,7 @@ class Balancer(Protocol):
         `key` is the hash of the request, `attempt` how many hosts were turned down for it, `attempted` what its
         retry priority keeps count of.
         """
+        raise NotImplementedError
 
 
 class LocalityRule:
@@ -59,10 +62,8 @@ class LocalityRule:
 Group = tuple[int, str, int]  # priority, which hosts of it, index of the locality or -1
 
 
-class GroupBalancer:
+class GroupBalancer(Balancer):
     """`make_policy` makes the policy of one group; it is kept while hosts come and go, so that turns go on."""
-
-    hashes = False
 
     def __init__(
         self,
@@ -71,7 +72,8 @@ class GroupBalancer:
         rule: LocalityRule,
         slow_start: SlowStart | None = None,
     ) -> None:
-        self.direct: Policy | None = None
+        self.direct = None
+        self.hashes = False
         self._make_policy = make_policy
         self.draw = draw
         self._rule = rule
@@ -113,7 +115,7 @@ class GroupBalancer:
             policy = self._policy((priority, "all", -1), self._sets[priority].hosts)
         else:
             policy = self._policy_for(priority, degraded, self._locality(priority, degraded))
-        return None if policy is None else cast(Host, policy.pick(self.draw))
+        return None if policy is None else policy.pick(self.draw)
 
     def _policy_for(self, priority: int, degraded: bool, locality: int) -> Policy | None:
         of: HostSet | LocalityHosts = self._sets[priority]

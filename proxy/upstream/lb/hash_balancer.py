@@ -10,12 +10,11 @@ Reference: Envoy source/extensions/load_balancing_policies/common/thread_aware_l
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 from proxy.upstream.host import Host
 from proxy.upstream.host_set import HostSet
-from proxy.upstream.lb.balancer import KEYS, NO_LOAD, LocalityRule
-from proxy.upstream.lb.interface import Candidate, Draw, HashTable, Later, Making, Policy, Shares
+from proxy.upstream.lb.balancer import KEYS, NO_LOAD, Balancer, LocalityRule
+from proxy.upstream.lb.interface import Draw, HashTable, Later, Making, Shares
 from proxy.upstream.lb.priority_load import priority_load
 from proxy.upstream.lb.retry_priority import PreviousPriorities
 
@@ -27,15 +26,14 @@ _PLACES = 16
 """How many places of an earlier table are tried for a host that is still there."""
 
 
-class HashBalancer:
+class HashBalancer(Balancer):
     """`make_table` makes the table of a priority from its hosts and their shares."""
-
-    direct: Policy | None = None
-    hashes = True
 
     def __init__(
         self, make_table: Callable[[Shares], Making], draw: Draw, rule: LocalityRule, later: Later
     ) -> None:
+        self.direct = None
+        self.hashes = True
         self._make_table = make_table
         self.draw = draw
         self._rule = rule
@@ -46,7 +44,7 @@ class HashBalancer:
         self._tables: dict[int, HashTable | None] = {}
         self._earlier: dict[int, HashTable] = {}
         self._making: dict[int, Making] = {}
-        self._hosts: dict[int, list[Candidate]] = {}  # of tables that are being made
+        self._hosts: dict[int, list[Host]] = {}  # of tables that are being made
         self._waited: set[int] = set()  # a request has lost its patience with that table
 
     def update(self, sets: Sequence[HostSet]) -> None:
@@ -70,9 +68,9 @@ class HashBalancer:
         if self._load.panic[priority]:
             self._rule.panics.value += 1
         if priority not in self._tables and not self._make(priority, self._worth_waiting(priority)):
-            return cast(Host, self._meanwhile(priority, key, attempt))
+            return self._meanwhile(priority, key, attempt)
         table = self._tables[priority]
-        return None if table is None else cast(Host, table.pick(key, attempt))
+        return None if table is None else table.pick(key, attempt)
 
     # Tables in the making.
 
@@ -117,7 +115,7 @@ class HashBalancer:
         self._waited.add(priority)
         return AT_ONCE if priority in self._earlier else PATIENCE
 
-    def _meanwhile(self, priority: int, key: int, attempt: int) -> Candidate:
+    def _meanwhile(self, priority: int, key: int, attempt: int) -> Host:
         hosts, earlier = self._hosts[priority], self._earlier.get(priority)
         if earlier is not None:
             for more in range(_PLACES):

@@ -5,9 +5,9 @@ Reference: Envoy load_balancing_policies/common/thread_aware_lb_impl.h (hashKey)
 
 from __future__ import annotations
 
-from proxy.upstream.lb.interface import Candidate
+from proxy.upstream.host import Host
 
 
-def hash_key(host: Candidate) -> bytes:
+def hash_key(host: Host) -> bytes:
     key = host.metadata.get("envoy.lb", {}).get("hash_key")
     return (key if isinstance(key, str) and key else host.name).encode()

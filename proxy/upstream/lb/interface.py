@@ -8,49 +8,36 @@ There are two sorts: a `Policy` chooses among one group of hosts, in turn or at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Generator, Sequence
+from typing import Protocol
+
+from proxy.upstream.host import Host
 
 Draw = Callable[[], float]
 
 
-class Candidate(Protocol):
-    """What a policy may know of a host."""
+class Policy:
+    """One per group of hosts; `pick` is called for every attempt. A base class, not a protocol: compiled code calls it directly."""
 
-    healthy_since: float | None
-    """When slow start first saw it, in s; None where there is no slow start."""
+    __slots__ = ()
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def metadata(self) -> Mapping[str, Any]: ...
-
-    @property
-    def weight(self) -> int: ...
-
-    @property
-    def rq_active(self) -> int: ...
-
-
-class Policy(Protocol):
-    """One per group of hosts; `pick` is called for every attempt."""
-
-    def update(self, hosts: Sequence[Candidate]) -> None:
+    def update(self, hosts: Sequence[Host]) -> None:
         """The hosts to choose from, at least one whenever `pick` is called."""
+        raise NotImplementedError
 
-    def pick(self, draw: Draw) -> Candidate:
+    def pick(self, draw: Draw) -> Host:
         """The host for the next attempt."""
+        raise NotImplementedError
 
 
 class HashTable(Protocol):
     """Made once for a group of hosts with the share of traffic each is to get."""
 
-    def pick(self, key: int, attempt: int) -> Candidate:
+    def pick(self, key: int, attempt: int) -> Host:
         """The host of a key of 64 bits; `attempt` counts hosts of this key that were turned down."""
 
 
-Shares = Sequence[tuple[Candidate, float]]
+Shares = Sequence[tuple[Host, float]]
 """Hosts, each with its share of 1."""
 Making = Generator[None, None, HashTable]
 """Makes a table in pieces of a few ms each, and returns it."""
@@ -68,6 +55,6 @@ def made(making: Making) -> HashTable:
             return table
 
 
-def weighted(hosts: Sequence[Candidate]) -> bool:
+def weighted(hosts: Sequence[Host]) -> bool:
     """Whether the hosts' weights differ, so that they matter."""
     return len({host.weight for host in hosts}) > 1

@@ -9,9 +9,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
+from proxy.upstream.host import Host
 from proxy.upstream.lb.hash_key import hash_key
 from proxy.upstream.lb.hashing import xxhash64
-from proxy.upstream.lb.interface import Candidate, Making, Shares
+from proxy.upstream.lb.interface import Making, Shares
 
 _PIECE = 16384  # places looked at; some 2 ms
 
@@ -21,11 +22,11 @@ class Maglev:
 
     __slots__ = ("_hosts", "_table")
 
-    def __init__(self, table: Sequence[int], hosts: list[Candidate]) -> None:
+    def __init__(self, table: Sequence[int], hosts: list[Host]) -> None:
         self._table = table
         self._hosts = hosts
 
-    def pick(self, key: int, attempt: int) -> Candidate:
+    def pick(self, key: int, attempt: int) -> Host:
         if attempt:
             key ^= 2**64 - attempt  # most bits change, so that retries spread
         return self._hosts[self._table[key % len(self._table)]]

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.upstream.lb.interface import Candidate, Draw
+from proxy.upstream.host import Host
+from proxy.upstream.lb.interface import Draw, Policy
 
 
-class Random:
+class Random(Policy):
     """Keeps nothing but the hosts."""
 
     __slots__ = ("_hosts",)
 
     def __init__(self) -> None:
-        self._hosts: Sequence[Candidate] = ()
+        self._hosts: tuple[Host, ...] = ()
 
-    def update(self, hosts: Sequence[Candidate]) -> None:
-        self._hosts = hosts
+    def update(self, hosts: Sequence[Host]) -> None:
+        self._hosts = tuple(hosts)
 
-    def pick(self, draw: Draw) -> Candidate:
+    def pick(self, draw: Draw) -> Host:
         return self._hosts[int(draw() * len(self._hosts))]

@@ -11,9 +11,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from math import ceil
 
+from proxy.upstream.host import Host
 from proxy.upstream.lb.hash_key import hash_key
 from proxy.upstream.lb.hashing import Hash
-from proxy.upstream.lb.interface import Candidate, Making, Shares
+from proxy.upstream.lb.interface import Making, Shares
 
 _PIECE = 512  # places; some 2 ms
 _INDEX_BITS = 32
@@ -25,11 +26,11 @@ class RingHash:
 
     __slots__ = ("_hashes", "_hosts")
 
-    def __init__(self, hashes: Sequence[int], hosts: list[Candidate]) -> None:
+    def __init__(self, hashes: Sequence[int], hosts: list[Host]) -> None:
         self._hashes = hashes
         self._hosts = hosts
 
-    def pick(self, key: int, attempt: int) -> Candidate:
+    def pick(self, key: int, attempt: int) -> Host:
         hosts = self._hosts
         return hosts[(bisect_left(self._hashes, key) % len(hosts) + attempt) % len(hosts)]
 
@@ -58,7 +59,7 @@ def ring_hash(shares: Shares, minimum: int, maximum: int, hash_function: Hash) -
             if not count % _PIECE:
                 yield
     hosts = [host for host, _ in shares]
-    hashes, standing = array("Q"), list[Candidate]()
+    hashes, standing = array("Q"), list[Host]()
     for arc in arcs:
         arc.sort()
         hashes.extend([place >> _INDEX_BITS for place in arc])

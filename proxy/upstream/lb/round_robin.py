@@ -8,32 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from proxy.upstream.host import Host
 from proxy.upstream.lb.edf import EdfSchedule
-from proxy.upstream.lb.interface import Candidate, Draw, weighted
+from proxy.upstream.lb.interface import Draw, Policy, weighted
 from proxy.upstream.lb.slow_start import SlowStart
 
 
-class RoundRobin:
+class RoundRobin(Policy):
     """See `interface.Policy`."""
 
     __slots__ = ("_hosts", "_next", "_schedule", "_seeded", "_slow_start")
 
     def __init__(self, slow_start: SlowStart | None = None) -> None:
-        self._hosts: Sequence[Candidate] = ()
+        self._hosts: tuple[Host, ...] = ()
         self._next = 0
-        self._schedule: EdfSchedule[Candidate] | None = None
+        self._schedule: EdfSchedule[Host] | None = None
         self._seeded = False
         self._slow_start = slow_start
 
-    def update(self, hosts: Sequence[Candidate]) -> None:
-        self._hosts = hosts
+    def update(self, hosts: Sequence[Host]) -> None:
+        self._hosts = tuple(hosts)
         slow = self._slow_start
         if slow is not None and slow.active:
             self._schedule = EdfSchedule(hosts, lambda host: host.weight * slow.factor(host))
         else:
             self._schedule = EdfSchedule(hosts, lambda host: host.weight) if weighted(hosts) else None
 
-    def pick(self, draw: Draw) -> Candidate:
+    def pick(self, draw: Draw) -> Host:
         if not self._seeded:
             self._seeded = True
             self._next = int(draw() * len(self._hosts))

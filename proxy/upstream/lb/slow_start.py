@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from proxy.upstream.lb.interface import Candidate
+from proxy.upstream.host import Host
 
 _SHORTEST = 0.001  # s: Envoy counts whole milliseconds, at least one
 
@@ -25,7 +25,7 @@ class SlowStart:
         self._now = now
         self._latest = float("-inf")  # when the youngest host came
 
-    def enter(self, hosts: Iterable[Candidate]) -> None:
+    def enter(self, hosts: Iterable[Host]) -> None:
         """Note when each of these healthy hosts came; those known keep their time."""
         now = self._now()
         for host in hosts:
@@ -38,7 +38,7 @@ class SlowStart:
         """Whether any host is still young."""
         return self._now() - self._latest <= self._window
 
-    def factor(self, host: Candidate) -> float:
+    def factor(self, host: Host) -> float:
         """What to multiply the host's weight with."""
         if host.healthy_since is None:
             return 1.0
