@@ -75,7 +75,7 @@ def _outbound(context: PushContext, proxy: Proxy, view: Hashable) -> Part:
     listeners = kept.get(
         ("listeners", view),
         (services, *rules, addresses),
-        lambda: _named(map(resource, outbound_listeners(context, proxy))),
+        lambda: _named(outbound_listeners(context, proxy)),
     )
     routes = kept.get(("routes", view), (services, *rules), lambda: _named(outbound_routes(context, proxy)))
     return kept.get(

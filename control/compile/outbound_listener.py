@@ -19,12 +19,14 @@ from control.compile.filters import (
 from control.compile.protobuf import CONFIG_SOURCE, LISTENER, Message, duration, socket_address
 from control.compile.proxy_headers import proxy_headers
 from control.compile.rate_limit import for_routes
-from control.compile.route_table import http_ports, shared_http
-from control.compile.tcp_route import tcp_chains
+from control.compile.resource import Resource, resource
+from control.compile.route_table import http_ports, unshared_ports
+from control.compile.tcp_route import destinations, has_opaque_rules, tcp_chains
 from control.push.context import PushContext
 from control.push.proxy import Proxy
 from control.registry.protocol import Treatment
 from control.registry.service import Port, Service
+from control.resources.istio_types import MESH_GATEWAY
 
 _PLAINTEXT_HTTP_MATCH = {
     "transport_protocol": "raw_buffer",
@@ -38,14 +40,39 @@ def unknown_target(context: PushContext) -> str:
     return names.PASSTHROUGH if mode == "ALLOW_ANY" else names.BLACK_HOLE
 
 
-def outbound_listeners(context: PushContext, proxy: Proxy) -> Iterator[Message]:
-    yield _virtual_outbound(context, proxy)
+def outbound_listeners(context: PushContext, proxy: Proxy) -> Iterator[Resource]:
+    yield resource(_virtual_outbound(context, proxy))
     for port in http_ports(context, proxy):
-        yield _shared_http(context, proxy, port)
-    for service in context.visible_services(proxy.namespace):
-        for service_port in service.ports:
-            if not shared_http(service, service_port):
-                yield from _service_listeners(context, proxy, service, service_port)
+        yield resource(_shared_http(context, proxy, port))
+    own = _Own(context, proxy)
+    for service, service_port in unshared_ports(context, proxy):
+        yield from own.listeners(service, service_port)
+
+
+class _Own:
+    """The listeners of service ports that share none, for one client. Made anew only when something they are made from is another."""
+
+    def __init__(self, context: PushContext, proxy: Proxy) -> None:
+        self._context, self._proxy = context, proxy
+        self._configs = context.virtual_services_at(MESH_GATEWAY, proxy.namespace)
+        labels = frozenset(proxy.labels.items()) if context.client_labels_matter else None
+        self._client = (proxy.vanilla, proxy_headers(context.mesh, proxy), for_routes(context) is not None)
+        self._who = (proxy.namespace, labels)
+
+    def listeners(self, service: Service, port: Port) -> list[Resource]:
+        context, proxy = self._context, self._proxy
+        found = self._configs.best(service.hostname)
+        rule = context.destination_rule(service.hostname, proxy.namespace, proxy.labels)
+        # Only the listeners of headless services know addresses of workloads.
+        backends = context.backends(service) if service.headless else None
+        key: tuple[object, ...] = (service.hostname, port.number, rule and rule.source, self._client)
+        sources: tuple[object, ...] = (service, port, rule, backends)
+        if found is not None and has_opaque_rules(found[0]):
+            key = (*key, self._who, found[0].source)
+            sources = (*sources, found[0], *destinations(context, proxy, found[0]))
+        return context.kept.listeners.get(
+            key, sources, lambda: [*map(resource, _service_listeners(context, proxy, service, port))]
+        )
 
 
 def _virtual_outbound(context: PushContext, proxy: Proxy) -> Message:

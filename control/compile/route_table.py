@@ -6,6 +6,7 @@ Reference: istio's pilot/pkg/networking/core/httproute.go, core/route/route.go (
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from typing import NamedTuple
 
 from control.compile import names
 from control.compile.hash_policy import with_hash_policy
@@ -45,17 +46,29 @@ def virtual_host(message: Message, headers: ProxyHeaders) -> Piece:
 
 def http_ports(context: PushContext, proxy: Proxy) -> list[int]:
     """Ports with a shared HTTP listener: those of HTTP services."""
-    return _ports(context, proxy.namespace)[0]
+    return _ports(context, proxy.namespace).shared
 
 
-def _ports(context: PushContext, namespace: str) -> tuple[list[int], list[tuple[Service, Port]]]:
-    """The ports that HTTP services share, and those ports of services that have a table of their own."""
+def unshared_ports(context: PushContext, proxy: Proxy) -> list[tuple[Service, Port]]:
+    """Ports of services that have a listener of their own."""
+    return _ports(context, proxy.namespace).unshared
 
-    def make() -> tuple[list[int], list[tuple[Service, Port]]]:
+
+class _Ports(NamedTuple):
+    """The numbers that HTTP services share, the service ports that share none, and those of them with a route table."""
+
+    shared: list[int]
+    unshared: list[tuple[Service, Port]]
+    sniffed: list[tuple[Service, Port]]
+
+
+def _ports(context: PushContext, namespace: str) -> _Ports:
+    def make() -> _Ports:
         every = [(one, port) for one in context.visible_services(namespace) for port in one.ports]
         shared = {port.number for one, port in every if shared_http(one, port)}
-        own = [(one, port) for one, port in every if port.treatment is Treatment.AUTO and not one.headless]
-        return sorted(shared), own
+        unshared = [(one, port) for one, port in every if not shared_http(one, port)]
+        sniffed = [(one, port) for one, port in unshared if port.treatment is Treatment.AUTO]
+        return _Ports(sorted(shared), unshared, sniffed)
 
     return context.kept.names.get(("ports", namespace), (context.service_index,), make)
 
@@ -84,9 +97,8 @@ def outbound_routes(context: PushContext, proxy: Proxy) -> Iterator[Table]:
     client = _Client(context, proxy)
     for port in http_ports(context, proxy):
         yield route_configuration(str(port), list(client.shared_hosts(port)))
-    for service, service_port in _ports(context, proxy.namespace)[1]:
-        name = f"{service.hostname}:{service_port.number}"
-        yield route_configuration(name, [client.service_host(service, service_port, ("*",))])
+    for service, service_port in _ports(context, proxy.namespace).sniffed:
+        yield client.own_table(service, service_port)
 
 
 class _Client:
@@ -128,6 +140,12 @@ class _Client:
             return self._host(name, free, routes)
 
         return self._context.kept.hosts.get(key, sources, make)
+
+    def own_table(self, service: Service, port: Port) -> Table:
+        """The table of a port that shares none."""
+        name, host = f"{service.hostname}:{port.number}", self.service_host(service, port, ("*",))
+        key = ("table", name, host.digest)
+        return self._context.kept.hosts.get(key, (), lambda: route_configuration(name, [host]))
 
     def _looked_at(self, config: VirtualServiceConfig) -> tuple[object, ...]:
         """What the rules of a VirtualService look at in the mesh."""

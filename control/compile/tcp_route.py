@@ -15,7 +15,7 @@ from control.compile.hash_policy import tcp_hash_policy
 from control.compile.protobuf import Message, duration
 from control.compile.route_action import destination_cluster
 from control.compile.traffic_policy import effective_policy
-from control.push.config import VirtualServiceConfig, resolve_gateway
+from control.push.config import DestinationRuleConfig, VirtualServiceConfig, resolve_gateway, resolve_host
 from control.push.context import PushContext
 from control.push.proxy import Proxy
 from control.registry.service import Port, Service
@@ -36,6 +36,24 @@ def tcp_chains(context: PushContext, proxy: Proxy, service: Service, port: Port)
         own = names.outbound_cluster(port.number, "", service.hostname)
         chains.append(_chain(context, proxy, {"cluster": own}, own, {}))
     return chains
+
+
+def has_opaque_rules(config: VirtualServiceConfig) -> bool:
+    """Whether a VirtualService says anything of connections that are not read as HTTP."""
+    return bool(config.spec.tls or config.spec.tcp)
+
+
+def destinations(
+    context: PushContext, proxy: Proxy, config: VirtualServiceConfig
+) -> tuple[Service | DestinationRuleConfig | None, ...]:
+    """What the opaque rules of a VirtualService look at in the mesh: where they send to, and the rules for it."""
+    routes = [
+        route for rule in (*(config.spec.tls or ()), *(config.spec.tcp or ())) for route in rule.route or ()
+    ]
+    domain, namespace = context.mesh.clusterDomain, config.source.namespace
+    hosts = sorted({resolve_host(route.destination.host, namespace, domain).lower() for route in routes})
+    rules = (context.destination_rule(host, proxy.namespace, proxy.labels) for host in hosts)
+    return (*(context.by_host.get(host) for host in hosts), *rules)
 
 
 def _target(context: PushContext, routes: list[RouteDestination], namespace: str, port: int) -> Message:

@@ -54,10 +54,11 @@ class Outcomes:
         self.parts = Kept(lasting=False)  # of a view: whole types, and what the proxies of the view share
         self.names = Kept()  # of a namespace: ports and hosts of services
         self.clusters = Kept()  # of a service
-        self.hosts = Kept()  # virtual hosts
+        self.hosts = Kept()  # virtual hosts, and tables of a service's own
+        self.listeners = Kept()  # of a service port
         self.inbound = Kept()  # what workloads serve
 
     def pushed(self) -> None:
         """Every proxy was compiled."""
-        for kept in (self.parts, self.names, self.clusters, self.hosts, self.inbound):
+        for kept in (self.parts, self.names, self.clusters, self.hosts, self.listeners, self.inbound):
             kept.pushed()

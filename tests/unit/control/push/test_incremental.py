@@ -6,10 +6,13 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from control.compile import outbound_listener
 from control.compile.compiler import compile_proxy
+from control.compile.protobuf import LISTENER
 from control.mesh_config import MeshConfig
 from control.push.builder import KINDS, ContextBuilder
 from control.push.context import PushContext
@@ -50,6 +53,11 @@ def _ports(name: str) -> Object:
     return {"ports": [{"name": name, "port": 80, "targetPort": 8080}], "selector": {"app": "web"}}
 
 
+def _two_ports() -> Object:
+    ports = [{"name": "tcp", "port": 80, "targetPort": 8080}, {"name": "any", "port": 81, "targetPort": 8080}]
+    return {"ports": ports, "selector": {"app": "web"}}
+
+
 def _pod(ready: str, locality: str = "") -> Object:
     labels = {"app": "web", "version": "v1", "security.istio.io/tlsMode": "istio"}
     if locality:
@@ -77,6 +85,8 @@ SELECTIVE = {
 ELSEWHERE = {
     "spec": {"hosts": ["web"], "http": [{"route": [{"destination": {"host": "web.b.svc.cluster.local"}}]}]}
 }
+TIMES = {"connectionPool": {"tcp": {"idleTimeout": "7s", "maxConnectionDuration": "9s"}}}
+THERE = {"destination": {"host": "web.b.svc.cluster.local"}}
 CONTENTS: Mapping[str, list[Object | None]] = {
     "Service": [
         None,
@@ -86,6 +96,8 @@ CONTENTS: Mapping[str, list[Object | None]] = {
         {"spec": {"ports": [{"name": "http", "port": 81}], "clusterIP": "10.96.0.4"}},
         {"spec": {**_ports("http"), "clusterIP": "None"}},
         {"spec": {**_ports("http"), "clusterIP": "10.96.0.1", "trafficDistribution": "PreferClose"}},
+        {"spec": {**_ports("tcp"), "clusterIP": "None"}},
+        {"spec": {**_two_ports(), "clusterIP": "10.96.0.5"}},
     ],
     "Pod": [None, _pod("True"), _pod("False"), _pod("True", "r1.z1"), _pod("True", "r2.z1")],
     "VirtualService": [
@@ -96,6 +108,10 @@ CONTENTS: Mapping[str, list[Object | None]] = {
         _routes("nobody.example"),
         _routes("web", match=[{"sourceLabels": {"app": "web"}}]),
         {"spec": {"hosts": ["web"], "tcp": [{"route": [{"destination": {"host": "web", "subset": "v1"}}]}]}},
+        {"spec": {"hosts": ["web"], "tcp": [{"route": [THERE], "match": [{"sourceLabels": {"app": "web"}}]}]}},
+        {"spec": {"hosts": ["web"], "tcp": [{"route": [THERE], "match": [{"sourceNamespace": "b"}]}], "http": []}},
+        {"spec": {"hosts": ["web"], "tls": [{"route": [THERE], "match": [{"sniHosts": ["web"], "port": 80}]}]}},
+        {"spec": {"hosts": ["web"], "exportTo": ["."], "tcp": [{"route": [THERE]}]}},
     ],
     "DestinationRule": [
         None,
@@ -104,6 +120,8 @@ CONTENTS: Mapping[str, list[Object | None]] = {
         _rule(outlierDetection={"consecutive5xxErrors": 3}, loadBalancer=NEAR),
         {"spec": SUBSETS},
         {"spec": {**SUBSETS, "exportTo": ["."]}},
+        _rule(loadBalancer={"consistentHash": {"useSourceIp": True}}),
+        {"spec": {"host": "web.b.svc.cluster.local", "trafficPolicy": TIMES}},
         {"spec": SELECTIVE},
     ],
     "PeerAuthentication": [
@@ -197,3 +215,70 @@ def test_what_does_not_matter_makes_no_new_context() -> None:
     assert builder.build() is first
     objects.put("Service", "a", "web", CONTENTS["Service"][2])
     assert builder.build() is not first
+
+
+def test_a_change_compiles_only_the_listeners_it_concerns(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    original = outbound_listener._service_listeners
+
+    def counted(context: PushContext, proxy: Proxy, service: Any, port: Any) -> Any:
+        made.append(f"{service.name}.{service.namespace}")
+        return original(context, proxy, service, port)
+
+    monkeypatch.setattr(outbound_listener, "_service_listeners", counted)
+    objects: Any = Objects()
+    builder = ContextBuilder(objects, MeshConfig())
+    for number in range(20):
+        spec = {"ports": [{"name": "tcp", "port": 80}], "clusterIP": f"10.96.1.{number}"}
+        objects.put("Service", "a", f"db-{number}", {"spec": spec})
+    _compiled(builder.build())
+    assert len(made) == 40  # ours and Envoy's
+    rule = {"spec": {"host": "db-3", "trafficPolicy": TIMES}}
+    for kind, name, content, concerned in (
+        ("DestinationRule", "db-3", rule, "db-3.a"),
+        ("VirtualService", "db-4", {"spec": {"hosts": ["db-4"], "tcp": [{"route": [THERE]}]}}, "db-4.a"),
+        (
+            "Service",
+            "new",
+            {"spec": {"ports": [{"name": "tcp", "port": 80}], "clusterIP": "10.96.2.1"}},
+            "new.a",
+        ),
+    ):
+        made.clear()
+        objects.put(kind, "a", name, content)
+        context = builder.build()
+        _compiled(context)
+        assert set(made) == {concerned}, (kind, made)
+        assert _compiled(context) == _compiled(ContextBuilder(objects, MeshConfig()).build())
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "name", "content"),
+    [
+        (
+            "DestinationRule",
+            "a",
+            "there",
+            {"spec": {"host": "web.b.svc.cluster.local", "trafficPolicy": TIMES}},
+        ),
+        ("Service", "b", "web", {"spec": {"ports": [{"name": "tcp", "port": 81}], "clusterIP": "10.96.0.2"}}),
+        ("Service", "b", "web", None),
+    ],
+)
+def test_a_listener_follows_what_its_rules_send_to(
+    kind: str, namespace: str, name: str, content: Object | None
+) -> None:
+    objects: Any = Objects()
+    builder = ContextBuilder(objects, MeshConfig())
+    for each, address in (("a", "10.96.0.1"), ("b", "10.96.0.2")):
+        objects.put("Service", each, "web", {"spec": {**_ports("tcp"), "clusterIP": address}})
+    objects.put("VirtualService", "a", "web", {"spec": {"hosts": ["web"], "tcp": [{"route": [THERE]}]}})
+    before = _compiled(builder.build())
+    objects.put(kind, namespace, name, content)
+    after = _compiled(builder.build())
+    assert after == _compiled(ContextBuilder(objects, MeshConfig()).build())
+    listener = "10.96.0.1_80"
+    followed = before[0][LISTENER][listener] != after[0][LISTENER][listener]
+    assert followed == (
+        content is not None
+    )  # of a service that is gone the port is that of the listener, 80 as before
