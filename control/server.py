@@ -10,6 +10,7 @@ Restarting loses nothing: the store, the CA and the token keys are on disk, vers
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import secrets
@@ -133,7 +134,10 @@ class ControlPlane:
         self._tasks.append(asyncio.create_task(self.cache.run(), name="object cache"))
         self._tasks.append(asyncio.create_task(self.root_certificates.run(), name="root certificates"))
         await self.cache.ready.wait()
-        self._push()
+        await self._push()
+        # What a mesh of thousands of pods is made of has no cycles: looking for them would stop everything for a tenth of a second.
+        gc.collect()
+        gc.freeze()
         pages = DebugPages(self.proxies, self.cache, self.metrics, self._refresh_gauges)
         await self._serve_api(tls, token, pages)
         discovery = Discovery(self.proxies, on_answer=self._on_answer, on_refusal=self._on_refusal)
@@ -213,13 +217,13 @@ class ControlPlane:
             self.metrics.count("pilot_k8s_cfg_events", type=kind.kind)
             self._debounce.poke()
 
-    def _push(self) -> None:
-        """One merged push: whoever has something new is answered at once."""
+    async def _push(self) -> None:
+        """One merged push: whoever has something new is answered at once, and the API in between."""
         begun = time.perf_counter()
         context = self._builder.build()
         if context is self.proxies.context:
             return
-        changed = self.proxies.use(context)
+        changed = await self.proxies.use(context)
         seconds = time.perf_counter() - begun
         self.metrics.observe("pilot_proxy_convergence_time", seconds)
         log.debug("pushed to %d of %d proxies in %.1f ms", changed, len(self.proxies), seconds * 1000)

@@ -21,6 +21,9 @@ from control.push.proxy import Proxy, parse_node
 from control.push.snapshot import Snapshot
 
 FORGET_SECONDS = 10.0
+SLICE_SECONDS = 0.01  # everything else waits no longer than this and one proxy more
+AT_ONCE = 100  # proxies that are answered in one turn of the loop, which takes another 15 ms
+_TURNS = 4  # of the loop in a pause: a request to the API takes several
 
 log = logging.getLogger(__name__)
 
@@ -108,13 +111,27 @@ class Proxies:
             proxy = replace(proxy, labels=workload.labels)
         return Snapshot(compile_parts(self._context, proxy))
 
-    def use(self, context: PushContext) -> int:
-        """Compile every proxy anew; returns how many have something new."""
+    async def use(self, context: PushContext) -> int:
+        """Compile every proxy anew, then tell them, with pauses in between; returns how many have something new.
+
+        Told only then, so that what the first of them answer does not delay the last. A proxy has all of one context or all of another;
+        whoever connects in a pause has the new one. One call after the other has ended.
+        """
         self._context = context
-        changed = sum(
-            connection.replace(self._compile(connection.proxy)) for connection in self._connections.values()
-        )
+        compiled, paused = [], time.monotonic()
+        for connection in list(self._connections.values()):
+            if time.monotonic() - paused >= SLICE_SECONDS:
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+                paused = time.monotonic()
+            compiled.append((connection, self._compile(connection.proxy)))
         context.kept.pushed()
+        changed = 0
+        for connection, snapshot in compiled:
+            if connection.replace(snapshot):
+                changed += 1
+                if changed % AT_ONCE == 0:
+                    await asyncio.sleep(0)  # they are answered
         return changed
 
     def close(self) -> None:

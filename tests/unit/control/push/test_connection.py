@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -42,7 +43,7 @@ async def test_changes_are_merged_until_they_pause() -> None:
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def act() -> None:
+    async def act() -> None:
         fired.append(loop.time())
         done.set()
 
@@ -59,6 +60,58 @@ async def test_changes_are_merged_until_they_pause() -> None:
     assert len(fired) == 2
     debounce.poke()
     debounce.cancel()
+
+
+async def test_what_changes_during_a_push_waits_for_its_end() -> None:
+    acting, most, begun = 0, 0, 0
+    go_on = asyncio.Event()
+
+    async def act() -> None:
+        nonlocal acting, most, begun
+        begun += 1
+        acting += 1
+        most = max(most, acting)
+        await go_on.wait()
+        acting -= 1
+        if begun == 1:
+            raise RuntimeError("a push that failed is no reason to make none")
+
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+    debounce = Debounce(act, quiet=0.001, limit=0.01)
+    debounce.poke()
+    await _until(lambda: begun == 1)
+    for _ in range(3):
+        debounce.poke()
+        await asyncio.sleep(0.005)
+    assert begun == 1
+    go_on.set()
+    await _until(lambda: begun == 2 and not acting)
+    await asyncio.sleep(0.02)
+    assert (begun, most) == (2, 1)
+
+
+async def test_a_push_can_be_cancelled_with_what_was_to_follow() -> None:
+    begun = 0
+
+    async def act() -> None:
+        nonlocal begun
+        begun += 1
+        await asyncio.Event().wait()
+
+    debounce = Debounce(act, quiet=0.001, limit=0.01)
+    debounce.poke()
+    await _until(lambda: begun == 1)
+    debounce.poke()
+    await asyncio.sleep(0.005)
+    debounce.cancel()
+    await asyncio.sleep(0.02)
+    assert begun == 1
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 def test_a_node() -> None:
