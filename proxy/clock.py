@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
+from typing import Final
 
 monotonic = time.monotonic
 wall = time.time
@@ -30,4 +31,4 @@ class HttpDate:
         return self._value
 
 
-http_date = HttpDate()
+http_date: Final = HttpDate()

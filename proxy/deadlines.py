@@ -11,13 +11,13 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 log = logging.getLogger(__name__)
 
-RESOLUTION = 0.005  # seconds; Envoy's own timers have 1 ms, its timeouts are not finer in practice
-FINENESS = 256  # 10 ms for a delay of 3 s, 10 s for an hour
-_FINENESS_BITS = FINENESS.bit_length()
+RESOLUTION: Final = 0.005  # seconds; Envoy's own timers have 1 ms, its timeouts are not finer in practice
+FINENESS: Final = 256  # 10 ms for a delay of 3 s, 10 s for an hour
+_FINENESS_BITS: Final = FINENESS.bit_length()
 _SHORTEST = 0.0005  # s; a timer that fired a rounding error before its bucket would be set for no time at all, again and again
 
 

@@ -109,12 +109,12 @@ class HttpConnection(ServerConnection):
                     allowed = route.stream_duration
                     if allowed.longest or b"grpc-timeout" in stream.fields:
                         self._limit_duration(stream, allowed)
-                hooks = self.settings.chain.request_hooks
+                filters = self.settings.chain.of_requests
                 if route is not None and route.filter_config is not None:
-                    hooks = filters_of_route(stream, route, self.settings)
+                    filters = filters_of_route(stream, route, self.settings)
                 # Filters in order, then the terminal one; the first local reply ends it.
-                for hook in hooks:
-                    result = hook(stream)
+                for one in filters:
+                    result = one.on_request_headers(stream)
                     if result is not None:
                         reply = await answer_of_filter(stream, result, self._terminal)
                         if reply is not None:
@@ -234,8 +234,6 @@ class HttpConnection(ServerConnection):
         stats.downstream_rq_active.value -= 1
         stats.count_response(info.response_code)
         stats.downstream_rq_time.record((info.end - info.start) * 1000)
-        for hook in settings.chain.complete_hooks:
-            hook(stream)
         for logger in settings.loggers:
             logger(info)
 

@@ -1,12 +1,8 @@
-"""The HTTP filters of one listener, as the hooks a stream runs through.
+"""The HTTP filters of one listener, as a stream runs through them.
 
-A filter is a synchronous object; each hook it has is collected once, when configuration arrives, so a stream pays for
-what is there and nothing else. `on_request_headers` runs in configured order, the others in reverse, as Envoy does.
+A filter is a synchronous object; which filters have a hook is settled once, when configuration arrives, so a stream pays for
+what is there and nothing else. `on_request_headers` runs in configured order, `on_response_headers` in reverse, as Envoy does.
 A filter never imports another filter, the router or the upstream.
-
-    on_request_headers(stream) -> None | LocalReply | awaitable of those   may answer instead of the upstream
-    on_response_headers(stream, status, headers) -> None                   may change the headers, local replies included
-    on_stream_complete(stream) -> None                                     sees the finished StreamInfo
 
 A filter with `only_by_route` acts only where a route says something to filters; its request hook is not called for others. For a
 single response a request hook may leave an edit in `stream.response_edits`: requests that a filter does not concern pay nothing.
@@ -14,7 +10,7 @@ single response a request hook may leave an edit in `stream.response_edits`: req
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from proxy.http.local_reply import LocalReply
@@ -23,9 +19,6 @@ if TYPE_CHECKING:
     from proxy.http.stream import Stream
 
 Headers = list[tuple[bytes, bytes]]
-RequestHook = Callable[["Stream"], "LocalReply | Awaitable[LocalReply | None] | None"]
-ResponseHook = Callable[["Stream", int, Headers], None]
-CompleteHook = Callable[["Stream"], None]
 
 
 class HttpFilter:
@@ -38,23 +31,32 @@ class HttpFilter:
         """The chain has it `disabled`: it acts only as routes say, if it takes anything from routes (else False)."""
         return False
 
+    def on_request_headers(self, stream: Stream) -> LocalReply | Awaitable[LocalReply | None] | None:
+        """May answer instead of the upstream."""
+        return None
+
+    def on_response_headers(self, stream: Stream, status: int, headers: Headers) -> None:
+        """May change the headers, of local replies too."""
+
 
 class FilterChain:
-    """The hooks of a list of filters."""
+    """A list of filters: those that see requests, those that see requests whose route says something to filters, and
+    those that see responses.
+    """
 
-    __slots__ = ("complete_hooks", "filters", "request_hooks", "response_hooks", "route_request_hooks")
+    __slots__ = ("filters", "of_requests", "of_responses", "of_routed_requests")
 
     def __init__(self, filters: Iterable[HttpFilter]) -> None:
         self.filters = tuple(filters)
-        self.route_request_hooks: tuple[RequestHook, ...] = _hooks(self.filters, "on_request_headers")
-        always = (filter_ for filter_ in self.filters if not filter_.only_by_route)
-        self.request_hooks: tuple[RequestHook, ...] = _hooks(always, "on_request_headers")
-        self.response_hooks: tuple[ResponseHook, ...] = _hooks(self.filters[::-1], "on_response_headers")
-        self.complete_hooks: tuple[CompleteHook, ...] = _hooks(self.filters[::-1], "on_stream_complete")
+        self.of_routed_requests = _with("on_request_headers", self.filters)
+        always = [filter_ for filter_ in self.filters if not filter_.only_by_route]
+        self.of_requests = _with("on_request_headers", always)
+        self.of_responses = _with("on_response_headers", self.filters[::-1])
 
     def __repr__(self) -> str:
         return f"<FilterChain {' → '.join(filter_.name for filter_ in self.filters)}>"
 
 
-def _hooks(filters: Iterable[HttpFilter], hook: str) -> tuple[Callable[..., None], ...]:
-    return tuple(getattr(filter_, hook) for filter_ in filters if hasattr(filter_, hook))
+def _with(hook: str, filters: Iterable[HttpFilter]) -> tuple[HttpFilter, ...]:
+    without = getattr(HttpFilter, hook)
+    return tuple([filter_ for filter_ in filters if getattr(type(filter_), hook) is not without])

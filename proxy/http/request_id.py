@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import random
+from typing import Final
 
-_AT_ONCE = 64
-_DIGITS = 32  # of one id
+_AT_ONCE: Final = 64
+_DIGITS: Final = 32  # of one id
 # Version and variant of each id, bits 76 to 79 and 62 to 63 of its 128.
 _FIXED = sum((0xF << 76 | 0x3 << 62) << 128 * place for place in range(_AT_ONCE))
 _FIXED_TO = sum((0x4 << 76 | 0x2 << 62) << 128 * place for place in range(_AT_ONCE))

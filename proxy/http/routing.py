@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from dataclasses import replace
 
 from proxy.http.codec import Request
-from proxy.http.filter_chain import RequestHook
+from proxy.http.filter_chain import HttpFilter
 from proxy.http.filters.router import Terminal
 from proxy.http.local_reply import LocalReply
 from proxy.http.settings import HcmSettings
@@ -55,7 +55,7 @@ def refuse_upgrade(stream: Stream, request: Request) -> LocalReply | None:
     return LocalReply(403, details="upgrade_failed", closes=True)
 
 
-def filters_of_route(stream: Stream, route: Route, settings: HcmSettings) -> tuple[RequestHook, ...]:
+def filters_of_route(stream: Stream, route: Route, settings: HcmSettings) -> tuple[HttpFilter, ...]:
     """The filters of a route that says something to filters. Its destination is drawn now: it may say more."""
     said = route.filter_config
     if isinstance(route.action, ForwardAction):
@@ -63,7 +63,7 @@ def filters_of_route(stream: Stream, route: Route, settings: HcmSettings) -> tup
         said = stream.target.filter_config
     if said is not None:
         stream.filter_config = said
-    return settings.chain.route_request_hooks
+    return settings.chain.of_routed_requests
 
 
 def on_route(stream: Stream, reply: LocalReply, terminal: Terminal) -> LocalReply:

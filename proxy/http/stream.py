@@ -9,7 +9,7 @@ Reference: Envoy source/common/http/http1/codec_impl.cc `StreamEncoderImpl::enco
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.clock import http_date
 from proxy.http import local_reply
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 Headers = list[tuple[bytes, bytes]]
 ResponseEdit = Callable[[int, Headers], None]
 READ_AHEAD_LIMIT = 1024 * 1024  # bytes; Envoy's per_connection_buffer_limit_bytes
-_NOTHING: Mapping[str, Any] = {}
-_NO_FIELDS: dict[bytes, bytes] = {}
+_NOTHING: Final[Mapping[str, Any]] = {}
+_NO_FIELDS: Final[dict[bytes, bytes]] = {}
 
 
 class Stream(DownstreamStream):
@@ -239,8 +239,8 @@ class Stream(DownstreamStream):
         """Run the response hooks over the head and note it."""
         for edit in self.response_edits:
             edit(status, headers)
-        for hook in self._settings.chain.response_hooks:
-            hook(self, status, headers)
+        for one in self._settings.chain.of_responses:
+            one.on_response_headers(self, status, headers)
         info = self.info
         info.response_code = status
         info.response_headers = headers

@@ -11,6 +11,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 from proxy.config.access_log import (
     AccessLog,
@@ -25,7 +26,7 @@ from proxy.observability.stats import StatsStore
 from proxy.observability.stream_info import StreamInfo
 
 FLUSH_SECONDS = 1.0
-_FLUSH_LINES = 1024
+_FLUSH_LINES: Final = 1024
 _STDOUT = "/dev/stdout"
 _DESCRIPTORS = {_STDOUT: 1, "/proc/self/fd/1": 1, "/dev/stderr": 2, "/proc/self/fd/2": 2}
 
@@ -79,6 +80,21 @@ class AccessLogFile:
         self._descriptor = None
 
 
+class _LineLogger:
+    """Appends the lines of requests that pass."""
+
+    __slots__ = ("_file", "_line", "_passes")
+
+    def __init__(self, file: AccessLogFile, line: Line, passes: Test | None) -> None:
+        self._file = file
+        self._line = line
+        self._passes = passes
+
+    def __call__(self, info: StreamInfo) -> None:
+        if self._passes is None or self._passes(info):
+            self._file.append(self._line.render(info))
+
+
 class AccessLogs:
     """Every access log file of this sidecar, by path."""
 
@@ -95,16 +111,8 @@ class AccessLogs:
         target = config.typed_config
         path = _STDOUT if isinstance(target, StdoutAccessLog) else target.path
         line = _line(target.log_format)
-        append = self._file(path).append
         passes = compile_filter(config.filter) if config.filter is not None else None
-        if passes is None:
-            return lambda info: append(line(info))
-
-        def filtered(info: StreamInfo) -> None:
-            if passes(info):
-                append(line(info))
-
-        return filtered
+        return _LineLogger(self._file(path), line, passes)
 
     def _file(self, path: str) -> AccessLogFile:
         found = self._files.get(path)

@@ -42,10 +42,13 @@ _OPERATOR = re.compile(
 
 
 class Line:
-    """Renders an ended request."""
+    """Calling it renders an ended request, as `render`."""
+
+    def render(self, info: StreamInfo) -> str:
+        raise NotImplementedError
 
     def __call__(self, info: StreamInfo) -> str:
-        raise NotImplementedError
+        return self.render(info)
 
 
 class _TextLine(Line):
@@ -56,7 +59,7 @@ class _TextLine(Line):
         self._values = values
         self._missing = missing
 
-    def __call__(self, info: StreamInfo) -> str:
+    def render(self, info: StreamInfo) -> str:
         pieces, place = self._pieces.copy(), 1
         for one in self._values:
             found = one.value(info)
@@ -73,7 +76,7 @@ class _JsonLine(Line):
     def __init__(self, made: Part) -> None:
         self._made = made
 
-    def __call__(self, info: StreamInfo) -> str:
+    def render(self, info: StreamInfo) -> str:
         value = self._made.value(info)
         try:
             return msgspec.json.encode(value).decode() + "\n"
@@ -86,7 +89,7 @@ class _Text(Part):
         self._line = line
 
     def value(self, info: StreamInfo) -> object:
-        return self._line(info)
+        return self._line.render(info)
 
 
 class _Constant(Part):

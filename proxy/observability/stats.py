@@ -8,7 +8,6 @@ Reference: Envoy "statistics", Istio pkg/bootstrap/config.go (inclusion lists).
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 # Milliseconds (or bytes). Envoy's default histogram buckets, source/common/stats/histogram_impl.cc.
@@ -58,7 +57,12 @@ class Histogram:
 
     def record(self, value: float) -> None:
         """Add one value: milliseconds for times, bytes for sizes."""
-        self.counts[bisect_left(self.bounds, value)] += 1
+        place = 0
+        for bound in self.bounds:  # most values are small
+            if value <= bound:
+                break
+            place += 1
+        self.counts[place] += 1
         self.sum += value
 
     @property

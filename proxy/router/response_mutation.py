@@ -7,13 +7,14 @@ Pure: headers in, headers out. Reference: Envoy source/common/router/router.cc `
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from proxy.router.header_ops import apply_to_response, without
 from proxy.router.message import UpstreamResponse
 from proxy.router.route import ClusterTarget, ForwardAction
 from proxy.router.stream import DownstreamStream, Headers
 
-_SERVICE_TIME = b"x-envoy-upstream-service-time"
+_SERVICE_TIME: Final = b"x-envoy-upstream-service-time"
 
 
 def finalized(

@@ -110,14 +110,16 @@ class _Forwarding(ResponsePassing):
             keeps = self._policy is not None and self._policy.num_retries > 0
             self._feed = RequestFeed(stream, self._on_received, self._on_too_long, keeps=keeps)
         try:
-            step: Step | None = self._try_host
-            while step is not None:
+            step: Step | None = None
+            while True:
                 try:
-                    step = await step()
+                    step = await (self._try_host() if step is None else step())
                 except (UpstreamReset, PerTryTimeout, StreamDurationReached) as failure:
                     step = self._step_after(failure)
                 except SlowAnswer as answer:
                     step = self._adopt(answer.attempt)
+                if step is None:
+                    break
         except RouteTimeout:
             if self._slow is not None:
                 self._slow.time_out(self._timeouts.timeout_status)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Final
 
 _GRPC_TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])\Z")
 _GRPC_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -43,7 +44,7 @@ class Timeouts:
         return min(expected, self.route - elapsed) if elapsed < self.route else 0.001
 
 
-NO_TIMEOUTS = Timeouts()
+NO_TIMEOUTS: Final = Timeouts()
 """Routes without a timeout share this one, so that a comparison by identity tells them."""
 
 
