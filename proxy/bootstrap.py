@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy.agent.environment import Settings, SettingsError
+from proxy.config.decode import ConfigError, convert
+from proxy.config.stats import StatsConfig, StatsMatcher
 
 XDS_CLUSTER = "xds-rest"
 _MOST_WORKERS = 1024  # each is a process
@@ -51,6 +53,7 @@ class Bootstrap:
     drain_time: float = 600.0  # seconds; Envoy's own default, Istio passes 45
     file: Path | None = None
     dynamic: frozenset[str] = field(default_factory=frozenset)  # "lds", "cds"
+    stats: StatsMatcher | None = None  # which there are; None: all
 
 
 def from_file(path: Path) -> Bootstrap:
@@ -175,7 +178,15 @@ def _from_envoy(raw: Mapping[str, Any], path: Path) -> Bootstrap:
         static_secrets=tuple(static.get("secrets") or ()),
         file=path,
         dynamic=frozenset(sources),
+        stats=_stats(raw.get("stats_config") or {}),
     )
+
+
+def _stats(told: object) -> StatsMatcher | None:
+    try:
+        return convert("stats_config", told, StatsConfig).stats_matcher
+    except ConfigError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _rest_cluster(source: Mapping[str, Any], path: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ from proxy.config.route import RouteConfiguration, VirtualHost
 from proxy.config.secret import Secret
 from proxy.config.values import Message, decode_hook
 
+M = TypeVar("M", bound=Message)
 _PREFIX = "type.googleapis.com/"
 CLUSTER = _PREFIX + "envoy.config.cluster.v3.Cluster"
 ENDPOINT = _PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -69,6 +70,14 @@ def decode(type_url: str, name: str, raw: bytes | msgspec.Raw) -> Any:
         return _DECODERS[type_url](raw)
     except msgspec.DecodeError as error:
         where = f'{PATHS[type_url]}["{name}"]'
+        raise ConfigError(_explain(where, str(error))) from None
+
+
+def convert(where: str, value: object, message: type[M]) -> M:
+    """A message that is no resource, from what JSON was read into; `where` it stands. Raises `ConfigError`."""
+    try:
+        return msgspec.convert(value, message, dec_hook=decode_hook)
+    except msgspec.ValidationError as error:
         raise ConfigError(_explain(where, str(error))) from None
 
 

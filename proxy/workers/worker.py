@@ -7,7 +7,6 @@ its own: whoever owns it brings configuration and says when to drain. Part of th
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -18,14 +17,16 @@ from proxy import clock
 from proxy.admin.server_pages import VERSION
 from proxy.bootstrap import Bootstrap
 from proxy.config.snapshot import Steps
+from proxy.config.stats import StatsMatcher
 from proxy.configuration import Configuration, PreparedConfiguration
 from proxy.data_plane import DataPlane, Services
 from proxy.http.filters.peer_metadata import PeerMetadataParts
 from proxy.net import listener
-from proxy.observability import access_log, istio_metrics, peer_struct
+from proxy.observability import access_log, istio_metrics, logging, peer_struct
 from proxy.observability.istio_metrics import IstioMetrics
 from proxy.observability.stats import SIDECAR_PREFIXES, SIDECAR_SUFFIXES, Inclusion, StatsStore
 from proxy.observability.workload import workload_of_node
+from proxy.router.conditions import string_test
 from proxy.tls.secrets import SecretStore
 from proxy.upstream.cluster import OriginalDstCluster
 from proxy.xds import slices
@@ -34,7 +35,7 @@ from proxy.xds.resources import Resources
 if TYPE_CHECKING:
     from proxy.workers.shared_memory import SharedMemory
 
-log = logging.getLogger(__name__)
+log = logging.logger("main")
 
 Bind = Callable[[tuple[str, int]], socket.socket]
 
@@ -173,10 +174,10 @@ def _nobody_told(_cluster: str, _host: str) -> None:
     """There is no other worker."""
 
 
-def _inclusion(bootstrap: Bootstrap) -> Inclusion | None:
-    """Istio's inclusion list for an injected sidecar; with a bootstrap file every stat exists, as in Envoy."""
+def _inclusion(bootstrap: Bootstrap) -> Inclusion | Callable[[str], bool] | None:
+    """Istio's inclusion list for an injected sidecar; with a bootstrap file what that says, and every stat otherwise, as in Envoy."""
     if bootstrap.settings is None:
-        return None
+        return None if bootstrap.stats is None else _matched(bootstrap.stats)
     matcher = bootstrap.settings.proxy_config.get("proxyStatsMatcher") or {}
     patterns = matcher.get("inclusionRegexps") or ()
     if patterns:
@@ -190,6 +191,25 @@ def _inclusion(bootstrap: Bootstrap) -> Inclusion | None:
         (*SIDECAR_SUFFIXES, *matcher.get("inclusionSuffixes", ())),
         found,
     )
+
+
+def _matched(matcher: StatsMatcher) -> Callable[[str], bool]:
+    """Whether a `stats_matcher` lets a stat of this name be."""
+    if matcher.reject_all is not None:
+        answer = not matcher.reject_all
+        return lambda _name: answer
+    listed = matcher.inclusion_list or matcher.exclusion_list
+    assert listed is not None  # one of the three is set
+    tests, wanted = (
+        [string_test(pattern)[1] for pattern in listed.patterns],
+        matcher.inclusion_list is not None,
+    )
+
+    def included(name: str) -> bool:
+        text = name.encode()
+        return any(test(text) for test in tests) is wanted
+
+    return included
 
 
 def _locality(told: object) -> tuple[str, str, str] | None:

@@ -125,3 +125,34 @@ def test_what_the_agent_writes_for_envoy() -> None:
     assert written["node"]["user_agent_name"] == "envoy"
     assert {"prefix": "reporter="} in written["stats_config"]["stats_matcher"]["inclusion_list"]["patterns"]
     assert bootstrap.static_cluster("n", "istiod.example", 1)["type"] == "STRICT_DNS"
+
+
+def test_which_stats_there_are(tmp_path: Path) -> None:
+    assert read(tmp_path, envoy_file()).stats is None
+    assert read(tmp_path, envoy_file(stats_config={"use_all_default_tags": True})).stats is None
+    told = {"stats_matcher": {"inclusion_list": {"patterns": [{"prefix": "cluster."}]}}}
+    found = read(tmp_path, envoy_file(stats_config=told)).stats
+    assert found is not None
+    assert found.inclusion_list is not None
+    assert found.inclusion_list.patterns[0].prefix == "cluster."
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"stats_tags": []}, "stats_config.stats_tags: not implemented"),
+        ({"histogram_bucket_settings": []}, "stats_config.histogram_bucket_settings: not implemented"),
+        ({"use_all_default_tags": False}, "stats_config.use_all_default_tags: invalid enum value False"),
+        ({"stats_matcher": {}}, "stats_config.stats_matcher: "),
+        ({"stats_matcher": {"reject_all": True, "inclusion_list": {"patterns": [{"exact": "a"}]}}}, "stats_config.stats_matcher: "),
+        ({"stats_matcher": {"exclusion_list": {"patterns": []}}}, "stats_config.stats_matcher.exclusion_list.patterns: "),
+        (
+            {"stats_matcher": {"inclusion_list": {"patterns": [{"safe_regex": {"regex": "("}}]}}},
+            "stats_config.stats_matcher.inclusion_list: missing",
+        ),
+    ],
+)  # fmt: skip
+def test_stats_that_cannot_be(told: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(tmp_path, envoy_file(stats_config=told))
+    assert f"b.json: {message}" in str(caught.value)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from proxy import bootstrap
+from proxy.config.decode import convert
+from proxy.config.stats import StatsConfig
 from proxy.observability import access_log
-from proxy.workers.worker import Worker
+from proxy.workers.worker import Start, Worker
 
 
 class FullDisk:
@@ -36,3 +40,25 @@ async def test_housekeeping_goes_on_after_a_failure(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert "No space left on device" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("matcher", "included"),
+    [
+        ({"reject_all": True}, []),
+        ({"reject_all": False}, ["cluster.a.rq", "http.in.rq", "server.live"]),
+        ({"inclusion_list": {"patterns": [{"prefix": "cluster."}, {"exact": "server.live"}]}}, ["cluster.a.rq", "server.live"]),
+        ({"exclusion_list": {"patterns": [{"suffix": ".rq"}]}}, ["server.live"]),
+        ({"inclusion_list": {"patterns": [{"safe_regex": {"regex": "http.*"}}]}}, ["http.in.rq"]),
+        ({"inclusion_list": {"patterns": [{"safe_regex": {"regex": "rq"}}]}}, []),  # of the whole name
+    ],
+)  # fmt: skip
+def test_a_bootstrap_says_which_stats_there_are(matcher: dict[str, Any], included: list[str]) -> None:
+    raw = {"stats_config": {"stats_matcher": matcher}}
+    found = convert("stats_config", raw["stats_config"], StatsConfig).stats_matcher
+    start = bootstrap.Bootstrap(raw, {}, None, None, stats=found)
+    worker = Worker(Start(start, 1.0))
+    names = ["cluster.a.rq", "http.in.rq", "server.live"]
+    for name in names:
+        worker.stats.counter(name)
+    assert sorted(counter.name for counter in worker.stats.counters() if counter.name in names) == included
