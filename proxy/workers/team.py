@@ -36,6 +36,7 @@ from proxy.xds.resources import EMPTY, Resources
 ANSWER_SECONDS = 30.0
 REPORT_SECONDS = 2.0
 END_SECONDS = 2.0
+REPORT_EVERY_SECONDS = 5.0  # a worker that is killed takes along what it counted since
 _UNTAKEN = 128  # descriptors on their way to a worker: the kernel holds no more than some 270
 _SETTLED_SECONDS = 10.0  # who lived so long did not end of how it was started
 
@@ -62,6 +63,7 @@ class Team:
         self._closing = False
         self._backoffs = [Backoff(initial=0.01, maximum=10.0) for _ in processes]
         self._replacements: set[asyncio.Task[None]] = set()
+        self._reporting: asyncio.Task[None] | None = None
 
     @classmethod
     def fork(cls, start: Start, concurrency: int, command: Sequence[str], loop_factory: LoopFactory) -> Team:
@@ -99,6 +101,7 @@ class Team:
         for member in self._members:
             await member.listen(self._gone, self._ejected_by)
             await self._join(member)
+        self._reporting = asyncio.create_task(self._hear_reports(), name="reports of workers")
 
     # Configuration.
 
@@ -207,6 +210,12 @@ class Team:
         )
         return [answer for answer in answers if answer is not None]
 
+    async def _hear_reports(self) -> None:
+        """Now and then, whether or not anyone looks at a page."""
+        while True:
+            await asyncio.sleep(REPORT_EVERY_SECONDS)
+            await self.ask(hosts=True)
+
     def reset_counters(self) -> None:
         """As the leader's own were."""
         self._ended.reset_counters()
@@ -281,6 +290,8 @@ class Team:
     async def close(self) -> None:
         """End the others."""
         self._closing = True
+        if self._reporting is not None:
+            self._reporting.cancel()
         for task in self._replacements:
             task.cancel()
         self._sockets.keep_only(())

@@ -22,6 +22,7 @@ from proxy import bootstrap
 from proxy.agent import environment
 from proxy.server import Sidecar
 from proxy.workers import process, shared_memory
+from proxy.workers import team as team_module
 from proxy.workers.messages import Commit
 from proxy.workers.process import Place
 from proxy.workers.team import Team
@@ -154,6 +155,34 @@ async def test_both_serve_and_are_counted_together(
         await get(proxy.addresses["admin"], "/reset_counters", "POST")
         await requests(proxy, 4)
         assert await merged(proxy, RQ) == 4
+
+
+async def test_what_a_killed_worker_counted_is_kept_though_nobody_looked(
+    mesh_ca: MeshCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team_module, "REPORT_EVERY_SECONDS", 0.02)
+    async with (
+        app() as port,
+        running(mesh_ca, ID, tmp_path) as plane,
+        sidecar(plane, tmp_path, monkeypatch) as (proxy, team),
+    ):
+        plane.push(clusters=[cluster(port)], listeners=[listener()])
+        await until(lambda: ready(proxy))
+        await requests(proxy)
+        own = team.leader.stats.counter(RQ).value
+        [member] = team._members
+
+        async def told() -> bool:
+            return own + member.last.counters.get(RQ, 0) == REQUESTS
+
+        await until(told)
+        os.kill(member.process.pid, signal.SIGKILL)
+
+        async def gone() -> bool:
+            return member.ended
+
+        await until(gone)
+        assert await merged(proxy, RQ) == REQUESTS
 
 
 async def test_a_push_reaches_all_or_none(
