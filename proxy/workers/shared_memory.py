@@ -118,10 +118,6 @@ class SharedMemory:
         """To be held while lines of an access log are written."""
         return self.locked(_LOG_LOCK)
 
-    def close(self) -> None:
-        """Nobody may use the cells any more."""
-        os.close(self._descriptor)
-
     def __repr__(self) -> str:
         return f"<SharedMemory worker {self.number} of {self.workers}>"
 

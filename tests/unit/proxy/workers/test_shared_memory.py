@@ -94,7 +94,7 @@ def test_without_room_each_worker_counts_for_itself(
 @given(st.lists(st.tuples(st.integers(0, WORKERS - 1), st.floats(0, 3)), max_size=60))
 def test_a_bucket_is_that_of_all_workers_together(takes: list[tuple[int, float]]) -> None:
     descriptor = shared_memory.create(WORKERS)
-    workers = [SharedMemory(os.dup(descriptor), number, WORKERS) for number in range(WORKERS)]
+    workers = [SharedMemory(descriptor, number, WORKERS) for number in range(WORKERS)]
     now = 1000.0
     alone = TokenBucket(5, 0.7, now)
     shared = [worker.buckets("listener/chain")("", 5, 0.7, now) for worker in workers]
@@ -103,8 +103,6 @@ def test_a_bucket_is_that_of_all_workers_together(takes: list[tuple[int, float]]
         assert shared[worker].take(now) == alone.take(now)
         other = shared[worker - 1]
         assert (other.remaining(now), other.next_in(now)) == (alone.remaining(now), alone.next_in(now))
-    for one in workers:
-        one.close()
     os.close(descriptor)
 
 
