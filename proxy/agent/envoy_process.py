@@ -49,11 +49,14 @@ def arguments(bootstrap: Path, drain_seconds: float, concurrency: int | None) ->
 
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_prctl = ctypes.CDLL(
+    None
+).prctl  # found here: between fork and exec nothing may wait for a lock that nobody holds any more
 
 
 def _end_with_agent() -> None:
     """Runs in the child: an agent that is killed leaves no Envoy behind, which would go on asking it for configuration."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class EnvoyProcess:
