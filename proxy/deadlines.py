@@ -9,11 +9,12 @@ away the wider they are. (A bucket for each 5 ms of the hour that idle connectio
 from __future__ import annotations
 
 import heapq
-import logging
 from collections.abc import Callable
 from typing import Final, Protocol
 
-log = logging.getLogger(__name__)
+from proxy.observability import logging
+
+log = logging.logger("main")
 
 RESOLUTION: Final = 0.005  # seconds; Envoy's own timers have 1 ms, its timeouts are not finer in practice
 FINENESS: Final = 256  # 10 ms for a delay of 3 s, 10 s for an hour

@@ -9,7 +9,6 @@ Reference: Envoy source/common/http/conn_manager_impl.cc, source/common/network/
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -23,8 +22,9 @@ from proxy.net.flow import Flow
 from proxy.net.hangups import Hangups
 from proxy.net.tls_connection import connection_on
 from proxy.net.tls_socket import Established
+from proxy.observability import logging
 
-log = logging.getLogger(__name__)
+log = logging.logger("http")
 
 _ASKED_AHEAD = 8
 """Requests held of one connection before it is read no further."""

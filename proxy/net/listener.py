@@ -10,7 +10,6 @@ Reference: Envoy source/common/listener_manager/active_tcp_listener.cc, active_s
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from typing import Protocol
@@ -24,6 +23,7 @@ from proxy.net.listener_config import ListenerRuntime, RuntimeChain
 from proxy.net.original_dst import original_destination
 from proxy.net.readiness import Readiness
 from proxy.net.tls_socket import Established, Step, TlsSocket
+from proxy.observability import logging
 from proxy.observability import response_flags as flags
 from proxy.observability.stream_info import StreamInfo
 from proxy.tls.engine import TlsEngine
@@ -31,7 +31,7 @@ from proxy.tls.openssl import TlsError
 from proxy.tls.peer import PeerIdentity, peer_identity, resumption_refusal
 from proxy.tls.secrets import SecretError
 
-log = logging.getLogger(__name__)
+log = logging.logger("conn_handler")
 
 _ACCEPT_BATCH = 16
 _BACKLOG = 4096

@@ -9,7 +9,6 @@ Reference: Envoy source/common/listener_manager/listener_manager_impl.cc; refere
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable, Mapping
 
@@ -19,8 +18,6 @@ from proxy.net import listener_builder
 from proxy.net.listener import AcceptingSocket, bind
 from proxy.net.listener_builder import ListenerParts
 from proxy.net.listener_config import ListenerRuntime, RuntimeChain
-
-log = logging.getLogger(__name__)
 
 
 class ListenerManager:

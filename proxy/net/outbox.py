@@ -9,11 +9,12 @@ Reference: Envoy's ConnectionImpl::write, which only activates its socket's writ
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-log = logging.getLogger(__name__)
+from proxy.observability import logging
+
+log = logging.logger("connection")
 
 
 class Sender(Protocol):

@@ -7,16 +7,16 @@ which runs getaddrinfo in a thread. Reference: Envoy source/extensions/clusters/
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from proxy.observability import logging
 from proxy.upstream.cluster import Cluster
 from proxy.upstream.connector import Address
 from proxy.upstream.host import Host
 
-log = logging.getLogger(__name__)
+log = logging.logger("upstream")
 
 _FAMILIES = {"V4_ONLY": socket.AF_INET, "V6_ONLY": socket.AF_INET6}
 

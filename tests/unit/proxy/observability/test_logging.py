@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging as stdlib
 import re
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,9 @@ def test_the_line_is_envoys(capsys: pytest.CaptureFixture[str]) -> None:
 def test_only_listed_components_log() -> None:
     with pytest.raises(AssertionError):
         logging.logger("nobody")
+
+
+def test_every_module_logs_by_a_name_that_can_be_set() -> None:
+    folder = Path(logging.__file__).parents[1]
+    others = [file for file in folder.rglob("*.py") if "getLogger" in file.read_text()]
+    assert others == [Path(logging.__file__)]
