@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from proxy.observability import logging
@@ -20,6 +21,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m proxy",
         description="The Glassmesh sidecar: takes Envoy's xDS and serves traffic, or runs a real Envoy.",
+        # Told its width it does not load shutil and all archive formats to ask the terminal.
+        formatter_class=partial(argparse.HelpFormatter, width=100),
     )
     parser.add_argument(
         "role",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -71,8 +72,11 @@ class HttpServer:
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; returns the bound address. Raises `OSError` if the port is taken."""
         # An Envoy behind the agent opens a connection per cluster, all at once, and gives up those that wait 5 s.
+        # Made here, since asyncio encodes even an IP address with IDNA's tables: 1 MB.
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         server = await asyncio.start_server(
-            self.serve_connection, host, port, limit=MAX_HEAD, backlog=_BACKLOG
+            self.serve_connection, sock=sock, limit=MAX_HEAD, backlog=_BACKLOG
         )
         self._servers.append(server)
         bound: tuple[str, int] = server.sockets[0].getsockname()[:2]

@@ -120,7 +120,10 @@ def _time(tag: int, value: bytes) -> float:
     text = value.decode("ascii")
     if tag == _UTC_TIME:  # RFC 5280 §4.1.2.5.1: two-digit years from 50 on are of the 1900s
         text = ("19" if text >= "50" else "20") + text
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    if len(text) != 15 or not text[:14].isdigit() or text[14] != "Z":
+        raise ValueError(f"time {text!r}")
+    month, day, hour, minute, second = (int(text[at : at + 2]) for at in range(4, 14, 2))
+    return datetime(int(text[:4]), month, day, hour, minute, second, tzinfo=UTC).timestamp()
 
 
 def _sans(extensions: bytes) -> Iterator[tuple[int, bytes]]:
