@@ -1,0 +1,194 @@
+"""A connection with TLS over a socket that takes and gives what the test wants; the peer is an engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.net.connection import HIGH_WATER
+from proxy.net.tls_connection import TlsConnection
+from proxy.net.tls_socket import TlsSocket
+from proxy.tls.engine import INCOMING, MOST, TlsEngine
+from proxy.tls.ssl_context import SslContext
+from tests.unit.proxy.in_memory import FakeLoop, FakeSocket
+from tests.unit.proxy.mesh_ca import MeshCa
+from tests.unit.proxy.net.test_connection import Recorder
+from tests.unit.proxy.tls.engines import hand_over, opened, sealed
+
+
+class CountingSocket(FakeSocket):
+    """How many times it was asked to send, and to receive."""
+
+    sends = receives = 0
+
+    def send(self, data: bytes | memoryview) -> int:
+        self.sends += 1
+        return super().send(data)
+
+    def recv_into(self, buffer: bytearray) -> int:
+        self.receives += 1
+        return super().recv_into(buffer)
+
+
+class Dialogue:
+    """Our connection, a server's, and its client. `early` comes with the last bytes of the handshake."""
+
+    def __init__(self, ca: MeshCa, early: bytes = b"") -> None:
+        server, client = SslContext(server=True), SslContext(server=False)
+        server.load_certificate(*ca.issue("spiffe://cluster.local/ns/a/sa/b"))
+        client.verify_peer(ca.root_pem, required=True)
+        ours, self.peer = TlsEngine(server), TlsEngine(client)
+        assert not self.peer.handshake()
+        hand_over(self.peer, ours)
+        assert not ours.handshake()
+        hand_over(ours, self.peer)
+        assert self.peer.handshake()
+        said = self.peer.unsent() + sealed(self.peer, early)
+        INCOMING[: len(said)] = said
+        ours.take_in(len(said))
+        assert ours.handshake()
+        opened(self.peer, ours.unsent())
+        self.loop, self.owner = FakeLoop(), Recorder()
+        self.sock = CountingSocket(self.loop)
+        end = TlsSocket(self.sock, ours)  # type: ignore[arg-type]
+        self.connection = TlsConnection(self.loop, end, self.owner)  # type: ignore[arg-type]
+
+    def say(self, *messages: bytes) -> None:
+        """Everything in portions of what one recv gives."""
+        records = b"".join(sealed(self.peer, message) for message in messages)
+        for at in range(0, len(records), len(INCOMING)):
+            self.sock.receive(records[at : at + len(INCOMING)])
+
+    def heard(self) -> bytes:
+        return opened(self.peer, self.sock.take())
+
+
+@pytest.fixture
+def dialogue(mesh_ca: MeshCa) -> Dialogue:
+    return Dialogue(mesh_ca)
+
+
+def test_a_message_is_one_recv_and_one_send(dialogue: Dialogue) -> None:
+    dialogue.connection.start()
+    dialogue.say(b"GET / HTTP/1.1\r\n\r\n")
+    dialogue.connection.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert dialogue.owner.data == b"GET / HTTP/1.1\r\n\r\n"
+    assert dialogue.heard() == b"HTTP/1.1 200 OK\r\n\r\n"
+    assert (dialogue.sock.receives, dialogue.sock.sends) == (1, 1)
+
+
+def test_many_records_are_one_recv_and_one_send(dialogue: Dialogue) -> None:
+    dialogue.connection.start()
+    dialogue.say(*[b"x" * 10_000] * 6)
+    assert (len(dialogue.owner.data), dialogue.sock.receives) == (60_000, 1)
+    dialogue.connection.write(b"y" * MOST)
+    assert dialogue.sock.sends == 1
+    dialogue.connection.write_pieces([b"z" * 20_000, b"", b"z" * 20_000, b"z" * 20_000])
+    assert dialogue.sock.sends == 2
+    assert dialogue.heard() == b"y" * MOST + b"z" * 60_000
+
+
+def test_what_came_with_the_handshake_is_read_first(mesh_ca: MeshCa) -> None:
+    """No event announces it; and who pauses at once is told later."""
+    dialogue = Dialogue(mesh_ca, early=b"early ")
+    dialogue.connection.start()
+    dialogue.connection.pause_reading()
+    dialogue.loop.advance(0)
+    assert not dialogue.owner.data
+    dialogue.connection.resume_reading()
+    dialogue.loop.advance(0)
+    assert dialogue.owner.data == b"early "
+    dialogue.say(b"and late")
+    assert dialogue.owner.data == b"early and late"
+
+
+@pytest.mark.parametrize("portion", [1, 1000, 16_406, 70_000])
+def test_what_the_kernel_does_not_take_is_kept_in_order(dialogue: Dialogue, portion: int) -> None:
+    connection, sock = dialogue.connection, dialogue.sock
+    connection.start()
+    sock.capacity = 0
+    wanted = b"a" * 100 + b"b" * HIGH_WATER + b"c"
+    connection.write(b"a" * 100)
+    connection.write(b"b" * HIGH_WATER)
+    connection.write(b"c")
+    assert connection.congested
+    assert connection.unsent == len(wanted)
+    heard = b""
+    for _ in range(3):
+        sock.capacity = portion
+        dialogue.loop.writers[sock.fd]()
+        heard += dialogue.heard()
+    assert not dialogue.owner.drains
+    sock.drain()
+    assert heard + dialogue.heard() == wanted
+    assert (connection.unsent, connection.congested, dialogue.owner.drains) == (0, False, 1)
+
+
+def test_an_end_is_told_after_what_came_before_it(dialogue: Dialogue) -> None:
+    dialogue.connection.start()
+    dialogue.sock.receive(sealed(dialogue.peer, b"last words") + dialogue.peer.close_notify())
+    assert dialogue.owner.data == b"last words"
+    assert not dialogue.owner.eof.is_set()
+    dialogue.loop.advance(0)
+    assert dialogue.owner.eof.is_set()
+    dialogue.connection.write(b"heard")
+    assert dialogue.heard() == b"heard"
+
+
+def test_a_reset_behind_a_message_is_an_error_after_it(dialogue: Dialogue) -> None:
+    filled = sealed(dialogue.peer, b"x" * 70_000)[: len(INCOMING)]
+    dialogue.sock.incoming = [filled, ConnectionResetError(104, "reset")]
+    dialogue.connection.start()
+    dialogue.sock.readable()
+    assert dialogue.owner.data == b"x" * 3 * 16_384
+    assert dialogue.owner.error is None
+    dialogue.loop.advance(0)
+    assert isinstance(dialogue.owner.error, ConnectionResetError)
+
+
+def test_a_record_that_was_tampered_with_is_an_error_after_the_good_ones(dialogue: Dialogue) -> None:
+    dialogue.connection.start()
+    bad = bytearray(sealed(dialogue.peer, b"good") + sealed(dialogue.peer, b"bad"))
+    bad[-1] ^= 1
+    dialogue.sock.receive(bytes(bad))
+    assert dialogue.owner.data == b"good"
+    dialogue.loop.advance(0)
+    assert "BAD_RECORD_MAC" in str(dialogue.owner.error)
+    assert dialogue.sock.closed
+    assert dialogue.heard() == b""
+    assert dialogue.peer.failure is not None
+    assert "ALERT" in str(dialogue.peer.failure)
+
+
+def test_half_closing_says_so_behind_everything(dialogue: Dialogue) -> None:
+    dialogue.connection.start()
+    dialogue.sock.capacity = 50
+    dialogue.connection.write(b"x" * 1000)
+    dialogue.connection.finish_writing()
+    assert not dialogue.sock.write_ended
+    dialogue.sock.drain()
+    assert dialogue.sock.write_ended
+    assert dialogue.heard() == b"x" * 1000
+    assert (dialogue.peer.ended, dialogue.peer.failure) == (True, None)
+    dialogue.say(b"still heard")
+    assert dialogue.owner.data == b"still heard"
+    dialogue.connection.close()
+    assert not dialogue.sock.sent, "it was said already"
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_closing_says_so_unless_a_record_is_half_sent(dialogue: Dialogue, stuck: bool) -> None:
+    if stuck:
+        dialogue.sock.capacity = 100
+    dialogue.connection.write(b"x" * 1000)
+    dialogue.sock.capacity = None
+    dialogue.connection.close()
+    dialogue.connection.close()
+    assert dialogue.heard() == (b"" if stuck else b"x" * 1000)
+    assert dialogue.peer.ended is not stuck
+    assert dialogue.sock.closed
+
+
+def test_a_reset_says_nothing(dialogue: Dialogue) -> None:
+    dialogue.connection.reset()
+    assert dialogue.sock.was_reset
+    assert not dialogue.sock.sent
