@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 INCOMING: Final = bytearray(64 * 1024)
 MOST: Final = 64 * 1024  # bytes of plaintext that one `encrypt` takes
 _RECORD: Final = 16 * 1024
-_SEALED: Final = _RECORD + 256
+_SEALED: Final = _RECORD + 512  # and what TLS says by itself
 OUTGOING: Final = memoryview(bytearray(MOST // _RECORD * _SEALED))
 _INCOMING: Final[Any] = ffi.from_buffer(INCOMING)
 _OUTGOING: Final[Any] = ffi.from_buffer(OUTGOING)
@@ -81,7 +81,8 @@ class TlsEngine:
             if refused is not None:
                 raise TlsError(refused, f"server name {server_name[:80]!r}")
         if session is not None:
-            lib.SSL_set_session(ssl, session.handle)
+            if lib.SSL_set_session(ssl, session.handle) != 1:
+                lib.ERR_clear_error()  # then it is a full handshake
 
     def take_in(self, size: int) -> None:
         """The first `size` bytes of INCOMING have come for the handshake."""

@@ -53,7 +53,7 @@ class SslContext:
         self._alpn = tuple(name.encode() for name in protocols)
         if self.server:
             self._chosen = [ffi.from_buffer("unsigned char[]", name) for name in self._alpn]
-            self._select = ffi.callback(_SELECT, self._choose)
+            self._select = ffi.callback(_SELECT, self._choose, error=lib.SSL_TLSEXT_ERR_ALERT_FATAL)
             lib.SSL_CTX_set_alpn_select_cb(self._context, self._select, ffi.NULL)
         else:
             wire = b"".join(bytes([len(name)]) + name for name in self._alpn)  # RFC 7301
