@@ -12,13 +12,10 @@ The reader stays registered while nothing is paused, so an idle keep-alive conne
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
 import struct
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from proxy.net.connection_owner import NOBODY, ConnectionOwner
 from proxy.net.outbox import outbox_of
@@ -43,6 +40,7 @@ class Connection:
     """Owns `sock`, which is non-blocking and connected."""
 
     __slots__ = (
+        "_broken",
         "_due",
         "_end_seen",
         "_finishing",
@@ -80,7 +78,8 @@ class Connection:
         self._due = False  # waits for the end of the turn
         self.reading = False
         self._writing = False
-        self._end_seen = False  # behind bytes that were passed on first
+        self._end_seen = False  # behind bytes that were passed on first,
+        self._broken: OSError | None = None  # and whether it was none in order
         self._finishing = False  # shut down writing once the buffer is empty
         self.closed = False
         self.congested = False
@@ -106,6 +105,9 @@ class Connection:
     def _readable(self) -> None:
         if not self.reading:
             return
+        if self._end_seen:
+            self._tell_end()
+            return
         try:
             size = self._read_into(_RECEIVED)
         except BLOCKED:
@@ -114,8 +116,7 @@ class Connection:
             self._fail(error)
             return
         if not size:
-            self.pause_reading()
-            self.owner.on_eof()
+            self._tell_end()
             return
         data = _RECEIVED_VIEW[:size].tobytes()
         self.bytes_in += size
@@ -133,12 +134,11 @@ class Connection:
             except BLOCKED:
                 break
             except OSError as error:
-                # Told by the next read: the kernel tells an error only once, and then an end.
-                self._read_into = partial(_raise, error.with_traceback(None))
+                self._broken = error.with_traceback(None)  # whose frames know this connection
                 data = b""
             if not data:
-                # The next read finds the end again, though no event may announce it.
                 self._end_seen = True
+                # No event may announce it when the owner has paused meanwhile.
                 self._loop.call_soon(self._readable)
                 break
             pieces.append(data)
@@ -148,6 +148,13 @@ class Connection:
             self.owner.on_data(first)
         else:
             self.owner.on_burst(pieces)
+
+    def _tell_end(self) -> None:
+        if self._broken is not None:
+            self._fail(self._broken)
+        else:
+            self.pause_reading()
+            self.owner.on_eof()
 
     def write(self, data: bytes) -> None:
         """Send as this turn of the loop ends what the kernel takes then, and keep the rest. Ignored on a closed connection."""
@@ -317,10 +324,7 @@ class Connection:
         self._out.clear()
         self._out_size = 0
         self._release()
-        # Lets go of the owner now, whoever still refers to this connection.
-        self._read = self._read_into = _closed_read
-        self._send = _closed_send
-        self.owner = NOBODY
+        self.owner = NOBODY  # lets go of it now, whoever still refers to this connection
 
     def _release(self) -> None:
         self.sock.close()
@@ -331,15 +335,3 @@ class Connection:
             "closed" if self.closed else f"in={self.bytes_in} out={self.bytes_out} unsent={self._out_size}"
         )
         return f"<Connection {kind} fd={self.fd} {state}>"
-
-
-def _raise(error: OSError, _: object) -> Any:
-    raise error
-
-
-def _closed_read(_: object) -> Any:
-    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-
-
-def _closed_send(_: bytes | memoryview) -> int:
-    raise OSError(errno.EBADF, os.strerror(errno.EBADF))

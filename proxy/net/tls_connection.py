@@ -24,13 +24,12 @@ def connection_on(loop: asyncio.AbstractEventLoop, end: Established, owner: Conn
 class TlsConnection(Connection):
     """Owns both parts of a `TlsSocket` whose handshake is done."""
 
-    __slots__ = ("_ahead", "_alert", "_broken", "_engine", "_sealed", "_sealed_from")
+    __slots__ = ("_ahead", "_alert", "_engine", "_sealed", "_sealed_from")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, end: TlsSocket, owner: ConnectionOwner) -> None:
         super().__init__(loop, end.sock, owner)
         self.tls = self._engine = end.engine
         self._ahead = end.engine.ahead  # bytes that came with the handshake
-        self._broken: OSError | None = None  # behind bytes that were passed on first
         self._sealed = b""  # ciphertext that the kernel did not take
         self._sealed_from = 0  # bytes of plaintext that it was made from
         self._alert = b""  # close_notify, while the kernel does not take it
@@ -77,7 +76,7 @@ class TlsConnection(Connection):
         except BLOCKED:
             return 0, b""
         except OSError as error:
-            self._broken = error
+            self._broken = error.with_traceback(None)
             self._end_seen = True
             return 0, b""
         self._ahead = False
@@ -87,13 +86,6 @@ class TlsConnection(Connection):
             self._broken = engine.failure
             self._end_seen = True
         return came, data
-
-    def _tell_end(self) -> None:
-        if self._broken is not None:
-            self._fail(self._broken)
-        else:
-            self.pause_reading()
-            self.owner.on_eof()
 
     def flush(self) -> None:
         self._due = False

@@ -80,9 +80,8 @@ class TlsEngine:
             refused = reason()
             if refused is not None:
                 raise TlsError(refused, f"server name {server_name[:80]!r}")
-        if session is not None:
-            if lib.SSL_set_session(ssl, session.handle) != 1:
-                lib.ERR_clear_error()  # then it is a full handshake
+        if session is not None and lib.SSL_set_session(ssl, session.handle) != 1:
+            lib.ERR_clear_error()  # then it is a full handshake
 
     def take_in(self, size: int) -> None:
         """The first `size` bytes of INCOMING have come for the handshake."""
