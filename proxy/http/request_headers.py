@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
 
 from proxy.http.settings import ForwardClientCert
 from proxy.router.overrides import RETRY_HEADERS, TIMEOUT_HEADERS
@@ -30,7 +31,7 @@ _OVERRIDES = (
         b"x-envoy-original-url",
     }
 )
-_EDGE = frozenset(
+_EDGE: Final = frozenset(
     {
         b"x-envoy-decorator-operation",
         b"x-envoy-downstream-service-cluster",
@@ -39,11 +40,11 @@ _EDGE = frozenset(
         b"x-envoy-original-path",
     }
 )
-_REMOVED = _HOP_BY_HOP | _OVERRIDES
-_REMOVED_INTERNAL = _HOP_BY_HOP | {b"x-envoy-internal"}  # is for us to say
-LOOKED_AT = _REMOVED | {b"te", b"expect", b"x-forwarded-for"}
+_REMOVED: Final = _HOP_BY_HOP | _OVERRIDES
+_REMOVED_INTERNAL: Final = _HOP_BY_HOP | {b"x-envoy-internal"}  # is for us to say
+LOOKED_AT: Final = _REMOVED | {b"te", b"expect", b"x-forwarded-for"}
 """Without any of these a request needs no closer look, unless it comes to an edge."""
-RESPONSE_REMOVED = _HOP_BY_HOP
+RESPONSE_REMOVED: Final = _HOP_BY_HOP
 
 
 @dataclass(frozen=True, slots=True)

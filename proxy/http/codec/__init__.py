@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.http.codec.h1_httptools import HttptoolsRequestDecoder, HttptoolsResponseDecoder
+from proxy.http.codec.h1_quick import QuickRequestDecoder, QuickResponseDecoder
 from proxy.http.codec.interface import (
     CodecError,
     Headers,
@@ -36,7 +36,7 @@ class Http1Codec:
 def http1_codec(name: str) -> Http1Codec:
     """`httptools`, the default, or `h11`, the strict reference. Raises ValueError for another name."""
     if name == "httptools":
-        return Http1Codec(HttptoolsRequestDecoder, HttptoolsResponseDecoder)
+        return Http1Codec(QuickRequestDecoder, QuickResponseDecoder)
     if name == "h11":
         # Imported when asked for: an idle sidecar does not carry a parser it does not use.
         from proxy.http.codec.h1_h11 import H11RequestDecoder, H11ResponseDecoder

@@ -8,6 +8,7 @@ Reference: RFC 9112, Envoy source/common/http/codes.cc for the reason phrases.
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Final
 
 from proxy.http.codec.interface import Headers
 
@@ -41,15 +42,18 @@ def reason_phrase(status: int) -> str:
     return found
 
 
+def status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {reason_phrase(status)}".encode("ascii")
+
+
 class _StatusLines(dict[int, bytes]):
     def __missing__(self, status: int) -> bytes:
-        line = f"HTTP/1.1 {status} {reason_phrase(status)}".encode("ascii")
-        self[status] = line
+        self[status] = line = status_line(status)
         return line
 
 
-_status_lines = _StatusLines()
-_field_line = b": ".join
+_status_lines: Final = _StatusLines()
+_field_line: Final = b": ".join
 
 
 def response_head(status: int, headers: Headers) -> bytes:

@@ -23,7 +23,9 @@ from proxy.http.codec.interface import (
     Headers,
     Message,
     Request,
+    RequestDecoder,
     Response,
+    ResponseDecoder,
 )
 
 # The methods Envoy's parser knows; it refuses others unless told to allow custom ones.
@@ -66,7 +68,7 @@ def _read(connection: h11.Connection, message: Message) -> bool:
             return False
 
 
-class H11RequestDecoder:
+class H11RequestDecoder(RequestDecoder):
     """See `RequestDecoder`."""
 
     __slots__ = (
@@ -78,7 +80,6 @@ class H11RequestDecoder:
         "_opaque",
         "_request",
         "_tail",
-        "requests",
     )
 
     def __init__(
@@ -125,7 +126,8 @@ class H11RequestDecoder:
         data = self._buffer + data
         blank = _BLANK_LINES.match(data)
         if blank is not None:
-            data = data[blank.end() :]
+            start = blank.end()
+            data = data[start:]
         if self._closed:
             return b""  # what follows a request that ends the connection is not looked at, as in Envoy
         end = _END_OF_HEAD.search(data)
@@ -134,8 +136,9 @@ class H11RequestDecoder:
             self._buffer = data
             return b""
         self._buffer = b""
-        self._begin(data[: end.end()])
-        return data[end.end() :]
+        size = end.end()
+        self._begin(data[:size])
+        return data[size:]
 
     def _check_unfinished(self, head: bytes) -> None:
         if head[:1] < b"!" and head.strip(b"\r"):
@@ -239,10 +242,10 @@ def _asks_upgrade(headers: Headers) -> bool:
     return b"upgrade" in [option.strip() for option in options.split(b",")]
 
 
-class H11ResponseDecoder:
+class H11ResponseDecoder(ResponseDecoder):
     """See `ResponseDecoder`."""
 
-    __slots__ = ("_connection", "_method", "_opaque", "informational", "response")
+    __slots__ = ("_connection", "_method", "_opaque")
 
     def __init__(self) -> None:
         self.response = Response()

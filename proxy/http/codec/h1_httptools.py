@@ -1,4 +1,4 @@
-"""HTTP/1.1 by httptools (llhttp): the default codec.
+"""HTTP/1.1 by httptools (llhttp), which judges whatever is out of the ordinary; the default codec is built upon it (`h1_quick`).
 
 The parser calls back while it runs; the callbacks only fill messages. What llhttp accepts and Envoy refuses (or the
 other way round) is put right in `h1_rules`, so both HTTP/1.1 decoders refuse the same bytes.
@@ -18,7 +18,9 @@ from proxy.http.codec.interface import (
     CodecError,
     Headers,
     Request,
+    RequestDecoder,
     Response,
+    ResponseDecoder,
 )
 
 _SLACK = 64 * 1024  # bytes of an unfinished head beyond its limit: not all of them count as fields
@@ -26,10 +28,11 @@ _SLACK = 64 * 1024  # bytes of an unfinished head beyond its limit: not all of t
 _LONG = 64 * 1024
 
 
-class HttptoolsRequestDecoder:
+class HttptoolsRequestDecoder(RequestDecoder):
     """See `RequestDecoder`."""
 
     __slots__ = (
+        "_closed",
         "_fed",
         "_fields",
         "_head_bytes",
@@ -40,7 +43,6 @@ class HttptoolsRequestDecoder:
         "_parser",
         "_request",
         "_tail",
-        "requests",
     )
 
     def __init__(
@@ -49,14 +51,15 @@ class HttptoolsRequestDecoder:
         self.requests: deque[Request] = deque()
         self._max_bytes = max_headers_bytes
         self._max_count = max_headers_count
-        self._parser = self._new_parser()
+        self._parser: httptools.HttpRequestParser | None = None  # made for what is the first to need one
         self._request: Request | None = None  # the message being parsed
         self._fields: Headers = []  # where the next field line goes: headers, then trailers
         self._head_bytes = 0  # bytes of earlier feeds since an unfinished head began; one for its first
         self._fed = 0  # bytes of this feed
         self._tail: bytes | None = None  # what followed the head of an undecided upgrade
         self._opaque = False
-        self._left = 0  # of a long body: bytes that are not the parser's
+        self._left = 0  # of a body: bytes that are not the parser's
+        self._closed = False  # the last request asked for the end of the connection
 
     @property
     def idle(self) -> bool:
@@ -71,8 +74,11 @@ class HttptoolsRequestDecoder:
             self._tail += data
             return
         self._fed = len(data)
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = self._new_parser()
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._tail = data[upgrade.args[0] :]
             return
@@ -109,7 +115,7 @@ class HttptoolsRequestDecoder:
         request.complete = True
         self._request = None
         self._left = 0
-        self._parser = self._new_parser()  # the one before still waits for the body
+        self._parser = None  # it still waits for the body
         if len(data) > left:
             self.feed(data[left:])
 
@@ -131,8 +137,7 @@ class HttptoolsRequestDecoder:
 
     def refuse_upgrade(self) -> None:
         request, tail = self.requests[-1], self._tail or b""
-        self._tail = None
-        self._parser = self._new_parser()
+        self._tail = self._parser = None
         if request.framed:
             # llhttp would not parse the body behind an Upgrade head, so replay the framing without it.
             self._request, self._fields = None, []
@@ -141,7 +146,7 @@ class HttptoolsRequestDecoder:
             self.feed(tail)
 
     def close(self) -> None:
-        self._parser = None  # type: ignore[assignment]  # it holds this decoder's methods, and is not used again
+        self._parser = None  # it holds this decoder's methods
 
     def _replay_framing(self, request: Request) -> None:
         """Bring a fresh parser to the point behind the head of `request`, which then goes on filling."""
@@ -151,7 +156,8 @@ class HttptoolsRequestDecoder:
             if name in (b"content-length", b"transfer-encoding")
         ]
         self.requests.pop()
-        self._parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *framing, b"\r\n"]))
+        self._parser = parser = self._new_parser()
+        parser.feed_data(b"\r\n".join([b"POST / HTTP/1.1", *framing, b"\r\n"]))
         self.requests.pop()
         self.requests.append(request)
         request.complete = False
@@ -180,6 +186,7 @@ class HttptoolsRequestDecoder:
     def on_headers_complete(self) -> None:
         request, parser = self._request, self._parser
         assert request is not None
+        assert parser is not None
         headers = request.headers
         if len(headers) > self._max_count:
             raise CodecError(431, "http1.too_many_headers")
@@ -209,8 +216,10 @@ class HttptoolsRequestDecoder:
         if self._fields:
             request.trailers = self._fields
         if request.chunked:
+            assert self._parser is not None
             _accept_bare_lf(self._parser, True)
         request.complete = True
+        self._closed = not request.keep_alive
         self._request = None
 
 
@@ -219,10 +228,10 @@ def _accept_bare_lf(parser: httptools.HttpRequestParser, accept: bool) -> None:
     parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=accept, lenient_optional_lf_after_cr=accept)
 
 
-class HttptoolsResponseDecoder:
+class HttptoolsResponseDecoder(ResponseDecoder):
     """See `ResponseDecoder`."""
 
-    __slots__ = ("_fields", "_left", "_method", "_opaque", "_parser", "informational", "response")
+    __slots__ = ("_fields", "_left", "_method", "_opaque", "_parser")
 
     def __init__(self) -> None:
         self.response = Response()
@@ -231,8 +240,8 @@ class HttptoolsResponseDecoder:
         self._method = b""
         self._fields: Headers = []
         self._opaque = False
-        self._left = 0  # of a long body: bytes that are not the parser's
-        self._parser = httptools.HttpResponseParser(self)
+        self._left = 0  # of a body: bytes that are not the parser's
+        self._parser: httptools.HttpResponseParser | None = None  # made for what is the first to need one
 
     def expect(self, method: bytes) -> Response:
         self._method = method
@@ -250,8 +259,11 @@ class HttptoolsResponseDecoder:
         if response.complete:
             raise CodecError(502, "http1.codec_error")
         before, headless = len(response.chunks), not response.status
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpResponseParser(self)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._opaque = True
             response.complete = False
@@ -284,7 +296,7 @@ class HttptoolsResponseDecoder:
         response.chunks.append(data[:left])
         response.complete = True
         self._left = 0
-        self._parser = httptools.HttpResponseParser(self)  # the one before still waits for the body
+        self._parser = None  # it still waits for the body
         if len(data) > left:
             response.reusable = False  # as behind any response
 
@@ -298,7 +310,7 @@ class HttptoolsResponseDecoder:
         raise CodecError(502, "http1.codec_error")
 
     def close(self) -> None:
-        self._parser = None  # type: ignore[assignment]  # it holds this decoder's methods, and is not used again
+        self._parser = None  # it holds this decoder's methods
 
     # Callbacks of the parser.
 
@@ -313,6 +325,7 @@ class HttptoolsResponseDecoder:
 
     def on_headers_complete(self) -> None:
         parser, response = self._parser, self.response
+        assert parser is not None
         status = parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             return  # on_message_complete follows at once
@@ -327,7 +340,7 @@ class HttptoolsResponseDecoder:
             response.complete = True
             response.framed_by_eof = False
             response.reusable = h1_rules.keeps_alive(parser.get_http_version(), response.headers)
-            self._parser = httptools.HttpResponseParser(self)
+            self._parser = None
 
     def on_body(self, data: bytes) -> None:
         response = self.response
@@ -339,6 +352,7 @@ class HttptoolsResponseDecoder:
     def on_message_complete(self) -> None:
         response = self.response
         if not response.status:
+            assert self._parser is not None
             response.begun = False
             self.informational.append((self._parser.get_status_code(), self._fields))
             return

@@ -13,7 +13,6 @@ Reference: RFC 9112; limits are Envoy's (max_request_headers_kb 60, max_headers_
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
 from proxy.router.message import Headers, Message, UpstreamResponse
 
@@ -90,8 +89,10 @@ class Response(UpstreamResponse):
         return f"<Response {self.status} {'complete' if self.complete else 'open'}>"
 
 
-class RequestDecoder(Protocol):
-    """The server side of a connection."""
+class RequestDecoder:
+    """The server side of a connection. A base class, not a protocol: compiled code calls it directly."""
+
+    __slots__ = ("requests",)
 
     requests: deque[Request]
     """Requests whose head is complete, oldest first; the consumer pops a request when it is done with it."""
@@ -99,22 +100,29 @@ class RequestDecoder(Protocol):
     @property
     def idle(self) -> bool:
         """No byte of a next message has been seen."""
+        raise NotImplementedError
 
     def feed(self, data: bytes) -> None:
         """Parse; raises CodecError after having delivered what came before the offence."""
+        raise NotImplementedError
 
     def accept_upgrade(self) -> None:
         """All that follows the last request's head is its body, unframed, until EOF."""
+        raise NotImplementedError
 
     def refuse_upgrade(self) -> None:
         """The upgrade is ignored: what follows is the request's announced body, then further requests."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Nothing will be fed any more. The messages stay."""
+        raise NotImplementedError
 
 
-class ResponseDecoder(Protocol):
+class ResponseDecoder:
     """The client side of a connection; one request is outstanding at a time."""
+
+    __slots__ = ("informational", "response")
 
     response: Response
     """The response to the request last announced with `expect`."""
@@ -124,15 +132,19 @@ class ResponseDecoder(Protocol):
 
     def expect(self, method: bytes) -> Response:
         """A request with this method goes out now; returns the (still empty) response it will get."""
+        raise NotImplementedError
 
     def feed(self, data: bytes) -> None:
         """Parse; raises CodecError for bytes that belong to no expected response, too.
 
         After a 101 everything that follows is the response's body, unframed, until EOF.
         """
+        raise NotImplementedError
 
     def feed_eof(self) -> None:
         """The peer sent its last byte: completes a body delimited by EOF, raises CodecError inside a framed one."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Nothing will be fed any more. The messages stay."""
+        raise NotImplementedError

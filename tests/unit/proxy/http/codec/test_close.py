@@ -29,9 +29,9 @@ def garbage() -> Iterator[list[object]]:
 def test_no_cycle_is_left(name: str, spelled: bool, garbage: list[object]) -> None:
     codec = http1_codec(name).preserving_case() if spelled else http1_codec(name)
     server, client = codec.request_decoder(60 * 1024, 100), codec.response_decoder()
-    server.feed(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nab")
+    server.feed(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nab")
     response = client.expect(b"GET")
-    client.feed(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    client.feed(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
     request = server.requests[-1]
     server.close()
     client.close()

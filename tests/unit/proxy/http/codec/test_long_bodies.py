@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from proxy.http.codec import h1_encode
 from proxy.http.codec.h1_h11 import H11RequestDecoder, H11ResponseDecoder
 from proxy.http.codec.h1_httptools import HttptoolsRequestDecoder, HttptoolsResponseDecoder
-from proxy.http.codec.interface import CodecError
+from proxy.http.codec.h1_quick import QuickRequestDecoder, QuickResponseDecoder
+from proxy.http.codec.interface import CodecError, RequestDecoder, ResponseDecoder
 
 SIZE = 200_000
 BODY = bytes(range(256)) * (SIZE // 256) + b"end of the body"
@@ -25,10 +27,10 @@ def split(data: bytes, at: list[int]) -> list[bytes]:
     return [part for start, end in pairwise([0, *at, len(data)]) if (part := data[start:end])]
 
 
-@pytest.mark.parametrize("kind", [HttptoolsRequestDecoder, H11RequestDecoder])
+@pytest.mark.parametrize("kind", [QuickRequestDecoder, HttptoolsRequestDecoder, H11RequestDecoder])
 @settings(max_examples=25, deadline=None)
 @given(at=cuts)
-def test_requests(kind: type[HttptoolsRequestDecoder | H11RequestDecoder], at: list[int]) -> None:
+def test_requests(kind: type[RequestDecoder], at: list[int]) -> None:
     decoder = kind()
     bodies: dict[bytes, bytes] = {}
     for piece in split(POST + GET + POST, at):
@@ -41,12 +43,10 @@ def test_requests(kind: type[HttptoolsRequestDecoder | H11RequestDecoder], at: l
     assert decoder.idle
 
 
-@pytest.mark.parametrize("kind", [HttptoolsResponseDecoder, H11ResponseDecoder])
+@pytest.mark.parametrize("kind", [QuickResponseDecoder, HttptoolsResponseDecoder, H11ResponseDecoder])
 @settings(max_examples=25, deadline=None)
 @given(at=cuts)
-def test_responses_one_after_another(
-    kind: type[HttptoolsResponseDecoder | H11ResponseDecoder], at: list[int]
-) -> None:
+def test_responses_one_after_another(kind: type[ResponseDecoder], at: list[int]) -> None:
     decoder = kind()
     for framing in (LENGTH, b"", LENGTH):
         response = decoder.expect(b"GET")
@@ -64,8 +64,12 @@ def test_responses_one_after_another(
         assert (response.complete, response.reusable) == (True, True)
 
 
-def test_bytes_behind_a_response_end_its_connection() -> None:
-    decoder = HttptoolsResponseDecoder()
+@pytest.fixture(params=[QuickResponseDecoder, HttptoolsResponseDecoder])
+def decoder(request: pytest.FixtureRequest) -> ResponseDecoder:
+    return cast(ResponseDecoder, request.param())
+
+
+def test_bytes_behind_a_response_end_its_connection(decoder: ResponseDecoder) -> None:
     response = decoder.expect(b"GET")
     decoder.feed(b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + BODY[:1000])
     decoder.feed(BODY[1000:] + b"HTTP/1.1 200 OK\r\n\r\n")
@@ -73,25 +77,29 @@ def test_bytes_behind_a_response_end_its_connection() -> None:
     assert (response.complete, response.reusable) == (True, False)
 
 
-def test_an_end_inside_a_long_body_is_an_error() -> None:
-    decoder = HttptoolsResponseDecoder()
+def test_an_end_inside_a_long_body_is_an_error(decoder: ResponseDecoder) -> None:
     decoder.expect(b"GET")
     decoder.feed(b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n" + BODY[:1000])
     with pytest.raises(CodecError):
         decoder.feed_eof()
 
 
-def test_what_only_announces_a_long_body_has_none() -> None:
-    decoder = HttptoolsResponseDecoder()
+def test_what_only_announces_a_long_body_has_none(decoder: ResponseDecoder) -> None:
     for method, head in ((b"HEAD", b"HTTP/1.1 200 OK\r\n"), (b"GET", b"HTTP/1.1 304 Not Modified\r\n")):
         response = decoder.expect(method)
         decoder.feed(head + LENGTH + b"\r\n")
         assert (response.complete, response.reusable) == (True, True)
 
 
-def test_a_long_body_is_passed_on_as_it_was_read() -> None:
+@pytest.mark.parametrize(
+    "kinds",
+    [(QuickRequestDecoder, QuickResponseDecoder), (HttptoolsRequestDecoder, HttptoolsResponseDecoder)],
+)
+def test_a_long_body_is_passed_on_as_it_was_read(
+    kinds: tuple[type[RequestDecoder], type[ResponseDecoder]],
+) -> None:
     """Not copied: the pieces are the very objects that were fed."""
-    request, response = HttptoolsRequestDecoder(), HttptoolsResponseDecoder()
+    request, response = kinds[0](), kinds[1]()
     request.feed(b"POST / HTTP/1.1\r\nhost: a\r\n" + LENGTH + b"\r\n")
     got = response.expect(b"GET")
     response.feed(b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n")

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from proxy.http.codec.h1_h11 import H11ResponseDecoder
 from proxy.http.codec.h1_httptools import HttptoolsResponseDecoder
+from proxy.http.codec.h1_quick import QuickResponseDecoder
 from proxy.http.codec.interface import CodecError, Headers, ResponseDecoder
 
 DECODERS: dict[str, Callable[[], ResponseDecoder]] = {
+    "quick": QuickResponseDecoder,
     "httptools": HttptoolsResponseDecoder,
     "h11": H11ResponseDecoder,
 }
+LIBRARY = {"quick": "httptools"}  # who judges what it does not
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -146,7 +149,7 @@ def name(request: pytest.FixtureRequest) -> str:
 def test_a_dialogue_ends_the_same_wherever_it_is_split(name: str, case: Case) -> None:
     for pieces in splits(case.data):
         got = deliver(DECODERS[name](), case, pieces)
-        assert got.end == case.instead.get(name, case.end), pieces
+        assert got.end == case.instead.get(LIBRARY.get(name, name), case.end), pieces
         wanted = (case.status, case.body, case.informational, case.trailers)
         assert (got.status, got.body, got.informational, got.trailers) == wanted, pieces
 
