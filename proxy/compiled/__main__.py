@@ -68,8 +68,13 @@ def build(output: Path) -> None:
         command.run()
 
 
-def write_manifest(output: Path, root: Path = ROOT) -> None:
-    """Note which file holds which module, and beside which sources: compiled code relies on the types of all others, too."""
+def digests(root: Path = ROOT) -> dict[str, str]:
+    """Of every source: compiled code relies on the types of those that are not compiled, too."""
+    return {str(path.relative_to(root)): digest(path) for path in sorted((root / "proxy").rglob("*.py"))}
+
+
+def write_manifest(output: Path, sources: dict[str, str]) -> None:
+    """Note which file holds which module, and beside which sources it may be used."""
     files = {}
     for file in sorted(output.rglob("*.so")):
         name = ".".join(file.relative_to(output).parts).partition(".cpython-")[0]
@@ -77,7 +82,6 @@ def write_manifest(output: Path, root: Path = ROOT) -> None:
     absent = [module for module in MODULES if module not in files]
     if absent:
         raise SystemExit(f"not compiled: {', '.join(absent)}")
-    sources = {str(path.relative_to(root)): digest(path) for path in sorted((root / "proxy").rglob("*.py"))}
     (output / MANIFEST).write_text(json.dumps({"sources": sources, "files": files}, indent=1) + "\n")
 
 
@@ -97,8 +101,9 @@ def main() -> int:
     print(f"compiling {len(MODULES)} modules of the request path, a minute or two …", flush=True)
     with tempfile.TemporaryDirectory(prefix=".compiling-", dir=DIRECTORY.parent) as directory:
         output = Path(directory) / "made"
+        sources = digests()  # what changes from here on was not compiled
         build(output)
-        write_manifest(output)
+        write_manifest(output, sources)
         shutil.rmtree(DIRECTORY, ignore_errors=True)
         output.rename(DIRECTORY)
     print(f"compiled into {DIRECTORY.relative_to(ROOT)}; GLASSMESH_COMPILED=0 runs from source all the same")

@@ -10,6 +10,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from functools import partial
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 import proxy
 from proxy import compiled
 from proxy.compiled import CompiledFinder, Unusable, load_manifest
+from proxy.compiled import __main__ as command
 from proxy.compiled.__main__ import write_manifest
 from proxy.compiled.modules import MODULES
 
@@ -75,7 +77,34 @@ def test_the_finder_knows_its_modules_only() -> None:
 
 def test_the_manifest_names_every_module_or_fails(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"not compiled: proxy\.clock, "):
-        write_manifest(tmp_path)
+        write_manifest(tmp_path, {})
+
+
+def test_a_source_that_changes_while_it_is_compiled_is_not_taken_for_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "proxy" / "a.py"
+    source.parent.mkdir()
+    source.write_text("before")
+    directory = source.parent / "compiled"
+    directory.mkdir()
+
+    def build(output: Path) -> None:
+        for module in MODULES:
+            file = output / (module.replace(".", "/") + ".cpython-311.so")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        source.write_text("after")
+
+    for name, value in {"ROOT": tmp_path, "DIRECTORY": directory / "made", "build": build}.items():
+        monkeypatch.setattr(command, name, value)
+    monkeypatch.setattr(command, "load_manifest", partial(load_manifest, directory / "made", tmp_path))
+    monkeypatch.setattr(command.digests, "__defaults__", (tmp_path,))
+    monkeypatch.setattr(command, "missing", lambda: "")
+    monkeypatch.chdir(tmp_path)
+    assert command.main() == 0
+    with pytest.raises(Unusable, match=r"a\.py has changed since compiling"):
+        command.load_manifest()
 
 
 def _state(wish: str, directory: Path) -> subprocess.CompletedProcess[str]:
