@@ -9,7 +9,7 @@ at once or, from inside its own run, as soon as it pauses next.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any
+from typing import Any, Final
 
 from proxy.router.stream import Wakeable
 
@@ -19,7 +19,7 @@ class _Pause:
         yield
 
 
-PAUSE: Awaitable[None] = _Pause()
+PAUSE: Final[Awaitable[None]] = _Pause()
 """`await PAUSE` waits for the next `wake` or `throw`."""
 
 

@@ -88,36 +88,85 @@ class Cut(Operator):
         return found[: self._length] if isinstance(found, str) else found
 
 
-class Text(Operator):
-    """A field of StreamInfo. One that is empty was never learned."""
+# Of Istio's and Envoy's own lines, in their order. A text that is empty was never learned.
 
-    def __init__(self, field: str) -> None:
-        self._field = field
+
+class StartTime(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return DEFAULT_TIME.of(info.start_time)
+
+
+class Method(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.method.decode("utf-8", "surrogateescape") or None
+
+
+class OriginalPath(Operator):
+    """As it was before this proxy, or one before it, rewrote it."""
 
     def value(self, info: StreamInfo) -> Value:
-        found: str | None = getattr(info, self._field)
-        return found or None
+        path = info.original_path
+        return path.decode("utf-8", "surrogateescape") if path else None
 
 
-class Number(Operator):
-    """A field of StreamInfo."""
+class Path(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.path.decode("utf-8", "surrogateescape") or None
 
-    def __init__(self, field: str) -> None:
-        self._field = field
+
+class Protocol(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.protocol or None
+
+
+class ResponseCode(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.response_code
+
+
+class ResponseFlags(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return response_flags.text(info.response_flags) if info.response_flags else "-"
+
+
+class ResponseCodeDetails(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.response_code_details or None
+
+
+class TerminationDetails(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.connection_termination_details or None
+
+
+class TransportFailure(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.upstream_transport_failure_reason or None
+
+
+class BytesReceived(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.bytes_received
+
+
+class BytesSent(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.bytes_sent
+
+
+class Duration(Operator):
+    """In ms."""
 
     def value(self, info: StreamInfo) -> Value:
-        found: int | None = getattr(info, self._field)
-        return found
+        return int((info.end - info.start) * 1000)
 
 
-class RequestHeader(Operator):
-    """The first of its name."""
-
-    def __init__(self, name: bytes) -> None:
-        self._name = name
+class ServiceTime(Operator):
+    """`x-envoy-upstream-service-time`, ms: as it was measured here."""
 
     def value(self, info: StreamInfo) -> Value:
-        return _first(info.request_headers, self._name)
+        took = info.upstream_service_time_ms
+        return None if took is None else str(took)
 
 
 class ResponseHeader(Operator):
@@ -130,30 +179,14 @@ class ResponseHeader(Operator):
         return _first(info.response_headers, self._name)
 
 
-class ServiceTime(Operator):
-    """`x-envoy-upstream-service-time`, ms: as it was measured here."""
+class RequestHeader(Operator):
+    """The first of its name."""
+
+    def __init__(self, name: bytes) -> None:
+        self._name = name
 
     def value(self, info: StreamInfo) -> Value:
-        took = info.upstream_service_time_ms
-        return None if took is None else str(took)
-
-
-class Method(Operator):
-    def value(self, info: StreamInfo) -> Value:
-        return info.method.decode("utf-8", "surrogateescape") or None
-
-
-class Path(Operator):
-    def value(self, info: StreamInfo) -> Value:
-        return info.path.decode("utf-8", "surrogateescape") or None
-
-
-class OriginalPath(Operator):
-    """As it was before this proxy, or one before it, rewrote it."""
-
-    def value(self, info: StreamInfo) -> Value:
-        path = info.original_path
-        return path.decode("utf-8", "surrogateescape") if path else None
+        return _first(info.request_headers, self._name)
 
 
 class Authority(Operator):
@@ -161,21 +194,45 @@ class Authority(Operator):
         return info.authority.decode("utf-8", "surrogateescape") or None
 
 
-class ResponseFlags(Operator):
+class UpstreamHost(Operator):
     def value(self, info: StreamInfo) -> Value:
-        return response_flags.text(info.response_flags) if info.response_flags else "-"
+        return info.upstream_host or None
 
 
-class Duration(Operator):
-    """In ms."""
+class UpstreamCluster(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.upstream_cluster or None
+
+
+class UpstreamLocalAddress(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.upstream_local_address or None
+
+
+class LocalAddress(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.downstream_local_address or None
+
+
+class RemoteAddress(Operator):
+    def value(self, info: StreamInfo) -> Value:
+        return info.downstream_remote_address or None
+
+
+class RequestedServerName(Operator):
+    """The client's word, in a form that can begin no line of its own, in a log or among headers."""
 
     def value(self, info: StreamInfo) -> Value:
-        return int((info.end - info.start) * 1000)
+        told = info.requested_server_name
+        if told is None:
+            return None
+        clean = _NO_HOST_NAME.sub("_", told)
+        return clean if clean == told else "invalid:" + clean
 
 
-class StartTime(Operator):
+class RouteName(Operator):
     def value(self, info: StreamInfo) -> Value:
-        return DEFAULT_TIME.of(info.start_time)
+        return info.route_name or None
 
 
 # Operators with an argument.
@@ -305,38 +362,38 @@ _NEVER = Computed(lambda _: None)
 _HOSTNAME: Final = socket.gethostname()
 
 _PLAIN: dict[str, Operator] = {
-    "PROTOCOL": Text("protocol"),
-    "RESPONSE_CODE": Number("response_code"),
+    "PROTOCOL": Protocol(),
+    "RESPONSE_CODE": ResponseCode(),
     "RESPONSE_FLAGS": ResponseFlags(),
     "RESPONSE_FLAGS_LONG": Computed(lambda info: response_flags.long_text(info.response_flags)),
-    "RESPONSE_CODE_DETAILS": Text("response_code_details"),
-    "CONNECTION_TERMINATION_DETAILS": Text("connection_termination_details"),
-    "UPSTREAM_TRANSPORT_FAILURE_REASON": Text("upstream_transport_failure_reason"),
-    "BYTES_RECEIVED": Number("bytes_received"),
-    "BYTES_SENT": Number("bytes_sent"),
-    "DOWNSTREAM_WIRE_BYTES_RECEIVED": Number("wire_bytes_received"),
-    "DOWNSTREAM_WIRE_BYTES_SENT": Number("wire_bytes_sent"),
+    "RESPONSE_CODE_DETAILS": ResponseCodeDetails(),
+    "CONNECTION_TERMINATION_DETAILS": TerminationDetails(),
+    "UPSTREAM_TRANSPORT_FAILURE_REASON": TransportFailure(),
+    "BYTES_RECEIVED": BytesReceived(),
+    "BYTES_SENT": BytesSent(),
+    "DOWNSTREAM_WIRE_BYTES_RECEIVED": Computed(lambda info: info.wire_bytes_received),
+    "DOWNSTREAM_WIRE_BYTES_SENT": Computed(lambda info: info.wire_bytes_sent),
     "DURATION": Duration(),
-    "GRPC_STATUS_NUMBER": Number("grpc_status"),
+    "GRPC_STATUS_NUMBER": Computed(lambda info: info.grpc_status),
     "GRPC_STATUS": Computed(lambda info: _grpc_name(info.grpc_status)),
     "HOSTNAME": Computed(lambda _: _HOSTNAME),
-    "ROUTE_NAME": Text("route_name"),
-    "REQUESTED_SERVER_NAME": Computed(lambda info: _server_name(info.requested_server_name)),
-    "UPSTREAM_HOST": Text("upstream_host"),
-    "UPSTREAM_REMOTE_ADDRESS": Text("upstream_host"),
+    "ROUTE_NAME": RouteName(),
+    "REQUESTED_SERVER_NAME": RequestedServerName(),
+    "UPSTREAM_HOST": UpstreamHost(),
+    "UPSTREAM_REMOTE_ADDRESS": UpstreamHost(),
     "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": Computed(lambda info: _host(info.upstream_host)),
-    "UPSTREAM_CLUSTER": Text("upstream_cluster"),
-    "UPSTREAM_CLUSTER_RAW": Text("upstream_cluster"),
-    "UPSTREAM_LOCAL_ADDRESS": Text("upstream_local_address"),
+    "UPSTREAM_CLUSTER": UpstreamCluster(),
+    "UPSTREAM_CLUSTER_RAW": UpstreamCluster(),
+    "UPSTREAM_LOCAL_ADDRESS": UpstreamLocalAddress(),
     "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": Computed(lambda info: _host(info.upstream_local_address)),
-    "UPSTREAM_REQUEST_ATTEMPT_COUNT": Number("upstream_attempts"),
-    "UPSTREAM_PEER_URI_SAN": Text("upstream_peer_uri_san"),
-    "DOWNSTREAM_PEER_URI_SAN": Text("downstream_peer_uri_san"),
-    "DOWNSTREAM_LOCAL_URI_SAN": Text("downstream_local_uri_san"),
-    "DOWNSTREAM_LOCAL_ADDRESS": Text("downstream_local_address"),
+    "UPSTREAM_REQUEST_ATTEMPT_COUNT": Computed(lambda info: info.upstream_attempts),
+    "UPSTREAM_PEER_URI_SAN": Computed(lambda info: info.upstream_peer_uri_san or None),
+    "DOWNSTREAM_PEER_URI_SAN": Computed(lambda info: info.downstream_peer_uri_san or None),
+    "DOWNSTREAM_LOCAL_URI_SAN": Computed(lambda info: info.downstream_local_uri_san or None),
+    "DOWNSTREAM_LOCAL_ADDRESS": LocalAddress(),
     "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": Computed(lambda info: _host(info.downstream_local_address)),
     "DOWNSTREAM_LOCAL_PORT": Computed(lambda info: _port(info.downstream_local_address)),
-    "DOWNSTREAM_REMOTE_ADDRESS": Text("downstream_remote_address"),
+    "DOWNSTREAM_REMOTE_ADDRESS": RemoteAddress(),
     "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": Computed(lambda info: _host(info.downstream_remote_address)),
     "DOWNSTREAM_REMOTE_PORT": Computed(lambda info: _port(info.downstream_remote_address)),
     "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": Computed(_direct),
@@ -376,14 +433,6 @@ def _query_parameter_of(path: bytes, name: str) -> str | None:
 
 
 _NO_HOST_NAME = re.compile(r"[^A-Za-z0-9._-]")
-
-
-def _server_name(told: str | None) -> str | None:
-    """The client's word, in a form that can begin no line of its own, in a log or among headers."""
-    if told is None:
-        return None
-    clean = _NO_HOST_NAME.sub("_", told)
-    return clean if clean == told else "invalid:" + clean
 
 
 _GRPC_NAMES = (
