@@ -15,7 +15,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.net.connection_owner import NOBODY, ConnectionOwner
 from proxy.net.outbox import outbox_of
@@ -23,17 +23,17 @@ from proxy.net.outbox import outbox_of
 if TYPE_CHECKING:
     from proxy.tls.engine import TlsEngine
 
-HIGH_WATER = 256 * 1024
-_READ = 64 * 1024
+HIGH_WATER: Final = 256 * 1024
+_READ: Final = 64 * 1024
 # Every read goes here first. A bytes object of the size that might come would be cut to what did come, and whatever the
 # request then allocates would settle in what was cut off: the heap of bench.soak grew by 1 MB in 100,000 requests.
-_RECEIVED = bytearray(_READ)
-_RECEIVED_VIEW = memoryview(_RECEIVED)
-BURST = 256 * 1024  # bytes taken for one readiness event, so that no connection starves the others
-_VECTOR = 64  # pieces of one sendmsg
-_LONG = 16 * 1024  # bytes that are not worth holding back for the end of the turn
+_RECEIVED: Final = bytearray(_READ)
+_RECEIVED_VIEW: Final = memoryview(_RECEIVED)
+BURST: Final = 256 * 1024  # bytes taken for one readiness event, so that no connection starves the others
+_VECTOR: Final = 64  # pieces of one sendmsg
+_LONG: Final = 16 * 1024  # bytes that are not worth holding back for the end of the turn
 _LINGER_0 = struct.pack("ii", 1, 0)
-BLOCKED = (BlockingIOError, InterruptedError)
+BLOCKED: Final = (BlockingIOError, InterruptedError)
 
 
 class Connection:
