@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from proxy.net.connection_owner import NOBODY, ConnectionOwner
-from proxy.net.outbox import outbox_of
+from proxy.net.outbox import Sender, outbox_of
 
 if TYPE_CHECKING:
     from proxy.tls.engine import TlsEngine
@@ -36,7 +36,7 @@ _LINGER_0 = struct.pack("ii", 1, 0)
 BLOCKED: Final = (BlockingIOError, InterruptedError)
 
 
-class Connection:
+class Connection(Sender):
     """Owns `sock`, which is non-blocking and connected."""
 
     __slots__ = (

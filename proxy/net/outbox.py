@@ -9,7 +9,6 @@ Reference: Envoy's ConnectionImpl::write, which only activates its socket's writ
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from proxy.observability import logging
@@ -17,11 +16,14 @@ from proxy.observability import logging
 log = logging.logger("connection")
 
 
-class Sender(Protocol):
+class Sender:
     """What has something to send."""
+
+    __slots__ = ()
 
     def flush(self) -> None:
         """The turn ends: send now; harmless when that was done meanwhile."""
+        raise NotImplementedError
 
 
 class Outbox:
