@@ -125,8 +125,9 @@ async def test_opaque_connections_resume_too(mesh_ca: MeshCa) -> None:
 def _client_context(ca: MeshCa, tmp_path: Any) -> ssl.SSLContext:
     chain, key = ca.issue("spiffe://cluster.local/ns/default/sa/client")
     (tmp_path / "client.pem").write_text(key + chain)
-    context = ssl.create_default_context(cadata=ca.root_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
+    context.load_verify_locations(cadata=ca.root_pem)
     context.load_cert_chain(tmp_path / "client.pem")
     context.set_alpn_protocols(["istio-http/1.1"])
     return context

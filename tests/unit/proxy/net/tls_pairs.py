@@ -36,8 +36,9 @@ def with_pythons(ca: MeshCa, here: socket.socket, there: socket.socket) -> tuple
     """Our server here, and a client there that is Python's."""
     context = SslContext(server=True)
     context.load_certificate(*ca.issue("spiffe://cluster.local/ns/a/sa/b"))
-    client = ssl.create_default_context(cadata=ca.root_pem)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
+    client.load_verify_locations(cadata=ca.root_pem)
     here.setblocking(False)
     there.setblocking(True)
     end = TlsSocket(here, TlsEngine(context))
