@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 INCOMING: Final = bytearray(64 * 1024)
 MOST: Final = 64 * 1024  # bytes of plaintext that one `encrypt` takes
 _RECORD: Final = 16 * 1024
-_SEALED: Final = _RECORD + 512  # and what TLS says by itself
-OUTGOING: Final = memoryview(bytearray(MOST // _RECORD * _SEALED))
+_SEALED: Final = _RECORD + 512  # a record with all that is around it
+_ANSWERS: Final = 16 * 1024  # bytes that one who only asks for new keys may make us owe
+OUTGOING: Final = memoryview(bytearray(MOST // _RECORD * _SEALED + _ANSWERS))
+_OUTGOING_SIZE: Final = len(OUTGOING)
 _INCOMING: Final[Any] = ffi.from_buffer(INCOMING)
 _OUTGOING: Final[Any] = ffi.from_buffer(OUTGOING)
 # Of INCOMING, and a record that had come in part before.
@@ -109,7 +111,10 @@ class TlsEngine:
         return bool(_BIO_size(self._in, _DATA) > 0)
 
     def decrypt(self, size: int) -> bytes:
-        """The plaintext of the first `size` bytes of INCOMING, and of what came in part before. May set `ended`."""
+        """The plaintext of the first `size` bytes of INCOMING, and of what came in part before. May set `ended`.
+
+        What TLS answers by itself, to key updates and renegotiation, waits for the next `encrypt` or `close_notify`.
+        """
         ssl, incoming = self._ssl, self._in
         clear, taken = 0, 0
         while True:
@@ -129,6 +134,8 @@ class TlsEngine:
                 break
             if taken >= size:
                 break
+        if _BIO_size(self._out, _DATA) > _ANSWERS:
+            self.failure, self.ended = TlsError("TOO_MANY_KEY_UPDATES"), True
         return _bytes(_CLEAR, clear)  # type: ignore[no-any-return]
 
     def _wants_more(self, got: int) -> bool:
@@ -149,7 +156,7 @@ class TlsEngine:
             if _SSL_write(ssl, source + at, part) != part:
                 raise self._error()
             at += part
-            end += _BIO_read(out, _OUTGOING + end, _SEALED)
+            end += _BIO_read(out, _OUTGOING + end, _OUTGOING_SIZE - end)  # with the answers
         return end
 
     def close_notify(self) -> bytes:

@@ -12,6 +12,7 @@ from cryptography.hazmat.bindings._rust import _openssl
 
 lib: Final[Any] = _openssl.lib
 ffi: Final[Any] = _openssl.ffi
+_ALERTS: Final = (("TLS_ALERT_", "SSLV3_ALERT_"), ("TLSV13_ALERT_", "TLSV1_ALERT_"))
 
 
 class TlsError(OSError):
@@ -27,6 +28,7 @@ def reason() -> str | None:
     """Why the last call failed, as `KEY_VALUES_MISMATCH`; asks once, and forgets all errors of this thread.
 
     Of several it is the first that TLS itself left: those of the cipher come before it, and those of who called it after.
+    Alerts have the names that they have in BoringSSL, and had in OpenSSL before its third version.
     """
     codes = []
     while code := lib.ERR_get_error():
@@ -36,7 +38,11 @@ def reason() -> str | None:
     chosen = next(
         (code for code in codes if _text(lib.ERR_lib_error_string(code)) == "SSL routines"), codes[0]
     )
-    return _text(lib.ERR_reason_error_string(chosen)).upper().replace(" ", "_") or None
+    name = _text(lib.ERR_reason_error_string(chosen)).upper().replace(" ", "_")
+    for ours, theirs in _ALERTS:
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return name or None
 
 
 def _text(string: Any) -> str:

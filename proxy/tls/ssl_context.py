@@ -2,7 +2,8 @@
 
 Takes certificates, keys and roots as PEM text; they never touch a disk. Decides versions, curves and order of ciphers where the
 configuration leaves them open, as Envoy has them. Knows no secrets by name and no configuration.
-Reference: Envoy source/common/tls/context_impl.cc; BoringSSL's default groups and its order of TLS 1.3's ciphers.
+Reference: Envoy source/common/tls/context_impl.cc, context_config_impl.cc (DEFAULT_CIPHER_SUITES); BoringSSL's default groups and its
+order of TLS 1.3's ciphers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,15 @@ from typing import Any
 from proxy.tls.openssl import TlsError, ffi, lib, must, reason
 
 _TLS_1_3_CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+# OpenSSL's own list has some without forward secrecy.
+_TLS_1_2_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+)
 _GROUPS = b"X25519:P-256:P-384"
 _VERSIONS = {"TLSv1_2": 0x0303, "TLSv1_3": 0x0304}
 _SELECT = "int (*)(SSL *, unsigned char **, unsigned char *, const unsigned char *, unsigned int, void *)"
@@ -39,6 +49,7 @@ class SslContext:
         must(lib.SSL_CTX_set_min_proto_version(context, _VERSIONS[minimum]))
         must(lib.SSL_CTX_set_max_proto_version(context, _VERSIONS[maximum]))
         must(lib.SSL_CTX_set_ciphersuites(context, _TLS_1_3_CIPHERS))
+        self.set_ciphers(_TLS_1_2_CIPHERS)
         must(lib.SSL_CTX_set1_curves_list(context, _GROUPS))
         self._alpn: tuple[bytes, ...] = ()
         self._chosen: list[Any] = []  # the memory OpenSSL is pointed to

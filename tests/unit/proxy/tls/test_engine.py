@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from proxy.tls.openssl import TlsError
 from proxy.tls.ssl_context import SslContext
 from tests.unit.proxy.mesh_ca import MeshCa
 from tests.unit.proxy.tls.engines import Other, hand_over, opened, sealed, shake
+from tests.unit.proxy.tls.raw_client import RawClient
 
 NAME = "spiffe://cluster.local/ns/default/sa/app"
 
@@ -100,7 +102,7 @@ def test_a_record_that_was_tampered_with(contexts: tuple[SslContext, SslContext]
     alert = b.close_notify()
     assert opened(a, alert) == b""
     assert a.failure is not None
-    assert a.failure.reason == "TLS_ALERT_BAD_RECORD_MAC"
+    assert a.failure.reason == "SSLV3_ALERT_BAD_RECORD_MAC"
 
 
 @settings(max_examples=100, deadline=None)
@@ -201,9 +203,60 @@ def test_ciphers_that_are_none() -> None:
         SslContext(server=True).set_ciphers(["NONSENSE"])
 
 
+def test_ciphers_without_forward_secrecy_must_be_asked_for(contexts: tuple[SslContext, SslContext]) -> None:
+    """Nor with CBC: as Envoy's own list."""
+    for cipher in ("ECDHE-ECDSA-AES128-SHA", "AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"):
+        client = SslContext(server=False, maximum="TLSv1_2")
+        client.set_ciphers([cipher])
+        server = SslContext(server=True)
+        server.load_certificate(*MeshCa().issue(NAME))
+        if cipher.startswith("ECDHE") and cipher.endswith("GCM-SHA256"):
+            shake(client, server)
+            continue
+        with pytest.raises(TlsError, match="NO_SHARED_CIPHER"):
+            shake(client, server)
+
+
 def test_a_server_name_that_is_too_long(contexts: tuple[SslContext, SslContext]) -> None:
     with pytest.raises(TlsError, match="server name"):
         TlsEngine(contexts[0], "x" * 300)
+
+
+# With one who asks for new keys again and again.
+
+
+@pytest.fixture
+def asking() -> Iterator[tuple[RawClient, TlsEngine]]:
+    try:
+        client = RawClient()
+    except OSError:
+        pytest.skip("no libssl.so.3")
+    context = SslContext(server=True)
+    context.load_certificate(*MeshCa().issue(NAME))
+    server = TlsEngine(context)
+    client.shake(server)
+    yield client, server
+    client.free()
+
+
+def test_what_it_is_answered_leaves_nothing_of_a_message_behind(asking: tuple[RawClient, TlsEngine]) -> None:
+    client, server = asking
+    for times in (1, 25, 31):
+        for _ in range(10):
+            assert opened(server, client.ask_for_new_keys(times)) == b"."
+        assert client.hear(sealed(server, b"x" * 16_384)) == b"x" * 16_384
+        assert client.hear(sealed(server, b"y" * 65_536)) == b"y" * 65_536
+
+
+def test_one_who_never_hears_the_answers_is_refused(asking: tuple[RawClient, TlsEngine]) -> None:
+    client, server = asking
+    times = 0
+    while not server.ended and times < 100:
+        opened(server, client.ask_for_new_keys(30))
+        times += 1
+    assert 10 < times < 50
+    assert server.failure is not None
+    assert server.failure.reason == "TOO_MANY_KEY_UPDATES"
 
 
 # With Python's TLS.
