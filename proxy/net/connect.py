@@ -139,8 +139,11 @@ class SocketConnecting:
         assert isinstance(sock, TlsSocket)
         assert tls is not None
         assert self._readiness is not None
+        now, engine = clock.wall(), sock.engine
         try:
             step = sock.handshake()
+            if step is Step.DONE:
+                engine.peer = peer_identity(engine, now)
         except OSError as failure:
             self._fail(_tls_failure(failure))
             return
@@ -150,8 +153,7 @@ class SocketConnecting:
         if step is Step.WRITE:
             self._readiness.writable(self._handshake)
             return
-        now, engine = clock.wall(), sock.engine
-        engine.peer = peer = peer_identity(engine, now)
+        peer = engine.peer
         refusal = resumption_refusal(engine, peer, now) or tls.refusal(peer, self._options.expected_name)
         if refusal is None:
             self._succeed(sock)

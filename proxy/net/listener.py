@@ -246,8 +246,11 @@ class AcceptedConnection:
         assert end is not None
         assert chain is not None
         assert chain.tls is not None
+        now, engine = clock.wall(), end.engine
         try:
             step = end.handshake()
+            if step is Step.DONE:
+                engine.peer = peer_identity(engine, now)
         except OSError as error:
             self._tls_failed(f"TLS_error:|{getattr(error, 'reason', None) or error}:TLS_error_end")
             return
@@ -257,8 +260,7 @@ class AcceptedConnection:
         if step is Step.WRITE:
             self._readiness.writable(self._handshake)
             return
-        now, engine = clock.wall(), end.engine
-        engine.peer = peer = peer_identity(engine, now)
+        peer = engine.peer
         refusal = resumption_refusal(engine, peer, now)
         if refusal is None:
             refusal = chain.tls.refusal(peer)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from proxy.tls import certificate
 from proxy.tls.engine import TlsEngine
+from proxy.tls.openssl import TlsError
 
 # Certificates live hours and peers are few; beyond this many, forgetting all costs one parse per peer.
 _REMEMBERED = 1024
@@ -41,13 +42,19 @@ class PeerIdentity:
 
 
 def peer_identity(engine: TlsEngine, now: float = 0.0) -> PeerIdentity | None:
-    """The peer of a connection whose handshake is done; None if it sent no certificate. `now`: wall clock, s."""
+    """The peer of a connection whose handshake is done; None if it sent no certificate. `now`: wall clock, s.
+
+    Raises TlsError for a certificate that OpenSSL takes and we cannot read, its names above all.
+    """
     der = engine.peer_certificate()
     if not der:
         return None
     found = _identities.get(der)
     if found is None or (found.expires <= now and not engine.session_reused):
-        found = _remember(der, engine.verified_chain())
+        try:
+            found = _remember(der, engine.verified_chain())
+        except certificate.CertificateError as error:
+            raise TlsError("CERTIFICATE_VERIFY_FAILED", str(error)) from error
     return found
 
 

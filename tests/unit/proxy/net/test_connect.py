@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.deadlines import Deadlines
 from proxy.net.connect import SocketConnecting, SocketConnector, _keep_alive
+from proxy.net.tls_socket import Step, TlsSocket
+from proxy.tls.contexts import Parameters, TlsContext
+from proxy.tls.engine import TlsEngine
+from proxy.tls.sans import SanMatcher
+from proxy.tls.secrets import SecretStore
+from proxy.tls.ssl_context import SslContext
 from proxy.upstream.connector import ConnectSettings, Keepalive
 from proxy.upstream.failure import ResetReason, UpstreamReset
-from proxy.upstream.transport import NO_OPTIONS, RAW
+from proxy.upstream.transport import NO_OPTIONS, RAW, Transport
 
 
 class Outcome:
@@ -115,3 +125,45 @@ def test_keepalive_probes_are_set_on_the_socket() -> None:
         assert [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options] == usual
         with pytest.raises(OSError, match="Invalid argument"):
             _keep_alive(sock, Keepalive(2**32 - 1, 60, 7))
+
+
+def _unreadable_server() -> SslContext:
+    """Its certificate names an address of three bytes, which OpenSSL does not mind."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now, name = datetime.datetime.now(datetime.UTC), x509.Name([])
+    names = x509.UnrecognizedExtension(x509.ObjectIdentifier("2.5.29.17"), bytes.fromhex("30058703010203"))
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(1))
+    leaf = builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    context = SslContext(server=True)
+    context.load_certificate(leaf.public_bytes(pem).decode(), private.decode())
+    return context
+
+
+async def test_a_certificate_that_cannot_be_read_fails_the_connection(deadlines: Deadlines) -> None:
+    """At once, though nobody verifies it; else it would be looked at again and again until the timeout."""
+    tls = TlsContext(Parameters(server=False), SecretStore(), SanMatcher(()))
+    outcome = Outcome()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connector = SocketConnector(asyncio.get_running_loop(), deadlines)
+        connector.connect(
+            listener.getsockname(),
+            Transport("tls", tls),
+            NO_OPTIONS,
+            ConnectSettings(5.0),
+            outcome.report,
+            outcome.report,
+        )
+        sock, _ = listener.accept()
+        sock.setblocking(False)
+        server = TlsSocket(sock, TlsEngine(_unreadable_server()))
+        while server.handshake() is not Step.DONE:
+            await asyncio.sleep(0)
+        await asyncio.wait_for(outcome.happened.wait(), 2)
+        server.close()
+    (failure,) = outcome.found
+    assert isinstance(failure, UpstreamReset)
+    assert failure.transport is not None
+    assert "CERTIFICATE_VERIFY_FAILED:not a certificate" in failure.transport
