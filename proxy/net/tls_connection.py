@@ -130,7 +130,10 @@ class TlsConnection(Connection):
 
     def _say_end(self) -> None:
         self._alert = self._alert or self._engine.close_notify()
-        self.sock.send(self._alert)
+        sent = self.sock.send(self._alert)
+        self._alert = self._alert[sent:]
+        if self._alert:
+            raise BlockingIOError
 
     def _release(self) -> None:
         last = self._engine.close_notify()

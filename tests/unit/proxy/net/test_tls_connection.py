@@ -175,6 +175,17 @@ def test_half_closing_says_so_behind_everything(dialogue: Dialogue) -> None:
     assert not dialogue.sock.sent, "it was said already"
 
 
+def test_an_end_that_the_kernel_takes_in_parts(dialogue: Dialogue) -> None:
+    dialogue.connection.start()
+    dialogue.sock.capacity = 10
+    dialogue.connection.finish_writing()
+    assert not dialogue.sock.write_ended
+    dialogue.sock.drain()
+    assert dialogue.sock.write_ended
+    assert dialogue.heard() == b""
+    assert (dialogue.peer.ended, dialogue.peer.failure) == (True, None)
+
+
 @pytest.mark.parametrize("stuck", [False, True])
 def test_closing_says_so_unless_a_record_is_half_sent(dialogue: Dialogue, stuck: bool) -> None:
     if stuck:
