@@ -225,6 +225,8 @@ class Connection(Sender):
         try:
             self._flush()
         except OSError as error:
+            self._out.clear()
+            self._out_size = 0
             self._loop.call_soon(self._fail, error)
 
     def _flush(self) -> None:

@@ -175,6 +175,21 @@ def test_half_closing_says_so_behind_everything(dialogue: Dialogue) -> None:
     assert not dialogue.sock.sent, "it was said already"
 
 
+def test_a_send_that_fails_leaves_nothing_to_send(
+    dialogue: Dialogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(data: bytes | memoryview) -> int:
+        raise BrokenPipeError
+
+    dialogue.connection.start()
+    monkeypatch.setattr(dialogue.sock, "send", broken)
+    dialogue.connection.write(b"x" * 20_000)
+    assert dialogue.sock.fd not in dialogue.loop.writers, "before the failure is told"
+    dialogue.loop.advance(0)
+    assert isinstance(dialogue.owner.error, BrokenPipeError)
+    assert dialogue.connection.closed
+
+
 def test_an_end_that_the_kernel_takes_in_parts(dialogue: Dialogue) -> None:
     dialogue.connection.start()
     dialogue.sock.capacity = 10
