@@ -59,8 +59,8 @@ def route_request(
     return _Forwarding(stream, action, target, cluster, world).run()
 
 
-Step = Callable[[], Coroutine[Any, Any, "Step | None"]]
-"""A part of a request's life; returns what comes next, None at the end."""
+Step = Callable[[], Coroutine[Any, Any, bool]]
+"""What follows an attempt that failed or was too slow; whether another is to be made then."""
 
 
 class _Forwarding(ResponsePassing):
@@ -99,21 +99,26 @@ class _Forwarding(ResponsePassing):
         self._started = 0.0
 
     async def run(self) -> None:
-        stream, world = self._stream, self._world
-        self._started = world.now()
-        self._timeouts, self._policy = prepare(stream, self._action, self._target)
-        if self._timeouts is not NO_TIMEOUTS:
-            self._timers = RequestTimers(self._timeouts, world.deadlines, stream.flow)
-        if self._action.hash_policy is not None and self._cluster.hashes:
-            self._selection = self._select()
-        if stream.body.chunks or not stream.body.complete:
-            keeps = self._policy is not None and self._policy.num_retries > 0
-            self._feed = RequestFeed(stream, self._on_received, self._on_too_long, keeps=keeps)
+        """One attempt after another, until the client is answered."""
+        self._settle()
+        pause = self._world.pause
+        step: Step | None = None
         try:
-            step: Step | None = None
             while True:
                 try:
-                    step = await (self._try_host() if step is None else step())
+                    if step is not None and not await step():
+                        break
+                    attempt = self._begin_attempt()
+                    if attempt is None:
+                        break
+                    while not self._is_answered(attempt):
+                        await pause
+                    if not self._wants_another(attempt):
+                        rest = self._pass_response(attempt)
+                        if rest is not None:
+                            await rest
+                        break
+                    step = self._back_off if self._attempt is not None else self._wait_for_slow
                 except (UpstreamReset, PerTryTimeout, StreamDurationReached) as failure:
                     step = self._step_after(failure)
                 except SlowAnswer as answer:
@@ -127,17 +132,33 @@ class _Forwarding(ResponsePassing):
         except BufferExceeded:
             self._recover().reply(failure_reply.BUFFER_EXCEEDED)
         finally:
-            attempt = self._attempt
-            if attempt is not None and not attempt.ended:
-                attempt.abandon()
-            if self._timers is not None:
-                self._timers.disarm()
-            if self._recovery is not None:
-                self._recovery.release()
-            if self._feed is not None:
-                self._feed.close()
-            if self._slow is not None:
-                self._slow.abandon()
+            self._release()
+
+    def _settle(self) -> None:
+        """What holds for every attempt."""
+        stream, world = self._stream, self._world
+        self._started = world.now()
+        self._timeouts, self._policy = prepare(stream, self._action, self._target)
+        if self._timeouts is not NO_TIMEOUTS:
+            self._timers = RequestTimers(self._timeouts, world.deadlines, stream.flow)
+        if self._action.hash_policy is not None and self._cluster.hashes:
+            self._selection = self._select()
+        if stream.body.chunks or not stream.body.complete:
+            keeps = self._policy is not None and self._policy.num_retries > 0
+            self._feed = RequestFeed(stream, self._on_received, self._on_too_long, keeps=keeps)
+
+    def _release(self) -> None:
+        """The request is over, whatever happened."""
+        if self._attempt is not None and not self._attempt.ended:
+            self._attempt.abandon()
+        if self._timers is not None:
+            self._timers.disarm()
+        if self._recovery is not None:
+            self._recovery.release()
+        if self._feed is not None:
+            self._feed.close()
+        if self._slow is not None:
+            self._slow.abandon()
 
     def _recover(self) -> Recovery:
         """A request whose first attempt is answered well has no recovery."""
@@ -173,7 +194,7 @@ class _Forwarding(ResponsePassing):
 
     # Where a slow attempt goes on beside the next one.
 
-    async def _wait_for_slow(self) -> Step | None:
+    async def _wait_for_slow(self) -> bool:
         """No further attempt is made, but earlier ones are under way still."""
         slow, self._attempt = self._slow, None
         assert slow is not None
@@ -182,7 +203,7 @@ class _Forwarding(ResponsePassing):
         failure = await slow.wait(self._policy, self._world.pause)
         if failure is not None:
             self._recover().after_last(failure)
-        return None
+        return False
 
     def _adopt(self, attempt: UpstreamAttempt) -> Step:
         """An earlier attempt answered first."""
@@ -198,21 +219,18 @@ class _Forwarding(ResponsePassing):
         info.upstream_host, info.upstream_metadata = attempt.host.name, attempt.host.upstream
         return self._pass_adopted
 
-    async def _pass_adopted(self) -> Step | None:
+    async def _pass_adopted(self) -> bool:
         assert self._attempt is not None
         rest = self._pass_response(self._attempt)
         if rest is not None:
             await rest
-        return None
+        return False
 
     # One attempt.
 
-    async def _try_host(self) -> Step | None:
-        """None: the stream is answered.
-
-        Raises UpstreamReset, PerTryTimeout or StreamDurationReached if no response came.
-        """
-        stream, cluster, action, pause = self._stream, self._cluster, self._action, self._world.pause
+    def _begin_attempt(self) -> UpstreamAttempt | None:
+        """Choose a host and ask for a connection; None: there is no host, and the client was told. Raises UpstreamReset."""
+        stream, cluster = self._stream, self._cluster
         info = stream.info
         info.upstream_attempts += 1
         host = cluster.pick(stream) if self._selection is None else self._selection.pick()
@@ -222,7 +240,7 @@ class _Forwarding(ResponsePassing):
             return None
         info.upstream_host = host.name
         info.upstream_metadata = host.upstream
-        if action.mirrors:
+        if self._action.mirrors:
             self._start_mirrors()
         pool = cluster.pool(host, stream.alpn_override, stream.authority)
         attempt = self._attempt = UpstreamAttempt(stream.flow, host, pool)
@@ -233,33 +251,25 @@ class _Forwarding(ResponsePassing):
             raise
         if connection is not None:
             attempt.connection = connection  # type: ignore[assignment]  # pools of HTTP clusters hold HTTP connections
-        else:
-            await self._wait_for_connection(attempt)
-        if action.stats is not None:
-            action.stats.upstream_rq_total.value += 1
-        self._send_request(attempt)
-        response = attempt.response
-        assert response is not None
-        while not response.status:
-            if attempt.failure is not None:
-                raise attempt.failure
-            if not self._received:
-                self._upload(attempt)
-            if self._slow is not None:
-                self._slow.look(self._policy, others=True)
-            await pause
-            if attempt.connection is not None and attempt.connection.informational:
-                self._pass_informational(attempt)
-        if self._wants_another(attempt):
-            return self._next()
-        rest = self._pass_response(attempt)
-        if rest is not None:
-            await rest
-        return None
+        return attempt
 
-    def _next(self) -> Step:
-        """What follows an answer that shall not stand."""
-        return self._back_off if self._attempt is not None else self._wait_for_slow
+    def _is_answered(self, attempt: UpstreamAttempt) -> bool:
+        """Whether a response has begun; until then, do what can be done. Raises UpstreamReset if none will."""
+        if attempt.response is not None:
+            self._pass_informational(attempt)
+        elif attempt.connection is not None:
+            self._send_request(attempt)
+        if attempt.response is not None and attempt.response.status:
+            return True
+        if attempt.failure is not None:
+            raise attempt.failure
+        if attempt.response is None:
+            self._hold_request()
+        elif not self._received:
+            self._upload(attempt)
+        if self._slow is not None:
+            self._slow.look(self._policy, others=True)
+        return False
 
     def _start_mirrors(self) -> None:
         """With the first attempt, as soon as there is a host for it. Upgraded protocols are not copied."""
@@ -271,23 +281,19 @@ class _Forwarding(ResponsePassing):
             if self._feed is not None:
                 self._feed.mirrors = mirrors
 
-    async def _wait_for_connection(self, attempt: UpstreamAttempt) -> None:
-        """The request goes on arriving, and its time counts."""
-        while attempt.connection is None:
-            if attempt.failure is not None:
-                raise attempt.failure
-            if self._feed is not None:
-                self._feed.hold(between_attempts=False)
-            elif not self._received:
-                self._on_received()
-            if self._slow is not None:
-                self._slow.look(self._policy, others=True)
-            await self._world.pause
+    def _hold_request(self) -> None:
+        """There is no connection yet: the request goes on arriving, and its time counts."""
+        if self._feed is not None:
+            self._feed.hold(between_attempts=False)
+        elif not self._received:
+            self._on_received()
 
     def _send_request(self, attempt: UpstreamAttempt) -> None:
         stream, connection = self._stream, attempt.connection
         assert connection is not None
         info = stream.info
+        if self._action.stats is not None:
+            self._action.stats.upstream_rq_total.value += 1
         info.upstream_local_address = connection.local_address
         info.upstream_peer_uri_san = connection.peer_uri_san
         if attempt.host.monitor is not None:
@@ -324,7 +330,7 @@ class _Forwarding(ResponsePassing):
         self._cluster.stats.retry_or_shadow_abandoned.value += 1
         self._policy = None
 
-    async def _back_off(self) -> Step:
+    async def _back_off(self) -> bool:
         """Wait before the next attempt; the request body goes on arriving meanwhile."""
         attempt, feed, world = self._attempt, self._feed, self._world
         assert self._recovery is not None
@@ -341,7 +347,7 @@ class _Forwarding(ResponsePassing):
         response = attempt.response
         if response is not None and retry.policy.retries_at_once(response.status):
             retry.begin(backed_off=False)
-            return self._try_host
+            return True
         until = world.now() + retry.back_off(world.draw())
         deadline = world.deadlines.arm(until, self._stream.flow.wake)
         try:
@@ -354,7 +360,7 @@ class _Forwarding(ResponsePassing):
         finally:
             world.deadlines.disarm(deadline)
         retry.begin(backed_off=True)
-        return self._try_host
+        return True
 
     # The response.
 
