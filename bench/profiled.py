@@ -85,7 +85,7 @@ class Samples:
 
 
 def _is_ours(code: CodeType) -> bool:
-    return "/proxy/" in code.co_filename or code.co_filename.startswith("<access log")
+    return "/proxy/" in code.co_filename
 
 
 PROFILERS: dict[str, type[Calls] | type[Samples]] = {"calls": Calls, "samples": Samples}

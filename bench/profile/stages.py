@@ -67,8 +67,6 @@ def stage_of(file: str) -> str:
     """The stage of a function, by the file it is in; the empty name is the event loop's."""
     if not file:
         return LOOP
-    if file.startswith("<access log"):
-        return LOG
     path = file.rpartition("/proxy/")[2]
     prefixes = [prefix for prefix in _STAGE_OF if path.startswith(prefix)]
     return _STAGE_OF[max(prefixes, key=len)] if prefixes else FLOW

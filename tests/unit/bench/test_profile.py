@@ -56,7 +56,7 @@ def test_a_sample_is_of_a_kind(stack: list[native.Frame], wanted: str) -> None:
         ("/x/proxy/upstream/pool.py", stages.UPSTREAM),
         ("/x/proxy/upstream/cluster_stats.py", stages.STATS),
         ("/x/proxy/new/thing.py", stages.FLOW),
-        ("<access log format>", stages.LOG),
+        ("/x/proxy/observability/access_log_format.py", stages.LOG),
         ("", stages.LOOP),
     ],
 )

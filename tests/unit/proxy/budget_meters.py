@@ -20,11 +20,11 @@ _OUTSIDE = ""
 
 
 def _place(code: CodeType) -> str:
-    """`file:function` of code of the sidecar, which may be generated; else `_OUTSIDE`."""
+    """`file:function` of code of the sidecar, else `_OUTSIDE`."""
     before, found, path = code.co_filename.rpartition("/proxy/")
     if found and not before.endswith("/unit"):
         return f"{path}:{code.co_name}"
-    return f"{code.co_filename}:{code.co_name}" if code.co_filename.startswith("<access") else _OUTSIDE
+    return _OUTSIDE
 
 
 def calls(run: Run) -> Counter[str]:
