@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 SLOW_RETRY = {
     "retry_on": "5xx",
     "num_retries": 1,
-    "retry_back_off": {"base_interval": "30s", "max_interval": "30s"},
+    "retry_back_off": {"base_interval": "3600s", "max_interval": "3600s"},
 }
 
 
