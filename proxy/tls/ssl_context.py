@@ -97,8 +97,9 @@ class SslContext:
         must(lib.SSL_CTX_check_private_key(self._context))
 
     def verify_peer(self, trusted_pem: str, *, required: bool) -> None:
-        """A peer's certificate must be signed by one of these roots; without `required` a client may have none."""
+        """A peer's certificate must be signed by one of these, a root or not, as Envoy; without `required` a client may have none."""
         store = lib.SSL_CTX_get_cert_store(self._context)
+        lib.X509_STORE_set_flags(store, lib.X509_V_FLAG_PARTIAL_CHAIN)
         for one in _certificates(trusted_pem):
             must(lib.X509_STORE_add_cert(store, one))
         strict = lib.SSL_VERIFY_FAIL_IF_NO_PEER_CERT if required else 0

@@ -14,15 +14,17 @@ PEM = serialization.Encoding.PEM
 
 
 class MeshCa:
-    def __init__(self) -> None:
+    def __init__(self, parent: MeshCa | None = None) -> None:
+        """Its own root, or signed by another."""
         self._key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "cluster.local")])
-        self._name = name
-        builder = self._builder(name, self._key.public_key(), 3600).add_extension(
+        organization = "cluster.local" if parent is None else "intermediate"
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, organization)])
+        signer = parent or self
+        builder = signer._builder(self._name, self._key.public_key(), 3600).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-        self._certificate = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
+        self._certificate = builder.add_extension(usage, critical=True).sign(signer._key, hashes.SHA256())
         self.root_pem = self._certificate.public_bytes(PEM).decode()
 
     def _builder(

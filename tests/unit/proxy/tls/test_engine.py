@@ -198,6 +198,16 @@ def test_a_broken_certificate_behind_a_good_one(mesh_ca: MeshCa) -> None:
         SslContext(server=False).verify_peer(broken, required=True)
 
 
+def test_an_intermediate_may_be_what_is_trusted(mesh_ca: MeshCa) -> None:
+    """A chain need not end in a root. Real Envoy 1.40 takes the same three certificates."""
+    server, client = SslContext(server=True), SslContext(server=False)
+    intermediate = MeshCa(mesh_ca)
+    chain, key = intermediate.issue(NAME)
+    server.load_certificate(chain + intermediate.root_pem, key)
+    client.verify_peer(intermediate.root_pem, required=True)
+    assert len(list(shake(client, server)[0].verified_chain())) == 2
+
+
 def test_ciphers_that_are_none() -> None:
     with pytest.raises(TlsError, match="NO_CIPHER_MATCH"):
         SslContext(server=True).set_ciphers(["NONSENSE"])
