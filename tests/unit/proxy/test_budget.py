@@ -22,8 +22,8 @@ FILES = {"plain": 31, "client": 38, "server": 39}
 # Blocks taken from the allocator. What 3.11 lets be seen is less: where a frame of the trace goes, a block that comes is hidden.
 BLOCKS = {
     (3, 11): {"plain": 85, "client": 101, "server": 106},
-    (3, 12): {"plain": 155, "client": 179, "server": 181},
-    (3, 13): {"plain": 155, "client": 179, "server": 181},
+    (3, 12): {"plain": 146, "client": 168, "server": 173},
+    (3, 13): {"plain": 147, "client": 169, "server": 173},
 }
 _VERSION = min(sys.version_info[:2], max(BLOCKS))
 CONFIGURATIONS = ("plain", "client", "server")
