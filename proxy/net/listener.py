@@ -316,6 +316,7 @@ class AcceptedConnection:
         info.end = self._deadlines.now()
         info.response_flags = flag
         info.response_code_details = termination
+        info.downstream_transport_failure_reason = None if transport is None else transport.replace(" ", "_")
         info.downstream_local_address = format_address(self._destination)
         info.downstream_remote_address = format_address(self._peer)
         info.requested_server_name = self._hello.server_name or None if self._hello is not None else None

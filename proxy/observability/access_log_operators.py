@@ -368,6 +368,7 @@ _PLAIN: dict[str, Operator] = {
     "RESPONSE_FLAGS_LONG": Computed(lambda info: response_flags.long_text(info.response_flags)),
     "RESPONSE_CODE_DETAILS": ResponseCodeDetails(),
     "CONNECTION_TERMINATION_DETAILS": TerminationDetails(),
+    "DOWNSTREAM_TRANSPORT_FAILURE_REASON": Computed(lambda info: info.downstream_transport_failure_reason),
     "UPSTREAM_TRANSPORT_FAILURE_REASON": TransportFailure(),
     "BYTES_RECEIVED": BytesReceived(),
     "BYTES_SENT": BytesSent(),

@@ -29,6 +29,7 @@ class StreamInfo:
         "downstream_local_uri_san",
         "downstream_peer_uri_san",
         "downstream_remote_address",
+        "downstream_transport_failure_reason",
         "end",
         "grpc_status",
         "method",
@@ -72,6 +73,7 @@ class StreamInfo:
         self.response_flags: int = 0  # bits of response_flags
         self.response_code_details: str | None = None  # "via_upstream", "route_not_found", ...
         self.connection_termination_details: str | None = None
+        self.downstream_transport_failure_reason: str | None = None
         self.upstream_transport_failure_reason: str | None = None
         self.bytes_received: int = 0
         self.bytes_sent: int = 0

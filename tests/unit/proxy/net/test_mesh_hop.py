@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from proxy.data_plane import DataPlane, Services
+from proxy.observability.access_log_format import compile_text
 from proxy.tls.secrets import SecretStore
 from tests.unit.proxy.in_memory import address, connection_manager, snapshot, static_cluster
 from tests.unit.proxy.mesh_ca import MeshCa
@@ -292,3 +293,19 @@ async def test_a_client_hello_may_arrive_in_pieces(mesh_ca: MeshCa, piece: int) 
         writer.write(hello[at + piece :])
         assert (await asyncio.wait_for(reader.read(1), 10)) == b"\x16", "the server answers the handshake"
         writer.close()
+
+
+async def test_why_a_client_was_refused_is_in_the_log(mesh_ca: MeshCa) -> None:
+    async with hop(mesh_ca, http_app) as both:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(cadata=mesh_ca.root_pem)
+        context.set_alpn_protocols(["istio-http/1.1"])
+        reader, writer = await asyncio.open_connection("127.0.0.1", both.server_port, ssl=context)
+        with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+            await asyncio.wait_for(reader.read(1), 10)
+        writer.close()
+        (refused,) = both.infos
+        why = "TLS_error:|PEER_DID_NOT_RETURN_A_CERTIFICATE:TLS_error_end"
+        assert refused.downstream_transport_failure_reason == why
+        assert compile_text("%DOWNSTREAM_TRANSPORT_FAILURE_REASON%").render(refused).strip() == why
