@@ -160,6 +160,10 @@ def responses_of(decoder: ResponseDecoder, method: bytes, pieces: list[bytes]) -
 
 @settings(max_examples=1500, deadline=None)
 @given(dialogues(mostly(STATUS, ODD_STATUS)), st.sampled_from([b"GET", b"GET", b"GET", b"HEAD"]))
+@example([b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n", b"HTTP/1.1 200 OK\r\nage: 1\r\n\r\n"], b"GET")
+@example(
+    [b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"], b"GET"
+)
 def test_responses(pieces: list[bytes], method: bytes) -> None:
     expected = responses_of(HttptoolsResponseDecoder(), method, pieces)
     with trying_all():
