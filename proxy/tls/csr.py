@@ -1,7 +1,7 @@
 """Makes an EC P-256 key and a certificate signing request; run as a process of its own.
 
 `python -m proxy.tls.csr SPIFFE_ID` prints `{"private_key": PEM, "csr": PEM}` and ends. What this takes of the `cryptography` package
-is 8 MB resident and needed for milliseconds twice a day, so the sidecar never imports it: `request` starts this
+is 4 MB resident and needed for milliseconds twice a day, so the sidecar never imports it: `request` starts this
 module as a child and reads its pipe. The key never touches a disk.
 Reference: Istio security/pkg/pki/util/generate_csr.go (empty subject, one critical URI SAN).
 """

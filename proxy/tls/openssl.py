@@ -1,6 +1,6 @@
 """OpenSSL as the `cryptography` package brings it: the functions, and the errors they leave.
 
-Why not Python's `ssl`: see docs/adr/0008. The package's Python half is not imported, which would cost 8 MB more.
+Why not Python's `ssl`: see docs/adr/0008. The package's Python half is not imported, which would cost 4 MB more.
 Decides nothing. Reference: OpenSSL's manual pages, section 3.
 """
 

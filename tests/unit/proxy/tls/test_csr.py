@@ -28,7 +28,7 @@ async def test_a_child_makes_key_and_request() -> None:
 
 
 def test_the_sidecar_itself_imports_openssl_alone() -> None:
-    """The rest of `cryptography` is 8 MB more: the reason for the child."""
+    """The rest of `cryptography` is 4 MB more: the reason for the child."""
     import subprocess
 
     code = "import sys, proxy.tls.csr, proxy.xds.ca_client, proxy.tls.contexts; sys.exit('cryptography.x509' in sys.modules)"
