@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bench.ports import free_ports
 from proxy import bootstrap
 from proxy.admin.http_server import HttpServer, Request, Response
 from proxy.config.decode import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
@@ -115,12 +115,6 @@ async def rest_server(found: dict[str, list[dict[str, Any]]]) -> AsyncIterator[i
         await server.close()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
 class Pair:
     """The two admin interfaces."""
 
@@ -164,7 +158,7 @@ class Pair:
 
 @asynccontextmanager
 async def pair(ca: MeshCa, directory: Path) -> AsyncIterator[Pair]:
-    ports = free_port(), free_port()
+    ports = free_ports(2)
     async with rest_server(resources(ca)) as xds:
         commands = (
             [sys.executable, "-m", "proxy"],

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from bench.ports import free_ports
 from proxy.agent import environment
 from proxy.agent.environment import Settings, SettingsError
 from proxy.agent.envoy_agent import EnvoyAgent
@@ -30,14 +30,6 @@ ID = "spiffe://cluster.local/ns/default/sa/reviews"
 T = "type.googleapis.com/"
 
 pytestmark = [pytest.mark.envoy, pytest.mark.skipif(ENVOY is None, reason="no envoy binary")]
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def inbound(port: int) -> dict[str, Any]:
