@@ -1,28 +1,26 @@
 """Free loopback ports for processes that must be told their port before they start.
 
 Chosen below Linux's ephemeral range (32768 and up), so that no outgoing connection takes one between the
-choice and the bind.
+choice and the bind. Processes that run side by side begin in different places, so that they do not choose the same.
 """
 
 from __future__ import annotations
 
-import random
+import itertools
+import os
 import socket
 
 FIRST, LAST = 11000, 31999
-_given: set[int] = set()
+_numbers = itertools.count(os.getpid() * 97)
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """`count` different TCP ports nobody listens on now, and that this process did not get before."""
+    """`count` different TCP ports nobody listens on now, and that this process did not get lately."""
     held: list[socket.socket] = []
     found: list[int] = []
     try:
         while len(found) < count:
-            port = random.randint(FIRST, LAST)
-            if port in _given:
-                continue
-            _given.add(port)
+            port = FIRST + next(_numbers) % (LAST - FIRST + 1)
             sock = socket.socket()
             held.append(sock)
             try:
