@@ -17,8 +17,8 @@ from proxy.deadlines import Deadline, Deadlines
 from proxy.net.connection import Connection
 from proxy.net.downstream import DownstreamFacts
 from proxy.net.splice import SplicedConnection, can_splice
-from proxy.net.tls_connection import TlsConnection
-from proxy.net.tls_socket import Established, TlsSocket
+from proxy.net.tls_connection import connection_on
+from proxy.net.tls_socket import Established
 from proxy.observability import response_flags as flags
 from proxy.observability.stats import Counter, StatsStore
 from proxy.observability.stream_info import StreamInfo
@@ -161,12 +161,6 @@ class _Side:
         self.owner.on_broken(self, error)
 
 
-def _connection_on(loop: asyncio.AbstractEventLoop, end: Established, owner: _Side) -> Connection:
-    if isinstance(end, TlsSocket):
-        return TlsConnection(loop, end, owner)
-    return SplicedConnection(loop, end, owner) if can_splice(end) else Connection(loop, end, owner)
-
-
 class TcpConnection:
     """One proxied connection."""
 
@@ -178,7 +172,7 @@ class TcpConnection:
         self._upstream: OpaqueConnection | None = None
         self._down, self._up = _Side(self), _Side(self)
         self._down.peer, self._up.peer = self._up, self._down
-        self._down.connection = _connection_on(proxy.loop, end, self._down)
+        self._down.connection = connection_on(proxy.loop, end, self._down, SplicedConnection)
         self._idle: Deadline | None = None
         self._lifetime: Deadline | None = None
         self._last = 0.0
@@ -235,14 +229,19 @@ class TcpConnection:
         self.info.upstream_host = host.name
 
     def _on_connected(self, end: Established) -> None:
-        up = self._up.connection = _connection_on(self._proxy.loop, end, self._up)
+        up = self._up.connection = connection_on(self._proxy.loop, end, self._up, SplicedConnection)
         host, port = up.sock.getsockname()[:2]
         self.info.upstream_local_address = f"{host}:{port}"
         down = self._down.connection
         assert down is not None
         if up.tls is not None and up.tls.session_reused and self._upstream is not None:
             self._upstream.cluster.stats.count_session_reused()
-        if isinstance(down, SplicedConnection) and isinstance(up, SplicedConnection):
+        if (
+            isinstance(down, SplicedConnection)
+            and isinstance(up, SplicedConnection)
+            and can_splice(down.sock)
+            and can_splice(up.sock)
+        ):
             down.splice_to(up, self.touch)
             up.splice_to(down, self.touch)
         self._last = self._now()

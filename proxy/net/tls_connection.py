@@ -14,11 +14,16 @@ from proxy.net.tls_socket import Established, TlsSocket
 from proxy.tls.engine import INCOMING, MOST, OUTGOING
 
 
-def connection_on(loop: asyncio.AbstractEventLoop, end: Established, owner: ConnectionOwner) -> Connection:
-    """The connection of a socket, or of one with TLS."""
+def connection_on(
+    loop: asyncio.AbstractEventLoop,
+    end: Established,
+    owner: ConnectionOwner,
+    plain: type[Connection] = Connection,
+) -> Connection:
+    """The connection of a socket, of the class `plain`, or of one with TLS."""
     if isinstance(end, TlsSocket):
         return TlsConnection(loop, end, owner)
-    return Connection(loop, end, owner)
+    return plain(loop, end, owner)
 
 
 class TlsConnection(Connection):
