@@ -10,10 +10,9 @@ import enum
 import socket
 from typing import TypeAlias
 
+from proxy.net.connection import BLOCKED
 from proxy.tls.engine import INCOMING, TlsEngine
 from proxy.tls.openssl import TlsError
-
-_BLOCKED = (BlockingIOError, InterruptedError)
 
 
 class Step(enum.Enum):
@@ -38,32 +37,31 @@ class TlsSocket:
         """Go on as far as can be. Raises OSError, TlsError among them; the peer was told why."""
         engine = self.engine
         while True:
-            if self._unsent and not self._send():
-                return Step.WRITE
             try:
                 done = engine.handshake()
             except TlsError:
-                self._unsent = engine.unsent()
                 self._send()
                 raise
-            self._unsent = engine.unsent()
-            if self._unsent and not self._send():
+            if not self._send():
                 return Step.WRITE
             if done:
                 return Step.DONE
             try:
                 size = self.sock.recv_into(INCOMING)
-            except _BLOCKED:
+            except BLOCKED:
                 return Step.READ
             if not size:
                 raise TlsError("UNEXPECTED_EOF_WHILE_READING")
             engine.take_in(size)
 
     def _send(self) -> bool:
-        """Whether all of it went."""
+        """Whether all that is to be said has gone."""
+        self._unsent += self.engine.unsent()
+        if not self._unsent:
+            return True
         try:
             sent = self.sock.send(self._unsent)
-        except _BLOCKED:
+        except BLOCKED:
             return False
         self._unsent = self._unsent[sent:]
         return not self._unsent
