@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.tls.openssl import TlsError, ffi, lib, reason
+from proxy.tls.openssl import TlsError, ffi, lib, reason, text
 from proxy.tls.ssl_context import SslContext
 
 if TYPE_CHECKING:
@@ -115,37 +115,32 @@ class TlsEngine:
 
         What TLS answers by itself, to key updates and renegotiation, waits for the next `encrypt` or `close_notify`.
         """
-        ssl, incoming = self._ssl, self._in
-        clear, taken = 0, 0
-        while True:
-            # One record's worth at a time: the memory BIO keeps the size it once had.
-            if taken < size:
-                part = min(size - taken, _RECORD)
-                _BIO_write(incoming, _INCOMING + taken, part)
-                taken += part
-            while True:
-                got = _SSL_read(ssl, _CLEAR + clear, _CLEAR_SIZE - clear)
-                if got <= 0:
-                    break
-                clear += got
-                if not _BIO_size(incoming, _DATA):
-                    break
-            if got <= 0 and not self._wants_more(got):
-                break
-            if taken >= size:
+        clear = 0
+        # One record's worth at a time: the memory BIO keeps the size it once had. With nothing new once, for what is in it.
+        for at in range(0, max(size, 1), _RECORD):
+            _BIO_write(self._in, _INCOMING + at, min(size - at, _RECORD))
+            clear = self._read_records(clear)
+            if self.ended:
                 break
         if _BIO_size(self._out, _DATA) > _ANSWERS:
             self.failure, self.ended = TlsError("TOO_MANY_KEY_UPDATES"), True
         return _bytes(_CLEAR, clear)  # type: ignore[no-any-return]
 
-    def _wants_more(self, got: int) -> bool:
+    def _read_records(self, clear: int) -> int:
+        """All that is whole goes into _CLEAR from `clear` on; where it ends."""
+        while True:
+            got = _SSL_read(self._ssl, _CLEAR + clear, _CLEAR_SIZE - clear)
+            if got <= 0:
+                break
+            clear += got
+            if not _BIO_size(self._in, _DATA):
+                return clear
         code = lib.SSL_get_error(self._ssl, got)
-        if code == lib.SSL_ERROR_WANT_READ:
-            return True
-        if code != lib.SSL_ERROR_ZERO_RETURN:
-            self.failure = self._error()
-        self.ended = True
-        return False
+        if code != lib.SSL_ERROR_WANT_READ:
+            self.ended = True
+            if code != lib.SSL_ERROR_ZERO_RETURN:
+                self.failure = self._error()
+        return clear
 
     def encrypt(self, data: bytes | memoryview) -> int:
         """Put the records of at most MOST bytes into OUTGOING; how many bytes they are."""
@@ -167,7 +162,7 @@ class TlsEngine:
 
     def _error(self) -> TlsError:
         result = lib.SSL_get_verify_result(self._ssl)
-        detail = "" if result == lib.X509_V_OK else _text(lib.X509_verify_cert_error_string(result))
+        detail = "" if result == lib.X509_V_OK else text(lib.X509_verify_cert_error_string(result))
         return TlsError(reason(), detail)
 
     # What is known once the handshake is done.
@@ -199,16 +194,6 @@ class TlsEngine:
             return []
         return [_der(lib.sk_X509_value(chain, number)) for number in range(lib.sk_X509_num(chain))]
 
-    def version(self) -> str:
-        """`TLSv1.3`."""
-        return _text(lib.SSL_get_version(self._ssl))
-
-    def alpn(self) -> str:
-        """The protocol both agreed on, `` if none."""
-        data, size = ffi.new("unsigned char **"), ffi.new("unsigned int *")
-        lib.SSL_get0_alpn_selected(self._ssl, data, size)
-        return str(ffi.buffer(data[0], size[0])[:].decode()) if size[0] else ""
-
     def free(self) -> None:
         """Give OpenSSL's memory back, some 10 KB."""
         if self._ssl is not None:
@@ -224,7 +209,3 @@ def _der(certificate: Any) -> bytes:
         return bytes(ffi.buffer(_DATA[0], size))
     finally:
         lib.BIO_free(bio)
-
-
-def _text(string: Any) -> str:
-    return str(ffi.string(string).decode())

@@ -36,16 +36,17 @@ def reason() -> str | None:
     if not codes:
         return None
     chosen = next(
-        (code for code in codes if _text(lib.ERR_lib_error_string(code)) == "SSL routines"), codes[0]
+        (code for code in codes if text(lib.ERR_lib_error_string(code)) == "SSL routines"), codes[0]
     )
-    name = _text(lib.ERR_reason_error_string(chosen)).upper().replace(" ", "_")
+    name = text(lib.ERR_reason_error_string(chosen)).upper().replace(" ", "_")
     for ours, theirs in _ALERTS:
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
     return name or None
 
 
-def _text(string: Any) -> str:
+def text(string: Any) -> str:
+    """What a `char *` points to; `` for NULL."""
     return "" if string == ffi.NULL else str(ffi.string(string).decode())
 
 

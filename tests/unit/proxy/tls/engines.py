@@ -5,7 +5,20 @@ from __future__ import annotations
 import ssl
 
 from proxy.tls.engine import INCOMING, MOST, OUTGOING, Session, TlsEngine
+from proxy.tls.openssl import ffi, lib, text
 from proxy.tls.ssl_context import SslContext
+
+
+def version(engine: TlsEngine) -> str:
+    """`TLSv1.3`."""
+    return text(lib.SSL_get_version(engine._ssl))
+
+
+def alpn(engine: TlsEngine) -> str:
+    """The protocol both agreed on, `` if none."""
+    data, size = ffi.new("unsigned char **"), ffi.new("unsigned int *")
+    lib.SSL_get0_alpn_selected(engine._ssl, data, size)
+    return str(ffi.buffer(data[0], size[0])[:].decode()) if size[0] else ""
 
 
 def hand_over(source: TlsEngine, target: TlsEngine) -> None:

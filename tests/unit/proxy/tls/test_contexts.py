@@ -24,7 +24,7 @@ from proxy.tls.peer import PeerIdentity, peer_identity
 from proxy.tls.secrets import SecretError, SecretStore
 from proxy.tls.ssl_context import SslContext
 from tests.unit.proxy.mesh_ca import MeshCa
-from tests.unit.proxy.tls.engines import shake
+from tests.unit.proxy.tls.engines import alpn, shake, version
 
 CLIENT, SERVER = (
     "spiffe://cluster.local/ns/default/sa/productpage",
@@ -69,8 +69,8 @@ def test_mutual_tls_with_both_identities(mesh_ca: MeshCa) -> None:
     up = upstream(store(mesh_ca, CLIENT), StringMatcher(exact=SERVER))
     down = downstream(store(mesh_ca, SERVER), StringMatcher(prefix="spiffe://cluster.local/"))
     a, b = shake(up.current(("istio-http/1.1", "http/1.1")), down.current(), up.sni)
-    assert a.version() == "TLSv1.3"
-    assert a.alpn() == b.alpn() == "http/1.1"
+    assert version(a) == "TLSv1.3"
+    assert alpn(a) == alpn(b) == "http/1.1"
     server, client = peer_identity(a), peer_identity(b)
     assert server is not None
     assert client is not None

@@ -16,6 +16,7 @@ from proxy.tls.engine import INCOMING, TlsEngine
 from proxy.tls.openssl import TlsError
 from proxy.tls.ssl_context import SslContext
 from tests.unit.proxy.mesh_ca import MeshCa
+from tests.unit.proxy.tls import engines
 from tests.unit.proxy.tls.engines import Other, hand_over, opened, sealed, shake
 from tests.unit.proxy.tls.raw_client import RawClient
 
@@ -124,7 +125,7 @@ def test_both_sides_know_each_other(contexts: tuple[SslContext, SslContext]) -> 
         assert der is not None
         assert NAME.encode() in der
         assert [len(one) > 100 for one in engine.verified_chain()] == [True, True]
-        assert engine.version() == "TLSv1.3"
+        assert engines.version(engine) == "TLSv1.3"
         assert not engine.session_reused
 
 
@@ -149,7 +150,7 @@ def test_alpn_is_the_servers_first_that_the_client_offers(mesh_ca: MeshCa, alpn:
     client.set_alpn(alpn)
     server.set_alpn(("istio", "http/1.1", "h2"))
     a, b = shake(client, server)
-    assert a.alpn() == b.alpn() == ("http/1.1" if "http/1.1" in alpn else "")
+    assert engines.alpn(a) == engines.alpn(b) == ("http/1.1" if "http/1.1" in alpn else "")
 
 
 def test_after_free_nothing_reaches_openssl(contexts: tuple[SslContext, SslContext]) -> None:
@@ -298,8 +299,8 @@ def test_with_pythons_tls(mesh_ca: MeshCa, tmp_path: Path, *, server: bool, vers
     engine = TlsEngine(ours, "outbound_.80_._.app")
     other = Other(theirs, server=server)
     other.shake(engine)
-    assert engine.version() == version.replace("_", ".")
-    assert engine.alpn() == other.tls.selected_alpn_protocol() == "istio"
+    assert engines.version(engine) == version.replace("_", ".")
+    assert engines.alpn(engine) == other.tls.selected_alpn_protocol() == "istio"
     assert names == (["outbound_.80_._.app"] if server else [])
     other.tls.write(b"x" * 16_000)
     assert opened(engine, other.outgoing.read()) == b"x" * 16_000
