@@ -19,12 +19,12 @@ PATHS = {"clusters": CLUSTER, "endpoints": ENDPOINT, "listeners": LISTENER, "rou
 
 
 class ControlPlane:
-    """`resources` by type; `push` makes waiting polls answer."""
+    """`resources` by type; `push` makes waiting polls answer, which they do not before the first."""
 
     def __init__(self, ca: MeshCa, identity: str) -> None:
         self.ca, self.identity = ca, identity
         self.resources: dict[str, list[dict[str, Any]]] = {t: [] for t in PATHS.values()}
-        self.version = 1
+        self.version = 0
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.certificate_seconds = 3600.0
         self.refuse_csr: tuple[int, str] | None = None
@@ -46,7 +46,7 @@ class ControlPlane:
         if request.path.endswith("/CreateCertificate"):
             return self._certificate(body)
         known = body.get("version_info")
-        if known == str(self.version):
+        if self.version == 0 or known == str(self.version):
             await self._changed.wait()
         kind = request.path.removeprefix("/v3/discovery:")
         if kind == "aggregated":
