@@ -8,12 +8,12 @@ Reference: Istio pilot/cmd/pilot-agent/status/server.go (handleAppProbe*); refer
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from proxy.admin.http_server import Request, Response
+from proxy.tls.ssl_context import SslContext
 from proxy.xds.http_client import HttpClient, HttpError
 from proxy.xds.http_client import Response as AppResponse
 
@@ -79,7 +79,7 @@ class AppProbes:
     async def _get(self, url: str, headers: list[tuple[str, str]], seconds: float) -> AppResponse:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        tls = _unverified if parts.scheme == "https" else None
+        tls = _trusting if parts.scheme == "https" else None
         client = HttpClient(parts.hostname or self._ip, port, tls=tls, source_address=self._source)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
@@ -90,9 +90,6 @@ class AppProbes:
             client.close()
 
 
-def _unverified() -> ssl.SSLContext:
+def _trusting() -> SslContext:
     """Probes trust whatever certificate the app shows, as the kubelet's do."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+    return SslContext(server=False)

@@ -5,10 +5,10 @@ Both files are read anew for each connection or request, because whoever mounted
 
 from __future__ import annotations
 
-import ssl
 from functools import lru_cache
 
 from proxy.agent.environment import Settings
+from proxy.tls.ssl_context import SslContext
 from proxy.xds.http_client import HttpClient
 
 
@@ -19,7 +19,7 @@ def connect(settings: Settings) -> HttpClient:
     return HttpClient(host, port, tls=tls, token=lambda: _token(settings))
 
 
-def _context(settings: Settings) -> ssl.SSLContext:
+def _context(settings: Settings) -> SslContext:
     """A missing or broken root file raises `OSError`, which the client reports in one line."""
     try:
         roots = settings.root_cert_file.read_text()
@@ -29,10 +29,9 @@ def _context(settings: Settings) -> ssl.SSLContext:
 
 
 @lru_cache(maxsize=2)  # the roots, and those before them
-def _trusting(roots: str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_verify_locations(cadata=roots)
+def _trusting(roots: str) -> SslContext:
+    context = SslContext(server=False)
+    context.verify_peer(roots, required=True)
     return context
 
 

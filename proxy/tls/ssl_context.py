@@ -33,6 +33,7 @@ class SslContext:
 
     def __init__(self, *, server: bool, minimum: str = "TLSv1_2", maximum: str = "TLSv1_3") -> None:
         self.server = server
+        self.verifies = False  # what certificate a peer has
         self._context = context = ffi.gc(lib.SSL_CTX_new(lib.TLS_method()), lib.SSL_CTX_free)
         lib.SSL_CTX_set_options(
             context,
@@ -102,6 +103,7 @@ class SslContext:
         lib.X509_STORE_set_flags(store, lib.X509_V_FLAG_PARTIAL_CHAIN)
         for one in _certificates(trusted_pem):
             must(lib.X509_STORE_add_cert(store, one))
+        self.verifies = True
         strict = lib.SSL_VERIFY_FAIL_IF_NO_PEER_CERT if required else 0
         lib.SSL_CTX_set_verify(self._context, lib.SSL_VERIFY_PEER | strict, ffi.NULL)
 

@@ -8,10 +8,13 @@ Reference: RFC 9112.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from proxy.net.stream import Stream, open_stream
+from proxy.tls.openssl import TlsError
+from proxy.tls.ssl_context import SslContext
 
 MAX_BODY = 256 * 1024 * 1024  # bytes; a full push of a large mesh is tens of MB
 _MAX_HEAD = 64 * 1024
@@ -35,15 +38,14 @@ class HttpClient:
         self,
         host: str,
         port: int,
-        tls: Callable[[], ssl.SSLContext] | None = None,
+        tls: Callable[[], SslContext] | None = None,
         token: Callable[[], str | None] | None = None,
         source_address: str | None = None,
     ) -> None:
         self.host, self.port = host, port
         self._tls, self._token = tls, token
-        self._local = (source_address, 0) if source_address else None
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._source_address = source_address
+        self._stream: Stream | None = None
 
     async def request(
         self,
@@ -69,7 +71,7 @@ class HttpClient:
             raise
 
     async def _exchange(self, request: bytes) -> Response:
-        kept = self._writer is not None
+        kept = self._stream is not None
         try:
             return await self._attempt(request)
         except (ConnectionError, asyncio.IncompleteReadError) as error:
@@ -79,14 +81,14 @@ class HttpClient:
             return await self._attempt(request)
 
     async def _attempt(self, request: bytes) -> Response:
-        if self._writer is None or self._reader is None:
+        stream = self._stream
+        if stream is None:
             context = self._tls() if self._tls else None
-            self._reader, self._writer = await asyncio.open_connection(
-                self.host, self.port, ssl=context, limit=_MAX_HEAD, local_addr=self._local
+            stream = self._stream = await open_stream(
+                self.host, self.port, context, source_address=self._source_address, limit=_MAX_HEAD
             )
-        self._writer.write(request)
-        await self._writer.drain()
-        response = _unpacked(await _read_response(self._reader))
+        stream.write(request)
+        response = _unpacked(await _read_response(stream.reader))
         if response.headers.get("connection", "").lower() == "close":
             self.close()
         return response
@@ -105,9 +107,9 @@ class HttpClient:
 
     def close(self) -> None:
         """Drop the connection; the next request opens another."""
-        if self._writer is not None:
-            self._writer.transport.abort()
-        self._reader = self._writer = None
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
     def __repr__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -182,6 +184,9 @@ def _size(text: str, base: int) -> int:
 def _reason(error: BaseException) -> str:
     if isinstance(error, asyncio.IncompleteReadError):
         return "connection closed before the response was complete"
+    if isinstance(error, TlsError) and error.reason:
+        words = error.reason.lower().replace("_", " ")
+        return f"{words}: {error.detail}" if error.detail else words
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

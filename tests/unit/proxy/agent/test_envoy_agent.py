@@ -21,6 +21,7 @@ from proxy.agent.environment import Settings, SettingsError
 from proxy.agent.envoy_agent import EnvoyAgent
 from proxy.agent.envoy_process import find
 from proxy.bootstrap import rest_source
+from proxy.tls.ssl_context import SslContext
 from proxy.xds.http_client import HttpClient, HttpError
 from tests.unit.proxy.control_plane import ControlPlane, pod_environment, running
 from tests.unit.proxy.mesh_ca import MeshCa
@@ -140,15 +141,9 @@ async def test_envoy_serves_mutual_tls_from_the_agents_secrets(mesh_ca: MeshCa, 
 
 
 async def _says_hello(mesh_ca: MeshCa, port: int) -> None:
-    import ssl
-
-    from tests.unit.proxy.mesh_ca import load_pair
-
-    def context() -> ssl.SSLContext:
-        made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        made.check_hostname = False
-        made.load_verify_locations(cadata=mesh_ca.root_pem)
-        load_pair(made, *mesh_ca.issue("spiffe://cluster.local/ns/default/sa/client"))
+    def context() -> SslContext:
+        made = SslContext(server=False)  # which is not the name that its certificate has
+        made.load_certificate(*mesh_ca.issue("spiffe://cluster.local/ns/default/sa/client"))
         return made
 
     client = HttpClient("127.0.0.1", port, tls=context)
