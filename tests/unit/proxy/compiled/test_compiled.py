@@ -10,8 +10,8 @@ import os
 import pkgutil
 import subprocess
 import sys
+import sysconfig
 from functools import partial
-from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ import pytest
 
 import proxy
 from proxy import compiled
-from proxy.compiled import CompiledFinder, Unusable, load_manifest
+from proxy.compiled import LIBRARY, CompiledFinder, CompiledLoader, Unusable, entry_name, load_manifest
 from proxy.compiled import __main__ as command
-from proxy.compiled.__main__ import write_manifest
 from proxy.compiled.modules import MODULES
 
 
@@ -34,17 +33,14 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
     for name in ("x", "y"):
         (root / "a" / f"{name}.py").write_text(f"name = {name!r}\n")
     sources = {f"a/{name}.py": compiled.digest(root / "a" / f"{name}.py") for name in ("x", "y")}
-    files = {"a.x": "a/x.so", "a.y": "a/y.so", "group": "group.so"}
-    (directory / compiled.MANIFEST).write_text(json.dumps({"sources": sources, "files": files}))
+    manifest = {"library": "all.so", "modules": ["a.x", "a.y"], "sources": sources}
+    (directory / compiled.MANIFEST).write_text(json.dumps(manifest))
     return directory, root
 
 
-def test_each_module_has_its_file(made: tuple[Path, Path]) -> None:
+def test_what_is_in_the_library(made: tuple[Path, Path]) -> None:
     directory, root = made
-    assert load_manifest(directory, root) == {
-        name: str(directory / file)
-        for name, file in {"a.x": "a/x.so", "a.y": "a/y.so", "group": "group.so"}.items()
-    }
+    assert load_manifest(directory, root) == (str(directory / "all.so"), ["a.x", "a.y"])
 
 
 def test_one_changed_source_makes_all_unusable(made: tuple[Path, Path]) -> None:
@@ -67,17 +63,46 @@ def test_nothing_was_compiled(tmp_path: Path) -> None:
 
 
 def test_the_finder_knows_its_modules_only() -> None:
-    finder = CompiledFinder({"a.x": "/nowhere/a/x.so"})
-    spec = finder.find_spec("a.x")
-    assert spec is not None
-    assert isinstance(spec.loader, ExtensionFileLoader)
-    assert spec.origin == "/nowhere/a/x.so"
+    finder = CompiledFinder("/nowhere/all.so", ["a.x"])
+    for name in ("a.x", LIBRARY):
+        spec = finder.find_spec(name)
+        assert spec is not None
+        assert isinstance(spec.loader, CompiledLoader)
+        assert spec.origin == "/nowhere/all.so"
     assert finder.find_spec("a.y") is None
 
 
-def test_the_manifest_names_every_module_or_fails(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"not compiled: proxy\.clock, "):
-        write_manifest(tmp_path, {})
+ENTRY = """
+static struct PyModuleDef {entry} = {{PyModuleDef_HEAD_INIT, "{name}", NULL, -1, NULL}};
+PyMODINIT_FUNC PyInit_{entry}(void) {{ return PyModule_Create(&{entry}); }}
+"""
+
+
+def test_modules_of_one_library_may_have_the_same_last_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command.missing() == ""
+    names = [LIBRARY, "shelf.a.book", "shelf.b.book"]
+    entries = [ENTRY.format(entry=entry_name(name), name=name) for name in names]
+    (tmp_path / "all.c").write_text("\n".join(["#include <Python.h>", *entries]))
+    for package in ("shelf", "shelf/a", "shelf/b"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    library = str(tmp_path / "all.so")
+    compile_ = ["cc", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}", "-o", library]
+    subprocess.run([*compile_, str(tmp_path / "all.c")], check=True)
+
+    monkeypatch.setattr(sys, "meta_path", [CompiledFinder(library, names[1:]), *sys.meta_path])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = dict(sys.modules)
+    try:
+        books = [importlib.import_module(name) for name in names[1:]]
+        assert [book.__name__ for book in books] == names[1:]
+        assert [book.__spec__ and book.__spec__.name for book in books] == names[1:]
+        assert {*sys.modules} - {*before} == {*names, "shelf", "shelf.a", "shelf.b"}
+    finally:
+        for name in {*sys.modules} - {*before}:
+            del sys.modules[name]
 
 
 def test_a_source_that_changes_while_it_is_compiled_is_not_taken_for_compiled(
@@ -90,10 +115,8 @@ def test_a_source_that_changes_while_it_is_compiled_is_not_taken_for_compiled(
     directory.mkdir()
 
     def build(output: Path) -> None:
-        for module in MODULES:
-            file = output / (module.replace(".", "/") + ".cpython-311.so")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
+        output.mkdir()
+        (output / f"{LIBRARY}.cpython-311.so").touch()
         source.write_text("after")
 
     for name, value in {"ROOT": tmp_path, "DIRECTORY": directory / "made", "build": build}.items():
