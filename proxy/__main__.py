@@ -12,6 +12,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+from proxy.lean_imports import import_lean
 from proxy.observability import logging
 
 _OPENSSL_CONF = Path(__file__).parent / "tls" / "openssl.cnf"
@@ -60,6 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     if (options.role is None) == (options.config_path is None):
         parser.error("want one of: sidecar, router, agent, or -c FILE")
     logging.start(options.log_level)
+    configure_openssl()
+    import_lean("asyncio", "hashlib", "msgspec", *(() if options.role == "agent" else ("uvloop",)))
     from proxy.agent.environment import SettingsError
 
     try:
@@ -81,7 +84,6 @@ def _run(options: argparse.Namespace, command: list[str]) -> int:
         from proxy.agent import envoy_agent
 
         return envoy_agent.run(environment.read("sidecar", os.environ))
-    configure_openssl()
     from proxy import bootstrap, server
 
     if options.config_path is not None:
