@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # A layer may import itself and every layer after it; one line may hold several layers of the same height.
 LAYERS = (
-    {"server", "__main__", "configuration", "data_plane", "workers", "readiness", "drain"},
+    {"server", "__main__", "configuration", "data_plane", "workers", "readiness", "drain", "lean_imports"},
     {"xds", "admin", "agent", "bootstrap"},
     {"net", "http"},
     {"router"},
