@@ -59,7 +59,7 @@ from proxy.upstream.cluster_builder import ClusterParts
 from proxy.upstream.cluster_manager import ClusterManager, PreparedClusters
 from proxy.upstream.connector import Connector
 from proxy.upstream.host import Host
-from proxy.upstream.outlier_monitor import Numbers
+from proxy.upstream.outlier_monitor import SharedFailures
 
 DNS_REFRESH = 5.0  # s, Envoy's Cluster.dns_refresh_rate
 Logger = Callable[[StreamInfo], None]
@@ -106,7 +106,7 @@ class Services:
     """See ClusterParts."""
     on_ejected: Callable[[str, Host], None] | None = None
     """See ClusterParts."""
-    shared_failures: Callable[[str, str], Numbers | None] | None = None
+    shared_failures: Callable[[str, str], SharedFailures | None] | None = None
     """See ClusterParts."""
     shared_buckets: Callable[[str], MakeBucket] | None = None
     """Makes the token buckets of the limits of a route table or filter chain, by its name, for all workers of this sidecar."""

@@ -29,7 +29,7 @@ from proxy.upstream.lb import Means, build_balancer
 from proxy.upstream.lb.interface import Draw
 from proxy.upstream.merged_updates import DEFAULT_WINDOW
 from proxy.upstream.outlier_detection import OutlierDetector, OutlierStats
-from proxy.upstream.outlier_monitor import Numbers
+from proxy.upstream.outlier_monitor import SharedFailures
 from proxy.upstream.pool import Wrap
 from proxy.upstream.transport import RAW, Transport
 
@@ -66,7 +66,7 @@ class ClusterParts:
     """What all workers of this sidecar have under way to a cluster, in the order of `_breaker`; empty where this is the only one."""
     on_ejected: Callable[[str, Host], None] | None = None
     """Told of a cluster's host that outlier detection ejected."""
-    shared_failures: Callable[[str, str], Numbers | None] | None = None
+    shared_failures: Callable[[str, str], SharedFailures | None] | None = None
     """What all workers count in a row at a host of a cluster."""
 
 

@@ -21,8 +21,8 @@ from proxy.upstream.outlier_monitor import (
     CONSECUTIVE_5XX,
     GATEWAY_FAILURE,
     LOCAL_ORIGIN_FAILURE,
-    Numbers,
     OutlierMonitor,
+    SharedFailures,
     SharedOutlierMonitor,
 )
 from proxy.upstream.success_rate import NO_THRESHOLD, Threshold, threshold
@@ -85,7 +85,7 @@ class OutlierDetector:
         merge_window: float = DEFAULT_WINDOW,
         error_statuses: frozenset[int] | None = None,
         on_ejected: Callable[[Host], None] | None = None,
-        shared: Callable[[str], Numbers | None] | None = None,
+        shared: Callable[[str], SharedFailures | None] | None = None,
     ) -> None:
         self._shared = shared
         self._on_ejected = on_ejected
@@ -127,11 +127,11 @@ class OutlierDetector:
                 self._updates.applied(priority)
 
     def _monitor(self, host: Host) -> OutlierMonitor:
-        numbers = self._shared(host.name) if self._shared is not None else None
+        shared = self._shared(host.name) if self._shared is not None else None
         report = self._on_failures_in_a_row
-        if numbers is None:
+        if shared is None:
             return OutlierMonitor(host, self.config, report, self._errors)
-        return SharedOutlierMonitor(host, self.config, report, self._errors, numbers)
+        return SharedOutlierMonitor(host, self.config, report, self._errors, shared)
 
     def stop(self) -> None:
         """The cluster is gone: nobody is ejected any more, and nothing is counted."""
@@ -150,6 +150,9 @@ class OutlierDetector:
     def _on_failures_in_a_row(self, monitor: OutlierMonitor, kind: str) -> None:
         if monitor.host.ejected or monitor.host not in self._monitors:
             return
+        if monitor.missed_ejection():
+            self._eject_too(monitor)  # as Envoy, which counts a detection once
+            return
         if kind == CONSECUTIVE_5XX:
             self._stats.deprecated[kind].value += 1
         self._detected(monitor, kind)
@@ -167,6 +170,9 @@ class OutlierDetector:
             stats.total.value += 1
         if self._draw() * 100 >= self._enforcing[kind]:
             return
+        if not monitor.claim_ejection():
+            self._eject_too(monitor)
+            return
         self._count_ejected(1)
         stats.enforced_total.value += 1
         stats.enforced[kind].value += 1
@@ -177,9 +183,14 @@ class OutlierDetector:
     def ejected_elsewhere(self, name: str) -> None:
         """Another worker of this sidecar ejected the host of this name, and counted that: so do we, for the same time."""
         for host, monitor in self._monitors.items():
-            if host.name == name and not host.ejected:
-                self._count_ejected(1)
-                self._eject(monitor)
+            if host.name == name:
+                self._eject_too(monitor)
+
+    def _eject_too(self, monitor: OutlierMonitor) -> None:
+        monitor.heard_of_ejection()
+        if not monitor.host.ejected:
+            self._count_ejected(1)
+            self._eject(monitor)
 
     def _eject(self, monitor: OutlierMonitor) -> None:
         config = self.config

@@ -8,7 +8,8 @@ reported once, and starts again only when the detector resets it. Reference: Env
 from __future__ import annotations
 
 from collections.abc import Callable, MutableSequence
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.upstream.failure import ResetReason
 from proxy.upstream.success_rate import UNKNOWN, Window
@@ -108,20 +109,28 @@ class OutlierMonitor:
             return
         config = self._config
         if status in _GATEWAY_ERRORS:
-            self.gateway_failures += 1
-            if self.gateway_failures == config.consecutive_gateway_failure:
+            if self._one_more(GATEWAY_FAILURE) == config.consecutive_gateway_failure:
                 self._report(self, GATEWAY_FAILURE)
         else:
             self.gateway_failures = 0
-        self.consecutive_5xx += 1
-        if self.consecutive_5xx == config.consecutive_5xx:
+        if self._one_more(CONSECUTIVE_5XX) == config.consecutive_5xx:
             self._report(self, CONSECUTIVE_5XX)
 
     def _on_local_failure(self) -> None:
         self.local.total += 1
-        self.local_failures += 1
-        if self.local_failures == self._config.consecutive_local_origin_failure:
+        if self._one_more(LOCAL_ORIGIN_FAILURE) == self._config.consecutive_local_origin_failure:
             self._report(self, LOCAL_ORIGIN_FAILURE)
+
+    def _one_more(self, kind: str) -> int:
+        """Counts a failure; how many there are in a row with it."""
+        if kind == CONSECUTIVE_5XX:
+            self.consecutive_5xx += 1
+            return self.consecutive_5xx
+        if kind == GATEWAY_FAILURE:
+            self.gateway_failures += 1
+            return self.gateway_failures
+        self.local_failures += 1
+        return self.local_failures
 
     # What the detector does.
 
@@ -133,6 +142,17 @@ class OutlierMonitor:
             self.gateway_failures = 0
         if kind in (LOCAL_ORIGIN_FAILURE, None):
             self.local_failures = 0
+
+    def missed_ejection(self) -> bool:
+        """Whether another worker has ejected the host, and this one has not heard of it."""
+        return False
+
+    def claim_ejection(self) -> bool:
+        """To be asked before the host is ejected for what was seen here; False: another worker was faster."""
+        return True
+
+    def heard_of_ejection(self) -> None:
+        """What others ejected so far is known here."""
 
     def roll(self) -> None:
         """An interval is over; the rates shown are those of the new judgement."""
@@ -148,16 +168,30 @@ class OutlierMonitor:
 
 
 Numbers = MutableSequence[int]
-"""Failures in a row of three kinds, which all workers of a sidecar count together."""
+_KINDS = (CONSECUTIVE_5XX, GATEWAY_FAILURE, LOCAL_ORIGIN_FAILURE)
+
+
+class SharedFailures(NamedTuple):
+    """What all workers of a sidecar know of a host.
+
+    `numbers`: failures in a row of three kinds, and how often any worker has ejected it. `locked` keeps the others from
+    changing them; it is not to be entered twice.
+    """
+
+    numbers: Numbers
+    locked: Callable[[], AbstractContextManager[None]]
 
 
 class SharedOutlierMonitor(OutlierMonitor):
-    """The record of a host whose failures in a row are counted by all workers. Two that count at one moment may count one.
+    """The record of a host whose failures in a row are counted by all workers.
 
-    Properties stand where its base has attributes: mypyc would not see that, so this module is not to be compiled.
+    Where Envoy has atomics, numbers change under a lock: exactly one worker sees a count reach its threshold. A success, which
+    has nothing to change as a rule, only looks. An ejection is claimed by number, since a worker may reach a
+    threshold before it is told that another one ejected the host. Properties stand where its base has attributes: mypyc would
+    not see that, so this module is not to be compiled.
     """
 
-    __slots__ = ("_numbers",)
+    __slots__ = ("_ejections", "_locked", "_numbers")
 
     def __init__(
         self,
@@ -165,10 +199,37 @@ class SharedOutlierMonitor(OutlierMonitor):
         config: OutlierDetection,
         report: Report,
         error_statuses: frozenset[int] | None,
-        numbers: Numbers,
+        shared: SharedFailures,
     ) -> None:
-        self._numbers = numbers
+        self._numbers, self._locked = shared
+        self._ejections = self._numbers[3]  # those this worker knows of
         super().__init__(host, config, report, error_statuses)
+
+    def _one_more(self, kind: str) -> int:
+        at = _KINDS.index(kind)
+        with self._locked():
+            number = self._numbers[at] + 1
+            self._numbers[at] = number
+        return number
+
+    def _set(self, at: int, value: int) -> None:
+        if self._numbers[at] != value:
+            with self._locked():
+                self._numbers[at] = value
+
+    def missed_ejection(self) -> bool:
+        return self._numbers[3] != self._ejections
+
+    def claim_ejection(self) -> bool:
+        with self._locked():
+            if self.missed_ejection():
+                return False
+            self._ejections += 1
+            self._numbers[3] = self._ejections
+            return True
+
+    def heard_of_ejection(self) -> None:
+        self._ejections = self._numbers[3]
 
     @property
     def consecutive_5xx(self) -> int:
@@ -176,7 +237,7 @@ class SharedOutlierMonitor(OutlierMonitor):
 
     @consecutive_5xx.setter
     def consecutive_5xx(self, value: int) -> None:
-        self._numbers[0] = value
+        self._set(0, value)
 
     @property
     def gateway_failures(self) -> int:
@@ -184,7 +245,7 @@ class SharedOutlierMonitor(OutlierMonitor):
 
     @gateway_failures.setter
     def gateway_failures(self, value: int) -> None:
-        self._numbers[1] = value
+        self._set(1, value)
 
     @property
     def local_failures(self) -> int:
@@ -192,4 +253,4 @@ class SharedOutlierMonitor(OutlierMonitor):
 
     @local_failures.setter
     def local_failures(self, value: int) -> None:
-        self._numbers[2] = value
+        self._set(2, value)

@@ -20,7 +20,7 @@ from proxy.http.rate_limiter import MakeBucket
 from proxy.http.token_bucket import SharedTokenBucket, TokenBucket
 from proxy.observability import logging
 from proxy.upstream.circuit_breaker import SharedCount
-from proxy.upstream.outlier_monitor import Numbers
+from proxy.upstream.outlier_monitor import Numbers, SharedFailures
 
 log = logging.logger("upstream")
 
@@ -30,8 +30,9 @@ NAMES = 32768
 """Names of each kind that there is room for. Memory is taken by those that are used only."""
 BREAKER_CELLS = 4  # of each worker, by cluster
 BUCKET_CELLS = 2  # by bucket
-FAILURE_CELLS = 3  # by host of a cluster with outlier detection
-_DIRECTORY_LOCK, _LOG_LOCK, _BUCKET_LOCKS = 0, 1, 2  # offsets; where a lock is says nothing of what is there
+FAILURE_CELLS = 4  # by host of a cluster with outlier detection
+# Offsets; where a lock is says nothing of what is there.
+_DIRECTORY_LOCK, _LOG_LOCK, _BUCKET_LOCKS, _FAILURE_LOCKS = 0, 1, 2, 2 + NAMES
 
 
 def create(workers: int) -> int:
@@ -71,12 +72,15 @@ class SharedMemory:
         quantities = (numbers[i * workers : (i + 1) * workers] for i in range(BREAKER_CELLS))
         return tuple(SharedCount(quantity, self.number) for quantity in quantities)
 
-    def failures(self, cluster: str, host: str) -> Numbers | None:
-        """What all workers count in a row at a host. None: no room, each counts for itself."""
+    def failures(self, cluster: str, host: str) -> SharedFailures | None:
+        """What all workers count at a host. None: no room, each counts for itself."""
         with self.locked(_DIRECTORY_LOCK):
             place = self._failures.place(f"{cluster}/{host}")
+        if place is None:
+            return None
         # A memoryview of numbers is as good as a list of fixed length.
-        return None if place is None else cast("Numbers", self._failures.cells(place).cast("q"))
+        numbers = cast("Numbers", self._failures.cells(place).cast("q"))
+        return SharedFailures(numbers, partial(self.locked, _FAILURE_LOCKS + place))
 
     def buckets(self, limit: str) -> MakeBucket:
         """Makes the token buckets of a limit of this name. A bucket whose numbers were configured anew is another one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from proxy.observability.stats import StatsStore
 from proxy.upstream.failure import ResetReason
 from proxy.upstream.host import Host
 from proxy.upstream.outlier_detection import OutlierDetector, OutlierStats
-from proxy.upstream.outlier_monitor import OutlierMonitor
+from proxy.upstream.outlier_monitor import OutlierMonitor, SharedFailures
 from proxy.upstream.transport import RAW
 from tests.unit.proxy.in_memory import FakeLoop
 
@@ -24,7 +26,14 @@ REFUSED = ResetReason.REMOTE_CONNECTION_FAILURE
 class World:
     """A detector over so many hosts, and a clock to move."""
 
-    def __init__(self, hosts: int = 2, *, statuses: frozenset[int] | None = None, **fields: Any) -> None:
+    def __init__(
+        self,
+        hosts: int = 2,
+        *,
+        statuses: frozenset[int] | None = None,
+        shared: SharedFailures | None = None,
+        **fields: Any,
+    ) -> None:
         self.loop = FakeLoop()
         self.store = StatsStore()
         self.changes = 0
@@ -38,6 +47,7 @@ class World:
             draw=lambda: self.draw,
             changed=self._changed,
             error_statuses=statuses,
+            shared=lambda _: shared,
         )
         self.hosts = [Host(("10.0.0.1", port), RAW) for port in range(hosts)]
         self.detector.set_hosts(self.hosts)
@@ -376,3 +386,114 @@ def test_never_more_than_allowed(events: list[tuple[int, int]], percent: int, sp
             world.respond(event, host=host)
         assert world.stats().get("active", 0) == len(world.ejected)
         assert len(world.ejected) * 100 <= 4 * percent
+
+
+# Several workers, each with its detector.
+
+
+class Contended(list[int]):
+    """What workers share, where another one comes `between`: as soon as one has written, unless a lock keeps it out until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__([0] * 4)
+        self.between: Callable[[], object] | None = None
+        self._held = False
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        super().__setitem__(at, value)
+        self._let_in()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        assert not self._held, "a lock of the kernel is not to be entered twice"
+        self._held = True
+        yield
+        self._held = False
+        self._let_in()
+
+    def _let_in(self) -> None:
+        step, self.between = (self.between, None) if not self._held else (None, self.between)
+        if step is not None:
+            step()
+
+
+@pytest.fixture
+def numbers() -> Contended:
+    return Contended()
+
+
+def workers(numbers: Contended, **fields: Any) -> tuple[World, World]:
+    shared = SharedFailures(numbers, numbers.locked)
+    return World(1, shared=shared, **fields), World(1, shared=shared, **fields)
+
+
+def enforced(*worlds: World) -> int:
+    return sum(world.stats().get("enforced_total", 0) for world in worlds)
+
+
+def test_nobody_steps_over_the_limit(numbers: Contended) -> None:
+    one, other = workers(numbers, consecutive_5xx=2)
+    one.respond(500)
+    numbers.between = lambda: other.respond(500)
+    one.respond(500)
+    assert (one.ejected, other.ejected, one.stats()) == ([0], [], CONSECUTIVE)
+    other.detector.ejected_elsewhere(other.hosts[0].name)
+    assert (other.ejected, other.stats()) == ([0], {"active": 1})
+
+
+def test_a_success_between_two_failures_of_another_worker_counts(numbers: Contended) -> None:
+    one, other = workers(numbers, consecutive_5xx=2)
+    numbers.between = lambda: other.respond(200)
+    one.respond(500, 500)
+    assert one.ejected == []
+    other.respond(500)
+    assert other.ejected == [0]
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_who_reaches_the_limit_again_before_it_is_told_ejects_without_counting(
+    numbers: Contended, limit: int
+) -> None:
+    one, other = workers(numbers, consecutive_5xx=limit)
+    one.respond(*[500] * limit)
+    other.respond(*[500] * limit)
+    assert (one.ejected, other.ejected) == ([0], [0])
+    assert (one.stats(), other.stats()) == (CONSECUTIVE, {"active": 1})
+    for told in (one, other):
+        told.detector.ejected_elsewhere(told.hosts[0].name)
+    assert (one.monitor().multiplier, other.monitor().multiplier) == (1, 1)
+
+
+def test_of_two_that_eject_at_one_moment_one_does(numbers: Contended) -> None:
+    """By different limits, the second while the first has begun to."""
+    fields = {"consecutive_5xx": 2, "consecutive_gateway_failure": 3}
+    one, other = workers(numbers, enforcing_consecutive_gateway_failure=100, **fields)
+    other.respond(503)
+
+    def draw() -> float:
+        one.detector._draw = other.detector._draw = lambda: 0.0
+        other.respond(503)  # the third of the gateway's
+        return 0.0
+
+    one.detector._draw = draw
+    one.respond(503)
+    assert (one.ejected, other.ejected, enforced(one, other)) == ([0], [0], 1)
+
+
+def test_an_ejection_later_is_a_new_one(numbers: Contended) -> None:
+    one, other = workers(numbers, consecutive_5xx=1, interval=1.0, base_ejection_time=1.0)
+    one.respond(500)
+    other.detector.ejected_elsewhere(other.hosts[0].name)
+    for world in (one, other):
+        world.loop.advance(2.0)
+        assert world.ejected == []
+    other.respond(500)
+    assert (other.ejected, enforced(one, other)) == ([0], 2)
+
+
+def test_a_worker_that_begins_knows_what_was_before(numbers: Contended) -> None:
+    one, _ = workers(numbers, consecutive_5xx=1)
+    one.respond(500)
+    late, _ = workers(numbers, consecutive_5xx=1)
+    late.respond(500)
+    assert (late.ejected, enforced(late)) == ([0], 1)

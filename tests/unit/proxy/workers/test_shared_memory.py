@@ -184,3 +184,56 @@ def test_lines_of_an_access_log_stay_whole_in_a_pipe() -> None:
         writer.stdout.close()
     os.close(memory)
     assert sorted(lines) == ["0" * 9000] * 50 + ["1" * 9000] * 50
+
+
+COUNTER = """
+import sys
+from proxy.config.outlier_detection import OutlierDetection
+from proxy.upstream.host import Host
+from proxy.upstream.outlier_monitor import SharedOutlierMonitor
+from proxy.upstream.transport import RAW
+from proxy.workers.shared_memory import SharedMemory
+
+memory, number = map(int, sys.argv[1:])
+reports = []
+monitor = SharedOutlierMonitor(
+    Host(("10.0.0.1", 80), RAW),
+    OutlierDetection(consecutive_5xx=5000),
+    lambda _monitor, _kind: reports.append(monitor.consecutive_5xx),
+    None,
+    SharedMemory(memory, number, 2).failures("cluster", "host"),
+)
+print("ready", flush=True)
+sys.stdin.read(1)
+for _ in range(5000):
+    monitor.on_response(500)
+print(len(reports), monitor.consecutive_5xx, flush=True)
+"""
+
+
+def test_of_failures_in_a_row_none_is_lost_and_one_worker_reaches_the_limit() -> None:
+    memory = shared_memory.create(2)
+    counters = [
+        subprocess.Popen(
+            [sys.executable, "-c", COUNTER, str(memory), str(number)],
+            pass_fds=(memory,),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for number in range(2)
+    ]
+    for counter in counters:
+        assert counter.stdout is not None
+        assert counter.stdout.readline() == b"ready\n"
+    for counter in counters:
+        assert counter.stdin is not None
+        counter.stdin.close()
+    told = []
+    for counter in counters:
+        assert counter.stdout is not None
+        told.append([int(number) for number in counter.stdout.read().split()])
+        counter.stdout.close()
+        assert counter.wait() == 0
+    os.close(memory)
+    assert sum(reports for reports, _ in told) == 1
+    assert max(number for _, number in told) == 10_000
