@@ -19,6 +19,7 @@ from proxy.tls.secrets import CertificateSecret, SecretStore
 from proxy.xds.resources import Resource, Resources
 
 _ADMIN = "type.googleapis.com/envoy.admin.v3."
+_Messages = dict[str, Callable[[], dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,11 @@ def render(sources: Sources, query: Mapping[str, str]) -> Response:
         return Response(
             f"INVALID_ARGUMENT: Error while parsing name_regex from {query['name_regex']}: {error}", 400
         )
-    dumps = _dumps(sources, keep, "include_eds" in query)
+    messages = _messages(sources, keep, "include_eds" in query)
     wanted, mask = query.get("resource", ""), query.get("mask", "")
     if wanted:
-        return _one_field(dumps, wanted, mask)
+        return _one_field(messages, wanted, mask)
+    dumps = [_present(make()) for make in messages.values()]
     if mask:
         dumps = [masked for dump in dumps if len(masked := _masked(dump, mask.split(","))) > 1]
         if not dumps:
@@ -64,35 +66,49 @@ def _name_filter(pattern: str) -> Callable[[str], bool]:
     return lambda name: full(name) is not None
 
 
-def _one_field(dumps: list[dict[str, Any]], wanted: str, mask: str) -> Response:
-    for dump in dumps:
+def _one_field(messages: _Messages, wanted: str, mask: str) -> Response:
+    owner = next((message for message, items in _ITEM_TYPES.items() if wanted in items), "")
+    for message, make in messages.items():
+        if owner and message != owner:
+            continue  # of a big mesh each takes milliseconds
+        dump = _present(make())
         if wanted not in dump:
             continue
         if not isinstance(dump[wanted], list):
             return Response(
                 f"{wanted} is not a repeated field. Use ?mask={wanted} to get only this field", 400
             )
-        kind = dump["@type"] + "." + _ITEM_TYPES[wanted]
+        kind = dump["@type"] + "." + _ITEM_TYPES[message][wanted]
         items = [_masked(item, mask.split(",")) if mask else item for item in dump[wanted]]
         return _json({"configs": [{"@type": kind, **item} for item in items]})
-    if wanted in _ITEM_TYPES:
+    if owner:
         return _json({})
     return Response(f"{wanted} not found in config dump", 404)
 
 
 _ITEM_TYPES = {
-    "static_clusters": "StaticCluster",
-    "dynamic_active_clusters": "DynamicCluster",
-    "dynamic_warming_clusters": "DynamicCluster",
-    "static_listeners": "StaticListener",
-    "dynamic_listeners": "DynamicListener",
-    "static_route_configs": "StaticRouteConfig",
-    "dynamic_route_configs": "DynamicRouteConfig",
-    "static_endpoint_configs": "StaticEndpointConfig",
-    "dynamic_endpoint_configs": "DynamicEndpointConfig",
-    "static_secrets": "StaticSecret",
-    "dynamic_active_secrets": "DynamicSecret",
-    "dynamic_warming_secrets": "DynamicSecret",
+    "ClustersConfigDump": {
+        "static_clusters": "StaticCluster",
+        "dynamic_active_clusters": "DynamicCluster",
+        "dynamic_warming_clusters": "DynamicCluster",
+    },
+    "EndpointsConfigDump": {
+        "static_endpoint_configs": "StaticEndpointConfig",
+        "dynamic_endpoint_configs": "DynamicEndpointConfig",
+    },
+    "ListenersConfigDump": {
+        "static_listeners": "StaticListener",
+        "dynamic_listeners": "DynamicListener",
+    },
+    "RoutesConfigDump": {
+        "static_route_configs": "StaticRouteConfig",
+        "dynamic_route_configs": "DynamicRouteConfig",
+    },
+    "SecretsConfigDump": {
+        "static_secrets": "StaticSecret",
+        "dynamic_active_secrets": "DynamicSecret",
+        "dynamic_warming_secrets": "DynamicSecret",
+    },
 }
 
 
@@ -111,22 +127,26 @@ def _masked(value: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
     return {"@type": value["@type"], **kept} if "@type" in value else kept
 
 
-def _dumps(sources: Sources, keep: Callable[[str], bool], include_eds: bool) -> list[dict[str, Any]]:
-    dumps = [
-        {
-            "@type": _ADMIN + "BootstrapConfigDump",
-            "bootstrap": sources.bootstrap,
-            "last_updated": timestamp(sources.started),
-        },
-        _clusters(sources, keep),
-        *([_endpoints(sources, keep)] if include_eds else []),
-        _listeners(sources, keep),
-        {"@type": _ADMIN + "ScopedRoutesConfigDump"},
-        _routes(sources, keep),
-        _secrets(sources.secrets, keep),
-    ]
-    # Envoy leaves empty lists out.
-    return [{k: v for k, v in dump.items() if v != [] and v != ""} for dump in dumps]
+def _messages(sources: Sources, keep: Callable[[str], bool], include_eds: bool) -> _Messages:
+    """How to make each message of a dump, in their order."""
+    bootstrap = {"bootstrap": sources.bootstrap, "last_updated": timestamp(sources.started)}
+    makes: _Messages = {
+        "BootstrapConfigDump": lambda: {"@type": _ADMIN + "BootstrapConfigDump", **bootstrap},
+        "ClustersConfigDump": lambda: _clusters(sources, keep),
+        "EndpointsConfigDump": lambda: _endpoints(sources, keep),
+        "ListenersConfigDump": lambda: _listeners(sources, keep),
+        "ScopedRoutesConfigDump": lambda: {"@type": _ADMIN + "ScopedRoutesConfigDump"},
+        "RoutesConfigDump": lambda: _routes(sources, keep),
+        "SecretsConfigDump": lambda: _secrets(sources.secrets, keep),
+    }
+    if not include_eds:
+        del makes["EndpointsConfigDump"]
+    return makes
+
+
+def _present(dump: dict[str, Any]) -> dict[str, Any]:
+    """Envoy leaves empty lists out."""
+    return {k: v for k, v in dump.items() if v != [] and v != ""}
 
 
 def _clusters(sources: Sources, keep: Callable[[str], bool]) -> dict[str, Any]:
