@@ -2,16 +2,20 @@
 
 The rest is a `Connection`'s: when it reads and writes, whom it tells. Of what was written only as much is encrypted as the kernel is
 about to take. Invariant: ciphertext leaves in the order in which it was made.
+
+A peer may send a message of TLS itself, a ticket or new keys, in several records. OpenSSL writes nothing while it has a part of one, so what is
+written waits for the rest, which is read even while the owner has paused: it may wait for the writing. BoringSSL, and so Envoy, writes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from proxy.net.connection import BLOCKED, BURST, Connection
+from proxy.net.connection import BLOCKED, BURST, HIGH_WATER, Connection
 from proxy.net.connection_owner import ConnectionOwner
 from proxy.net.tls_socket import Established, TlsSocket
 from proxy.tls.engine import INCOMING, MOST, OUTGOING
+from proxy.tls.openssl import TlsError
 
 
 def connection_on(
@@ -29,7 +33,7 @@ def connection_on(
 class TlsConnection(Connection):
     """Owns both parts of a `TlsSocket` whose handshake is done."""
 
-    __slots__ = ("_ahead", "_alert", "_engine", "_sealed", "_sealed_from")
+    __slots__ = ("_ahead", "_alert", "_awaits_rest", "_engine", "_kept", "_sealed", "_sealed_from")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, end: TlsSocket, owner: ConnectionOwner) -> None:
         super().__init__(loop, end.sock, owner)
@@ -38,17 +42,27 @@ class TlsConnection(Connection):
         self._sealed = b""  # ciphertext that the kernel did not take
         self._sealed_from = 0  # bytes of plaintext that it was made from
         self._alert = b""  # close_notify, while the kernel does not take it
+        self._awaits_rest = False  # of a message of TLS itself, to write on
+        self._kept = b""  # what came with it while the owner had paused
 
     def resume_reading(self) -> None:
-        if self._ahead and not self.reading and not self.closed:
+        if (self._ahead or self._kept) and not self.reading and not self.closed:
             self._loop.call_soon(self._readable)
         super().resume_reading()
+
+    def pause_reading(self) -> None:
+        super().pause_reading()
+        if self._awaits_rest and not self.closed:
+            self._loop.add_reader(self.fd, self._read_rest)
 
     def _readable(self) -> None:
         if not self.reading:
             return
         pieces: list[bytes] = []
         size = 0
+        if self._kept:
+            pieces.append(self._kept)
+            self._kept = b""
         while size < BURST and not self._end_seen:
             came, data = self._receive()
             if data:
@@ -57,6 +71,8 @@ class TlsConnection(Connection):
             if came < len(INCOMING):
                 break
         self.bytes_in += size
+        if self._awaits_rest:
+            self._loop.call_soon(self._write_on)
         if self._end_seen:
             if not pieces:
                 self._tell_end()
@@ -105,6 +121,10 @@ class TlsConnection(Connection):
             else:
                 data = self._next()
                 size, plain = self._engine.encrypt(data), len(data)
+                if not size:
+                    self._out.insert(0, data)
+                    self._await_rest()
+                    return
                 records = OUTGOING[:size]
             try:
                 sent = self.sock.send(records)
@@ -116,6 +136,55 @@ class TlsConnection(Connection):
                 return
             self._sealed = b""
             self._out_size -= plain
+
+    # While there is a part of a message of TLS itself.
+
+    def _await_rest(self) -> None:
+        """Write no more until it is there. Raises TlsError where it never will be."""
+        if self._end_seen:
+            raise TlsError("UNEXPECTED_EOF_WHILE_READING")
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self.fd)
+        if not self._awaits_rest:
+            self._awaits_rest = True
+            if not self.reading:
+                self._loop.add_reader(self.fd, self._read_rest)
+
+    def _read_rest(self) -> None:
+        """The owner has paused; what comes for it is one portion at most."""
+        _, data = self._receive()
+        self.bytes_in += len(data)
+        self._kept += data
+        self._write_on()
+
+    def _write_on(self) -> None:
+        if not self._awaits_rest:
+            return
+        self._awaits_rest = False
+        if not self.reading:
+            self._loop.remove_reader(self.fd)
+        try:
+            self._flush()
+        except OSError as error:
+            self._fail(error)
+            return
+        if self._out_size:
+            self._watch()
+        else:
+            self._drained()
+
+    def _watch(self) -> None:
+        if not self._awaits_rest:
+            super()._watch()
+        elif self._out_size > HIGH_WATER:
+            self.congested = True
+
+    def _shut_down_writing(self) -> None:
+        if not self._alert and not self._end_seen and self._engine.awaits_rest:
+            self._await_rest()
+        else:
+            super()._shut_down_writing()
 
     def _next(self) -> bytes | memoryview:
         """Takes what one send is made of: pieces as long as they fit, or a part of one that does not."""
@@ -141,6 +210,9 @@ class TlsConnection(Connection):
             raise BlockingIOError
 
     def _release(self) -> None:
+        if self._awaits_rest:
+            self._awaits_rest = False
+            self._loop.remove_reader(self.fd)
         last = self._engine.close_notify()
         if not self._finishing and not self._sealed:
             try:

@@ -143,16 +143,30 @@ class TlsEngine:
         return clear
 
     def encrypt(self, data: bytes | memoryview) -> int:
-        """Put the records of at most MOST bytes into OUTGOING; how many bytes they are."""
+        """Put the records of at most MOST bytes into OUTGOING; how many bytes they are.
+
+        0: OpenSSL takes nothing before a message of TLS itself, of which the peer has sent a part, was decrypted whole.
+        """
         ssl, out, source = self._ssl, self._out, _from_buffer(data)
         size, at, end = len(data), 0, 0
         while at < size:
             part = min(size - at, _RECORD)
-            if _SSL_write(ssl, source + at, part) != part:
+            taken = _SSL_write(ssl, source + at, part)
+            if taken != part:
+                if lib.SSL_get_error(ssl, taken) == lib.SSL_ERROR_WANT_READ:
+                    return 0  # of the first part: nothing is read in between
                 raise self._error()
             at += part
             end += _BIO_read(out, _OUTGOING + end, _OUTGOING_SIZE - end)  # with the answers
         return end
+
+    @property
+    def awaits_rest(self) -> bool:
+        """Whether a message of TLS itself came in part, so that OpenSSL says nothing."""
+        done = lib.SSL_do_handshake(self._ssl)
+        waits = done != 1 and lib.SSL_get_error(self._ssl, done) == lib.SSL_ERROR_WANT_READ
+        lib.ERR_clear_error()
+        return bool(waits)
 
     def close_notify(self) -> bytes:
         """The alert that ends what we say."""

@@ -12,6 +12,7 @@ from proxy.tls.ssl_context import SslContext
 from tests.unit.proxy.in_memory import FakeLoop, FakeSocket
 from tests.unit.proxy.mesh_ca import MeshCa
 from tests.unit.proxy.net.test_connection import Recorder
+from tests.unit.proxy.tls.by_hand import KEY_UPDATE, Keys
 from tests.unit.proxy.tls.engines import hand_over, opened, sealed
 
 
@@ -36,6 +37,7 @@ class Dialogue:
         server, client = SslContext(server=True), SslContext(server=False)
         server.load_certificate(*ca.issue("spiffe://cluster.local/ns/a/sa/b"))
         client.verify_peer(ca.root_pem, required=True)
+        self.keys = Keys(client)
         ours, self.peer = TlsEngine(server), TlsEngine(client)
         assert not self.peer.handshake()
         hand_over(self.peer, ours)
@@ -218,3 +220,127 @@ def test_a_reset_says_nothing(dialogue: Dialogue) -> None:
     dialogue.connection.reset()
     assert dialogue.sock.was_reset
     assert not dialogue.sock.sent
+
+
+# Within a message of TLS itself, of which the peer has sent a part.
+
+FIRST, REST = KEY_UPDATE[:4], KEY_UPDATE[4:]
+
+
+def test_what_is_written_waits_for_the_rest(dialogue: Dialogue) -> None:
+    connection, peer = dialogue.connection, dialogue.keys.client()
+    connection.start()
+    dialogue.sock.receive(peer.message(FIRST))
+    connection.write(b"small ")
+    connection.write(b"large" * 20_000)
+    connection.write_pieces([b" in", b" pieces"])
+    assert not dialogue.sock.sent
+    assert not connection.closed
+    assert not dialogue.loop.writers, "the kernel would take it, again and again"
+    dialogue.sock.receive(peer.message(REST))
+    dialogue.loop.advance(0)
+    assert dialogue.heard() == b"small " + b"large" * 20_000 + b" in pieces"
+    assert (connection.unsent, dialogue.owner.drains) == (0, 1)
+    peer.new_keys()
+    dialogue.sock.receive(peer.data(b"more"))
+    assert dialogue.owner.data == b"more"
+    connection.write(b"and more")
+    assert dialogue.heard() == b"and more"
+
+
+def test_many_bytes_that_wait_are_congestion(dialogue: Dialogue) -> None:
+    connection, peer = dialogue.connection, dialogue.keys.client()
+    connection.start()
+    dialogue.sock.receive(peer.message(FIRST))
+    connection.write(b"x" * (HIGH_WATER + 1))
+    assert connection.congested
+    dialogue.sock.capacity = 1000
+    dialogue.sock.receive(peer.message(REST))
+    dialogue.loop.advance(0)
+    assert (connection.congested, dialogue.owner.drains) == (True, 0)
+    dialogue.sock.drain()
+    assert dialogue.heard() == b"x" * (HIGH_WATER + 1)
+    assert (connection.congested, dialogue.owner.drains) == (False, 1)
+
+
+def test_the_rest_is_read_though_the_owner_has_paused(dialogue: Dialogue) -> None:
+    """Who answers reads no more before the answer has gone."""
+    connection, peer = dialogue.connection, dialogue.keys.client()
+    connection.start()
+    dialogue.sock.receive(peer.data(b"GET ") + peer.message(FIRST))
+    connection.write(b"one")
+    connection.pause_reading()
+    connection.write(b", two")
+    rest = peer.message(REST)
+    peer.new_keys()
+    dialogue.sock.receive(rest + peer.data(b"for later"))
+    assert dialogue.heard() == b"one, two"
+    assert dialogue.owner.data == b"GET "
+    assert dialogue.sock.fd not in dialogue.loop.readers
+    connection.resume_reading()
+    dialogue.loop.advance(0)
+    assert dialogue.owner.data == b"GET for later"
+    assert connection.bytes_in == len(b"GET for later")
+
+
+def test_who_pauses_first_and_then_writes(dialogue: Dialogue) -> None:
+    connection, peer = dialogue.connection, dialogue.keys.client()
+    connection.start()
+    dialogue.sock.receive(peer.message(FIRST))
+    connection.pause_reading()
+    assert not dialogue.loop.readers
+    connection.write(b"answer")
+    dialogue.sock.receive(peer.message(REST))
+    assert dialogue.heard() == b"answer"
+    assert not dialogue.loop.readers
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_without_the_rest_what_is_written_fails(dialogue: Dialogue, paused: bool) -> None:
+    connection, peer = dialogue.connection, dialogue.keys.client()
+    connection.start()
+    dialogue.sock.receive(peer.message(FIRST))
+    connection.write(b"answer")
+    if paused:
+        connection.pause_reading()
+    dialogue.sock.receive(b"")
+    dialogue.loop.advance(0)
+    assert "EOF" in str(dialogue.owner.error)
+    assert (connection.closed, dialogue.owner.drains, dialogue.loop.readers) == (True, 0, {})
+
+
+def test_what_is_written_when_the_peer_has_ended_within(dialogue: Dialogue) -> None:
+    connection, peer = dialogue.connection, dialogue.keys.client()
+    connection.start()
+    dialogue.sock.receive(peer.message(FIRST))
+    dialogue.sock.receive(b"")
+    assert dialogue.owner.eof.is_set()
+    connection.write(b"answer")
+    dialogue.loop.advance(0)
+    assert "EOF" in str(dialogue.owner.error)
+
+
+def test_half_closing_within_waits_to_say_so(dialogue: Dialogue) -> None:
+    connection, peer = dialogue.connection, dialogue.keys.client()
+    connection.start()
+    dialogue.sock.receive(peer.message(FIRST))
+    connection.finish_writing()
+    assert not dialogue.sock.write_ended
+    assert not dialogue.loop.writers
+    dialogue.sock.receive(peer.message(REST))
+    dialogue.loop.advance(0)
+    assert dialogue.sock.write_ended
+    assert dialogue.heard() == b""
+    assert (dialogue.peer.ended, dialogue.peer.failure) == (True, None)
+
+
+def test_closing_within_leaves_nothing_registered(dialogue: Dialogue) -> None:
+    connection, peer = dialogue.connection, dialogue.keys.client()
+    connection.start()
+    dialogue.sock.receive(peer.message(FIRST))
+    connection.write(b"answer")
+    connection.pause_reading()
+    assert dialogue.loop.readers
+    connection.close()
+    assert (dialogue.loop.readers, dialogue.loop.writers) == ({}, {})
+    dialogue.loop.advance(0)

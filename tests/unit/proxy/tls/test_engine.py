@@ -17,6 +17,7 @@ from proxy.tls.openssl import TlsError
 from proxy.tls.ssl_context import SslContext
 from tests.unit.proxy.mesh_ca import MeshCa
 from tests.unit.proxy.tls import engines
+from tests.unit.proxy.tls.by_hand import KEY_UPDATE, Keys
 from tests.unit.proxy.tls.engines import Other, hand_over, opened, sealed, shake
 from tests.unit.proxy.tls.raw_client import RawClient
 
@@ -268,6 +269,39 @@ def test_one_who_never_hears_the_answers_is_refused(asking: tuple[RawClient, Tls
     assert 10 < times < 50
     assert server.failure is not None
     assert server.failure.reason == "TOO_MANY_KEY_UPDATES"
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4])
+def test_nothing_is_said_within_a_message_of_tls_itself(mesh_ca: MeshCa, cut: int) -> None:
+    """OpenSSL would close the connection; from where it has read the message's head."""
+    client = context(mesh_ca, server=False)
+    keys = Keys(client)
+    a, b = shake(client, context(mesh_ca, server=True))
+    peer = keys.client()
+    assert opened(b, peer.data(b"hello") + peer.message(KEY_UPDATE[:cut])) == b"hello"
+    assert b.awaits_rest == (cut == 4)
+    if b.awaits_rest:
+        assert b.encrypt(b"no") == b.encrypt(b"nor this") == 0
+        assert b.close_notify() == b""
+    assert opened(b, peer.message(KEY_UPDATE[cut:])) == b""
+    assert not b.awaits_rest
+    assert opened(a, sealed(b, b"heard")) == b"heard"
+    peer.new_keys()
+    assert opened(b, peer.data(b"more")) == b"more"
+    assert opened(a, sealed(b, b"x" * 70_000)) == b"x" * 70_000
+    assert (b.ended, b.failure) == (False, None)
+
+
+def test_a_message_of_tls_itself_is_not_interrupted(mesh_ca: MeshCa) -> None:
+    client = context(mesh_ca, server=False)
+    keys = Keys(client)
+    _, b = shake(client, context(mesh_ca, server=True))
+    peer = keys.client()
+    assert opened(b, peer.message(KEY_UPDATE[:4]) + peer.data(b"data")) == b""
+    assert b.failure is not None
+    with pytest.raises(TlsError):
+        b.encrypt(b"answer")
+    assert not b.awaits_rest
 
 
 # With Python's TLS.
