@@ -47,6 +47,7 @@ class ServerConnection:
         "_headers_deadline",
         "_idle_deadline",
         "_idle_since",
+        "_left",
         "_linger",
         "_on_closed",
         "_stream",
@@ -90,6 +91,7 @@ class ServerConnection:
         self._codec_error: CodecError | None = None
         self._stream: Stream | None = None  # of the request at hand
         self._closing = False
+        self._left = False  # the client, and was told to the flow
         self._linger = False  # we close, not the client: it gets time to read why
         self._close_deadline: Deadline | None = None
         self._idle_deadline: Deadline | None = None
@@ -212,6 +214,7 @@ class ServerConnection:
         elif self.flow.done:
             return
         else:
+            self._left = True
             self.flow.throw(Disconnected())
 
     def on_error(self, error: OSError) -> None:
@@ -255,7 +258,7 @@ class ServerConnection:
             log.error("a request failed unexpectedly", exc_info=error)
         connection = self.connection
         self._closing = True
-        if connection.closed or isinstance(error, Disconnected):
+        if connection.closed or self._left or isinstance(error, Disconnected):
             self._close()
         elif self._linger or self._decoder.requests or not (self._decoder.idle or self._upgraded):
             self._close_later()

@@ -3,7 +3,7 @@
 Decides nothing about protocols. Its owner is told of bytes (`on_data`, or `on_burst` where there were many), of the peer's
 end (`on_eof`), of failure (`on_error`) and of an emptied write buffer (`on_drain`). Above HIGH_WATER unsent bytes `congested` is true until the
 buffer is empty again; whoever feeds it pauses the other side's reading meanwhile.
-Invariant: once `closed`, no callback runs and the descriptor is released; `close` may be called at any time, also from
+Invariants: `on_eof` comes once, behind all data; once `closed`, no callback runs and the descriptor is released; `close` may be called at any time, also from
 a callback. Long bodies pass as lists of pieces, and of them only the first read is copied, out of the buffer all connections share.
 The reader stays registered while nothing is paused, so an idle keep-alive connection costs no epoll_ctl per request.
 `TlsConnection` is one with TLS.
@@ -43,6 +43,7 @@ class Connection(Sender):
         "_broken",
         "_due",
         "_end_seen",
+        "_end_told",
         "_finishing",
         "_loop",
         "_out",
@@ -78,6 +79,7 @@ class Connection(Sender):
         self._due = False  # waits for the end of the turn
         self.reading = False
         self._writing = False
+        self._end_told = False  # to the owner, for whom there is nothing to read any more
         self._end_seen = False  # behind bytes that were passed on first,
         self._broken: OSError | None = None  # and whether it was none in order
         self._finishing = False  # shut down writing once the buffer is empty
@@ -91,7 +93,8 @@ class Connection(Sender):
         self.resume_reading()
 
     def resume_reading(self) -> None:
-        if not self.reading and not self.closed:
+        """Read on; of an end that came meanwhile the owner is told then. Behind one it was told of there is nothing."""
+        if not self.reading and not self.closed and not self._end_told:
             self.reading = True
             self._loop.add_reader(self.fd, self._readable)
             if self._end_seen:
@@ -154,6 +157,7 @@ class Connection(Sender):
             self._fail(self._broken)
         else:
             self.pause_reading()
+            self._end_told = True
             self.owner.on_eof()
 
     def write(self, data: bytes) -> None:

@@ -15,7 +15,7 @@ class ConnectionOwner(Protocol):
         """More bytes arrived than one read takes; at least two pieces."""
 
     def on_eof(self) -> None:
-        """The peer will send no more."""
+        """The peer will send no more; told once."""
 
     def on_error(self, error: OSError) -> None:
         """The connection broke; it is closed already."""

@@ -131,8 +131,7 @@ class SplicedConnection(Connection):
         elif broken is not None:
             self._fail(broken)
         elif ended:
-            self.pause_reading()
-            self.owner.on_eof()
+            self._tell_end()
 
     def _move(self, pipe: Pipe, target: SplicedConnection) -> tuple[bool, OSError | None]:
         """Fill and empty the pipe as long as both sides do; whether the peer's end was met, and what failed here."""

@@ -70,6 +70,26 @@ def test_an_upstream_is_not_kept_waiting_for_a_client_that_left(
     assert [info.response_code_details for info in plane.infos] == ["downstream_remote_disconnect"]
 
 
+@pytest.mark.parametrize("sent", [GET, HALF, GET + GET, GET * 40])
+def test_who_left_with_a_part_of_an_answer_unread_is_gone_at_once(sent: bytes) -> None:
+    """An end comes once; and what the client has not taken is not kept for it. As Envoy, which knows no half-open clients of HTTP."""
+    plane = mesh()
+    client = plane.client()
+    client.capacity = 10
+    client.receive(sent)
+    plane.run()
+    plane.upstream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 500)
+    if client.fd in plane.hangups.watched:
+        plane.hangups.watched.pop(client.fd)()
+    else:
+        client.receive_eof()
+    assert client.closed
+    assert plane.upstream.closed
+    plane.run()
+    assert left(plane) == {}
+    assert not plane.hangups.watched
+
+
 LONG = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n"
 
 

@@ -22,6 +22,7 @@ class Recorder:
     def __init__(self) -> None:
         self.data = bytearray()
         self.eof = asyncio.Event()
+        self.ends = 0
         self.error: OSError | None = None
         self.drains = 0
         self.bursts = 0
@@ -37,6 +38,7 @@ class Recorder:
         self.on_data(b"".join(pieces))
 
     def on_eof(self) -> None:
+        self.ends += 1
         self.eof.set()
         self.changed.set()
 
@@ -133,6 +135,43 @@ async def test_an_end_behind_a_burst_is_told_though_reading_was_paused(kind: str
     await asyncio.wait_for(receiver.eof.wait(), 10)
     a.close()
     b.close()
+
+
+@pytest.mark.parametrize("kind", ["plain", "tls"])
+@pytest.mark.parametrize("size", [0, 10, 40_000])
+@pytest.mark.parametrize("paused", [False, True])
+async def test_an_end_is_told_once_however_often_reading_is_resumed(
+    kind: str, size: int, paused: bool, mesh_ca: MeshCa
+) -> None:
+    """`paused` while it came: then it is told later, behind what came before it."""
+    loop = asyncio.get_running_loop()
+    left, right = ends(kind, mesh_ca)
+    receiver = Recorder()
+    a, b = connection_on(loop, left, Recorder()), connection_on(loop, right, receiver)
+    b.start()
+    if paused:
+        b.pause_reading()
+    a.write(b"x" * size)
+    a.finish_writing()
+    if paused:
+        assert await turns(receiver) == 0
+        b.resume_reading()
+    await asyncio.wait_for(receiver.eof.wait(), 10)
+    assert len(receiver.data) == size
+    for _ in range(3):
+        b.resume_reading()
+        b.pause_reading()
+        b.resume_reading()
+        assert await turns(receiver) == 1
+    a.close()
+    b.close()
+
+
+async def turns(recorder: Recorder) -> int:
+    """What is due is done; how often an end was told."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return recorder.ends
 
 
 async def test_a_reset_is_an_error_once() -> None:
