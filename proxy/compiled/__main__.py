@@ -130,7 +130,7 @@ def main() -> int:
         print(f"compiling needs {lacking}; without it all runs from source", file=sys.stderr)
         return 1
     os.chdir(ROOT)  # mypy takes module names from here
-    print(f"compiling {len(MODULES)} modules of the request path, a minute or two …", flush=True)
+    print(f"compiling {len(MODULES)} modules of the request path, a few minutes …", flush=True)
     with tempfile.TemporaryDirectory(prefix=".compiling-", dir=DIRECTORY.parent) as directory:
         output = Path(directory) / "made"
         sources = digests()  # what changes from here on was not compiled
