@@ -38,6 +38,8 @@ def command(filenames: tuple[str, ...], namespace: str | None, dry_run: str, kub
         documents = list(read(filenames))
     except BadManifest as exc:
         raise click.ClickException(str(exc)) from exc
+    if not documents:
+        raise click.ClickException("no objects passed to apply")
     failed = [
         document
         for document in documents

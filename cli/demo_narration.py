@@ -125,11 +125,16 @@ def hop(fact: Hop) -> Lines:
 
 def applied(fact: Applied) -> Lines:
     before = " ".join(f"{version} {number}" for version, number in sorted(fact.before.items()))
-    seen = "not followed" if fact.seen_after is None else f"followed {fact.seen_after * 1000:.0f} ms later"
+    seen = "not followed" if fact.seen_after is None else _followed(round(fact.seen_after * 1000))
     return [
         ("before", Text(f"{sum(fact.before.values())} requests without a route: {before}")),
         ("canary", Text.assemble((fact.command, "bold"), f"  {seen}")),
     ]
+
+
+def _followed(milliseconds: int) -> str:
+    """0: the first request after the command was routed so."""
+    return f"followed {milliseconds} ms later" if milliseconds else "followed at once"
 
 
 def split(fact: Split) -> Lines:

@@ -92,6 +92,7 @@ def command(
     try:
         with _interruptible():
             _bring_up(state, run, running, documents, begun)
+            _summary(state, run, gateway_port)
             if detach:
                 return
             click.echo("Ctrl-C ends the mesh.")
@@ -136,7 +137,6 @@ def _bring_up(
         _apply(client, documents)
         _say(begun, f"{len(documents)} objects applied")
     _wait_for_pods(state, client, running, begun)
-    _summary(state, run)
 
 
 def _api(state: Path, running: teardown.Handle) -> Client:
@@ -246,14 +246,21 @@ def _progress(text: str, done: bool, begun: float) -> None:
         click.echo(f"\r{time.monotonic() - begun:5.1f} s  {text} …", nl=False)
 
 
-def _summary(state: Path, run: RunState) -> None:
+def _summary(state: Path, run: RunState, asked: int | None) -> None:
+    """Where the mesh is, and what to do with it. `asked` is the gateway's port that the user wanted."""
     shown = "" if state == running_mesh.DEFAULT_STATE.absolute() else f" --state {state}"
-    click.secho(f"mesh ready, gateway on http://127.0.0.1:{run.gateway_port}", bold=True)
+    click.secho(f"mesh ready, gateway on {gateway(run.gateway_port, asked)}", bold=True)
     click.echo(f"  glassmesh status{shown}")
     click.echo(f"  kubectl --kubeconfig {state}/kubeconfig get pods -A")
     click.echo(f"  glassmesh exec{shown} WORKLOAD -- CMD")
     if run.detached:
         click.echo(f"  glassmesh down{shown}")
+
+
+def gateway(port: int, asked: int | None) -> str:
+    """Where the gateway is; and why not at the port where one looks for it, unless another was `asked` for."""
+    wanted = start.DEFAULT_GATEWAY_PORT
+    return f"http://127.0.0.1:{port}" + (f" ({wanted} is taken)" if asked is None and port != wanted else "")
 
 
 @contextmanager

@@ -32,5 +32,5 @@ def pod_of(name: str, namespace: str, known: Iterable[str], what: str) -> str:
     if same:
         return same[0].partition(".")[0]
     near = difflib.get_close_matches(f"{name}.{namespace}", pods, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"{what}: {', '.join(pods) or 'none'}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(pods) or 'none'}"
     raise click.ClickException(f"no {what} is {namespace}/{name}; {hint}")

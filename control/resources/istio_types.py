@@ -258,8 +258,9 @@ ExportTo = Annotated[list[str], AfterValidator(_check_export_to)]
 
 
 class PercentModel(Model):
-    """A percentage; its range is for the field to say."""
+    """A share in percent."""
 
+    # The field says which percentages it takes.
     value: Number | None = None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from control.resources.http_headers import header_name_problem
 from control.resources.istio_object import IstioObject, istio_validator
@@ -68,7 +68,9 @@ class RequestMatch(Model):
 
     path: StringMatch | None = None
     method: StringMatch | None = None
-    headers: dict[str, StringMatch] | None = None
+    headers: dict[str, StringMatch] | None = Field(
+        None, description="By the name of the header; {} means that it is present."
+    )
 
     def problems(self) -> Iterator[FieldError]:
         if self.path is None and self.method is None and not self.headers:
@@ -88,8 +90,8 @@ class RequestMatch(Model):
 class Each(Model):
     """Gives every value that is met a bucket of its own: of a request header, or of the client's address."""
 
-    header: str | None = None
-    clientAddress: bool | None = None
+    header: str | None = Field(None, description="A request without this header is not concerned.")
+    clientAddress: bool | None = Field(None, description="The address in the access log.")
 
     def problems(self) -> Iterator[FieldError]:
         if (self.header is None) is not bool(self.clientAddress):
@@ -117,7 +119,9 @@ class VirtualServiceRoutes(Model):
     """Routes of a VirtualService of the same namespace: those with these names, or all of them."""
 
     virtualService: str
-    names: list[str] | None = None
+    names: list[str] | None = Field(
+        None, description="Names of its routes, http[].name; unset means all of them."
+    )
 
     def problems(self) -> Iterator[FieldError]:
         if not self.virtualService:
@@ -131,16 +135,27 @@ class LocalRateLimitSpec(Model):
     """What is limited (workloads and ports, or routes), and how."""
 
     selector: WorkloadSelector | None = None
-    ports: list[PortNumber] | None = None
-    routes: list[VirtualServiceRoutes] | None = None
+    ports: list[PortNumber] | None = Field(
+        None, description="Only these ports of the pods, by the pods' own numbers; unset means all of them."
+    )
+    routes: list[VirtualServiceRoutes] | None = Field(
+        None, description="Limits requests that take these routes, at their clients, instead of workloads."
+    )
     tokenBucket: TokenBucket
-    limits: list[Limit] | None = None
-    status: ErrorStatus | None = None
-    responseHeaders: dict[str, str] | None = None
-    rateLimitHeaders: bool = False
-    perConnection: bool = False
-    enabledPercentage: PercentModel | None = None
-    enforcedPercentage: PercentModel | None = None
+    limits: list[Limit] | None = Field(
+        None,
+        description="A further bucket each, for some requests. A request needs a token of every one that concerns it.",
+    )
+    status: ErrorStatus | None = Field(None, description="Of refusals, 400 to 599; unset means 429.")
+    responseHeaders: dict[str, str] | None = Field(None, description="Set on refusals.")
+    rateLimitHeaders: bool = Field(False, description="Tell x-ratelimit-* on every response.")
+    perConnection: bool = Field(False, description="Each connection from a client has buckets of its own.")
+    enabledPercentage: PercentModel | None = Field(
+        None, description="The share of requests that are counted; unset means all of them."
+    )
+    enforcedPercentage: PercentModel | None = Field(
+        None, description="The share of refusals that are carried out; unset means all of them."
+    )
 
     def problems(self) -> Iterator[FieldError]:
         yield from self._target_problems()

@@ -67,6 +67,10 @@ def space(glassmesh: Glassmesh) -> str:
     return name
 
 
+def test_nothing_to_apply(glassmesh: Glassmesh) -> None:
+    assert glassmesh("apply", "-f", "/dev/null", code=1).stderr == "Error: no objects passed to apply\n"
+
+
 def test_apply_says_what_changed(glassmesh: Glassmesh, space: str) -> None:
     n = ("-n", space)
     names = ["service/shop", "virtualservice.networking.istio.io/shop", "configmap/texts"]

@@ -32,6 +32,7 @@ def test_apply_get_explain_describe(kubectl: Kubectl, namespace: str) -> None:
     )
     assert "A further bucket" in kubectl("explain", "lrl.spec.limits")
     assert "fillInterval" in kubectl("explain", "localratelimit.spec.tokenBucket")
+    assert "unset means 429" in kubectl("explain", "lrl.spec.status")
     assert "Fill Interval:" in kubectl("describe", "lrl", "ratings", *n)
     assert "ratings" in kubectl("get", "glassmesh-io", *n)
     kubectl("delete", "lrl", "ratings", *n)

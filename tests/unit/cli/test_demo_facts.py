@@ -83,3 +83,9 @@ def test_what_is_told() -> None:
         "followed 40 ms later", "v1  270 of 300   90.0%", "v2   30 of 300   10.0%", "kubectl get pods", "the end",
     ):  # fmt: skip
         assert words in told
+
+
+def test_a_route_that_held_from_the_first_request_on_was_followed_at_once() -> None:
+    out = console()
+    narrate(out, replace(APPLIED, seen_after=0.0))
+    assert "kubectl apply  followed at once\n" in out.export_text()

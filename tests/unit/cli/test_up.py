@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
+from cli.up import gateway
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,16 @@ def test_a_bad_mesh_config_is_told_at_once(
     assert told.exit_code == 1
     assert f"Error: {why}" in told.output
     assert not Path(".glassmesh").exists()
+
+
+@pytest.mark.parametrize(
+    ("port", "asked", "told"),
+    [
+        (8080, None, "http://127.0.0.1:8080"),
+        (40123, None, "http://127.0.0.1:40123 (8080 is taken)"),
+        (40123, 0, "http://127.0.0.1:40123"),
+        (9000, 9000, "http://127.0.0.1:9000"),
+    ],
+)
+def test_the_gateway_is_not_where_one_looks_for_it(port: int, asked: int | None, told: str) -> None:
+    assert gateway(port, asked) == told
