@@ -1,4 +1,8 @@
-"""Secrets and TLS contexts. Reference: envoy/extensions/transport_sockets/tls/v3/{common,secret,tls}.proto."""
+"""Secrets and TLS contexts.
+
+Reference: envoy/extensions/transport_sockets/tls/v3/{common,secret,tls}.proto; Envoy source/common/tls/context_impl.cc
+(parseAlpnProtocols), RFC 7301 §3.1.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +56,9 @@ class CombinedCertificateValidationContext(Message):
     validation_context_sds_secret_config: SdsSecretConfig
 
 
+_MOST_ALPN = 65_535  # bytes of all names with a comma between each; of one name a byte says how long it is
+
+
 class CommonTlsContext(Message):
     tls_params: TlsParameters = msgspec.field(default_factory=TlsParameters)
     alpn_protocols: list[str] = []
@@ -60,6 +67,19 @@ class CommonTlsContext(Message):
     validation_context: CertificateValidationContext | None = None
     validation_context_sds_secret_config: SdsSecretConfig | None = None
     combined_validation_context: CombinedCertificateValidationContext | None = None
+
+    def __post_init__(self) -> None:
+        names = self.alpn()
+        size = len(",".join(names).encode())
+        if size >= _MOST_ALPN or any(len(name.encode()) > 255 for name in names):
+            raise ValueError(
+                "Invalid ALPN protocol string: alpn_protocols are too long, at most 255 bytes each"
+            )
+
+    def alpn(self) -> list[str]:
+        """The names, of which as in Envoy several may stand in one, with commas."""
+        joined = ",".join(self.alpn_protocols)
+        return joined.split(",") if joined else []
 
 
 class DownstreamTlsContext(Message, tag_field="@type", tag=_TLS + "DownstreamTlsContext"):
@@ -72,6 +92,10 @@ class UpstreamTlsContext(Message, tag_field="@type", tag=_TLS + "UpstreamTlsCont
     common_tls_context: CommonTlsContext
     sni: str = ""
     max_session_keys: int | None = None
+
+    def __post_init__(self) -> None:
+        if "" in self.common_tls_context.alpn():  # which no client may offer: Envoy aborts here
+            raise ValueError("Invalid ALPN protocol string: a name in alpn_protocols is empty")
 
 
 class RawBuffer(

@@ -191,7 +191,7 @@ def _read(common: CommonTlsContext, *, server: bool, require: bool) -> Parameter
             raise SecretError(f"unknown TLS version {version!r}")
     return Parameters(
         server=server,
-        alpn=tuple(common.alpn_protocols),
+        alpn=tuple(filter(None, common.alpn())),  # of a server: nobody can offer it an empty one
         minimum=common.tls_params.tls_minimum_protocol_version,
         maximum=common.tls_params.tls_maximum_protocol_version,
         ciphers=tuple(common.tls_params.cipher_suites),

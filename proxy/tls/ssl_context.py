@@ -63,6 +63,8 @@ class SslContext:
     def set_alpn(self, protocols: Sequence[str]) -> None:
         """What a client offers, or a server takes, the first that the client offers too; without one TLS goes on without."""
         self._alpn = tuple(name.encode() for name in protocols)
+        if not all(0 < len(name) <= 255 for name in self._alpn):
+            raise TlsError("INVALID_ALPN_PROTOCOL_LIST")
         if self.server:
             self._chosen = [ffi.from_buffer("unsigned char[]", name) for name in self._alpn]
             self._select = ffi.callback(_SELECT, self._choose, error=lib.SSL_TLSEXT_ERR_ALERT_FATAL)

@@ -52,6 +52,50 @@ def test_what_the_mesh_compiles_is_taken(type_url: str, resource: Json) -> None:
     )
 
 
+TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3."
+TOO_LONG = (
+    ".common_tls_context: invalid ALPN protocol string: alpn_protocols are too long, at most 255 bytes each"
+)
+EMPTY = ": invalid ALPN protocol string: a name in alpn_protocols is empty"
+
+
+@pytest.mark.parametrize(
+    ("protocols", "of_client", "of_server"),
+    [
+        (["x" * 255, "h2,http/1.1", "é" * 127], None, None),
+        (["h2," + "x" * 255], None, None),
+        ([""], None, None),
+        (["h2", "x" * 256], TOO_LONG, TOO_LONG),
+        (["é" * 128], TOO_LONG, TOO_LONG),
+        (["x" * 250] * 270, TOO_LONG, TOO_LONG),
+        (["h2", ""], EMPTY, None),
+        (["h2,,x"], EMPTY, None),
+    ],
+)
+def test_alpn_protocols(protocols: list[str], of_client: str | None, of_server: str | None) -> None:
+    """Taken and refused as by real Envoy 1.40, which aborts at an empty one that a client is to offer."""
+    common = {"alpn_protocols": protocols}
+    upstream, downstream = (
+        {"name": "tls", "typed_config": {"@type": TLS + kind, "common_tls_context": common}}
+        for kind in ("UpstreamTlsContext", "DownstreamTlsContext")
+    )
+    cluster = {"name": "c", "type": "EDS", "connect_timeout": "1s", "transport_socket": upstream}
+    where = 'clusters["c"].transport_socket.typed_config'
+    assert refusal(CLUSTER, cluster) == (of_client and where + of_client)
+    listener = changed(first(LISTENER), ["filter_chains", 0, "transport_socket"], downstream)
+    where = f'listeners["{listener["name"]}"].filter_chains[0].transport_socket.typed_config'
+    assert refusal(LISTENER, listener) == (of_server and where + of_server)
+
+
+def refusal(type_url: str, resource: Json) -> str | None:
+    """Why it is refused; None: it is taken."""
+    try:
+        read(type_url, resource)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def test_values_are_what_protobuf_json_means() -> None:
     cluster = read(CLUSTER, {"name": "c", "type": "EDS", "connect_timeout": "0.250s"})
     assert (cluster.connect_timeout, cluster.lb_policy) == (0.25, "ROUND_ROBIN")

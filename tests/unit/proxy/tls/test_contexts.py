@@ -155,6 +155,27 @@ def test_configs_that_cannot_work() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("configured", "both"),
+    [
+        (["istio,h2"], "istio"),
+        (["x" * 255], "x" * 255),
+        (["é" * 127], "é" * 127),
+        ([], ""),
+        ([""], ""),
+    ],
+)
+def test_alpn_as_envoy_reads_it(mesh_ca: MeshCa, configured: list[str], both: str) -> None:
+    """Several names may stand in one; and a list of nothing is none."""
+    secrets = store(mesh_ca, SERVER)
+    client = upstream_context(UpstreamTlsContext(common_tls_context=common(configured)), secrets)
+    for more in ([], ["", "other"]):  # which only a server may have
+        config = DownstreamTlsContext(common_tls_context=common([*more, *configured, *more]))
+        server = downstream_context(config, secrets)
+        a, b = shake(client.current(), server.current())
+        assert alpn(a) == alpn(b) == both
+
+
 def test_a_file_may_come_later(mesh_ca: MeshCa, tmp_path: Path) -> None:
     """Connections of this cluster fail until it is there; the rest of the configuration is not held up."""
     roots = tmp_path / "roots.pem"

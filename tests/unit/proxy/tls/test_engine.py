@@ -229,6 +229,13 @@ def test_ciphers_without_forward_secrecy_must_be_asked_for(contexts: tuple[SslCo
             shake(client, server)
 
 
+@pytest.mark.parametrize("name", ["", "x" * 256, "é" * 128])
+@pytest.mark.parametrize("server", [True, False])
+def test_alpn_that_tls_cannot_say(name: str, *, server: bool) -> None:
+    with pytest.raises(TlsError, match="INVALID_ALPN_PROTOCOL_LIST"):
+        SslContext(server=server).set_alpn(["h2", name])
+
+
 def test_a_server_name_that_is_too_long(contexts: tuple[SslContext, SslContext]) -> None:
     with pytest.raises(TlsError, match="server name"):
         TlsEngine(contexts[0], "x" * 300)
