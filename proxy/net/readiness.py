@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 class Readiness:
-    """Of `fd`, an integer, with one callback for either direction at most."""
+    """Of `fd`, an integer, watched for one direction at most."""
 
     __slots__ = ("_fd", "_loop", "_reader", "_writer")
 
@@ -23,23 +23,27 @@ class Readiness:
 
     def readable(self, callback: Callable[[], None]) -> None:
         """Call back when there is something to read, and for nothing else."""
-        self._stop_writer()
         if self._reader != callback:
             self._reader = callback
             self._loop.add_reader(self._fd, callback)
+        self._stop_writer()
 
     def writable(self, callback: Callable[[], None]) -> None:
-        """Call back, too, when the kernel takes bytes."""
+        """Call back when the kernel takes bytes, and for nothing else: what is not read meanwhile would be told again and again."""
         if self._writer != callback:
             self._writer = callback
             self._loop.add_writer(self._fd, callback)
+        self._stop_reader()
 
     def neither(self) -> None:
         """Watch no more; what the descriptor is used for next registers by itself."""
+        self._stop_reader()
+        self._stop_writer()
+
+    def _stop_reader(self) -> None:
         if self._reader is not None:
             self._reader = None
             self._loop.remove_reader(self._fd)
-        self._stop_writer()
 
     def _stop_writer(self) -> None:
         if self._writer is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from proxy.net.readiness import Readiness
+from tests.unit.proxy.net.tls_pairs import pair
 
 
 class Loop:
@@ -34,7 +37,34 @@ def test_only_changes_are_said() -> None:
     assert loop.said == [
         "add_reader one",
         "add_writer one",
+        "remove_reader 7",
+        "add_reader one",
         "remove_writer 7",
         "add_reader other",
         "remove_reader 7",
     ]
+
+
+async def test_what_waits_to_be_read_wakes_nobody_who_waits_to_write() -> None:
+    """It is not read before what we say has gone, so it would be told in every turn of the loop."""
+    left, right = pair()
+    with suppress(BlockingIOError):
+        while True:
+            left.send(bytes(65536))
+    right.send(b"more")
+    woken: list[int] = []
+    readiness = Readiness(asyncio.get_running_loop(), left.fileno())
+    readiness.readable(lambda: woken.append(1))
+    readiness.writable(lambda: woken.append(2))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert woken == []
+    with suppress(BlockingIOError):
+        while True:
+            right.recv(65536)
+    while not woken:
+        await asyncio.sleep(0)
+    assert woken[0] == 2
+    readiness.neither()
+    left.close()
+    right.close()
