@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from proxy import clock
+from proxy import clock, compiled
 from proxy.admin import pages, server_pages, stats_page
 from proxy.admin.http_server import Handler, HttpServer, Request, Response
 from proxy.admin.server_pages import DRAINING, INITIALIZING, LIVE, ServerState
@@ -291,7 +291,8 @@ class Sidecar:
     def _initialized(self, version: str) -> None:
         if self._state.number == INITIALIZING:
             self._state.number = LIVE
-            log.info("all clusters and listeners initialized, configuration %s", version)
+            told = "all clusters and listeners initialized, configuration %s; the request path runs %s"
+            log.info(told, version, compiled.state)
 
     # The end.
 

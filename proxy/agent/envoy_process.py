@@ -28,7 +28,9 @@ def find(environment: Mapping[str, str]) -> Path:
         return Path(named)
     found = shutil.which("envoy") or shutil.which("envoy", path=str(Path(sys.executable).parent))
     if found is None:
-        raise SettingsError("no envoy binary: set ENVOY, or put one on PATH")
+        raise SettingsError(
+            "no envoy binary: set ENVOY, or put one on PATH (in a checkout `make setup` installs one)"
+        )
     return Path(found)
 
 

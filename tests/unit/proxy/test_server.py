@@ -164,6 +164,18 @@ async def test_from_start_to_ready_and_a_change(mesh_ca: MeshCa, tmp_path: Path)
             await until(gone)
 
 
+async def test_a_sidecar_says_whether_it_runs_compiled(
+    mesh_ca: MeshCa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("proxy.compiled.state", "from source (proxy/a.py has changed since compiling)")
+    async with running(mesh_ca, ID, tmp_path) as plane:
+        plane.push()
+        async with sidecar(plane, tmp_path) as (proxy, _):
+            await until(lambda: ready(proxy))
+    assert "; the request path runs from source (proxy/a.py has changed since compiling)\n" in caplog.text
+
+
 async def test_metrics_pages(mesh_ca: MeshCa, tmp_path: Path) -> None:
     async with app() as port, running(mesh_ca, ID, tmp_path) as plane, sidecar(plane, tmp_path) as (proxy, _):
         plane.push(clusters=[cluster(port)], listeners=[listener()])

@@ -8,7 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from proxy import compiled
+from proxy.agent import envoy_process
+from proxy.agent.environment import SettingsError
 from tests.unit.bench.test_children import alive
 
 AGENT = """
@@ -38,3 +42,18 @@ def test_an_agent_that_dies_takes_its_envoy_along(tmp_path: Path) -> None:
     while alive(pid):
         assert time.monotonic() < deadline, "Envoy outlives its agent"
         time.sleep(0.01)
+
+
+def test_which_envoy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    binary = tmp_path / "envoy"
+    binary.write_text("")
+    with pytest.raises(SettingsError, match="envoy is not an executable"):
+        envoy_process.find({"ENVOY": str(binary)})
+    binary.chmod(0o755)
+    assert envoy_process.find({"ENVOY": str(binary)}) == binary
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert envoy_process.find({}) == binary
+    binary.unlink()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(SettingsError, match=r"no envoy binary.*`make setup` installs one"):
+        envoy_process.find({})
