@@ -19,7 +19,7 @@ from proxy.xds.http_client import Response as AppResponse
 
 SOURCE_ADDRESS = "127.0.0.6"
 _MAX_REDIRECTS = 10
-_MAX_BODY = 10 * 1024
+_MAX_BODY = 10 * 1024  # of which the kubelet, too, reads no more
 _TIMEOUT = 1.0  # seconds, the kubelet's default `timeoutSeconds`
 
 
@@ -69,7 +69,7 @@ class AppProbes:
             if answer.status // 100 != 3 or not location:
                 # A final redirect means the app lives (the kubelet counts 3xx as success).
                 status = 200 if answer.status // 100 == 3 else answer.status
-                return Response(answer.body[:_MAX_BODY], status)
+                return Response(answer.body, status)
             url = urljoin(url, location)
         return Response(f"stopped after {_MAX_REDIRECTS} redirects\n", 500)
 
@@ -84,7 +84,7 @@ class AppProbes:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
             return await client.request(
-                "GET", target, within=seconds, headers=[*headers, ("Connection", "close")]
+                "GET", target, within=seconds, headers=[*headers, ("Connection", "close")], most=_MAX_BODY
             )
         finally:
             client.close()

@@ -1,7 +1,7 @@
 """A connection that is awaited: for exchanges off the path of requests, with the control plane or for an app's probe.
 
 Knows nothing of what is said. Answers a `Stream` or raises OSError, TlsError among them, in the words of who refused.
-Reference: RFC 9110 §4.3.4 (the certificate must have the name that was asked for), RFC 6066 §3 (no SNI for addresses).
+Reference: RFC 9110 §4.3.4 and §4.3.5 (the certificate must have the name or the address that was asked for), RFC 6066 §3 (no SNI for addresses).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import socket
 from ipaddress import ip_address
 
 from proxy import clock
+from proxy.net.connection import Connection
 from proxy.net.readiness import Readiness
 from proxy.net.tls_connection import connection_on
 from proxy.net.tls_socket import Established, Step, TlsSocket
@@ -22,12 +23,23 @@ from proxy.tls.ssl_context import SslContext
 
 
 class Stream:
-    """`reader` has what the peer says, at most `limit` bytes of it at a time where it looks for the end of a line."""
+    """`reader` has what the peer says, at most `limit` bytes of it at a time where it looks for the end of a line.
+
+    Of what nobody reads it takes twice that and a burst; then the peer has to wait.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, end: Established, limit: int) -> None:
         self.reader = asyncio.StreamReader(limit, loop)
         self._connection = connection_on(loop, end, self)
+        self.reader.set_transport(_Reading(self._connection))
         self._connection.start()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the peer has said nothing that is not read, and not ended."""
+        reader = self.reader
+        unread = bool(reader._buffer)  # type: ignore[attr-defined]  # of which StreamReader tells nothing
+        return not unread and not reader.at_eof() and reader.exception() is None
 
     def write(self, data: bytes) -> None:
         """Send it as the kernel takes it; a failure is told by `reader`."""
@@ -54,6 +66,15 @@ class Stream:
     def on_drain(self) -> None: ...
 
 
+class _Reading(asyncio.ReadTransport):
+    """What a StreamReader wants to know of where its bytes come from."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self.pause_reading = connection.pause_reading  # type: ignore[method-assign]
+        self.resume_reading = connection.resume_reading  # type: ignore[method-assign]
+
+
 async def open_stream(
     host: str, port: int, tls: SslContext | None = None, *, source_address: str | None = None, limit: int
 ) -> Stream:
@@ -62,15 +83,17 @@ async def open_stream(
     sock = await _connected(loop, host, port, source_address)
     if tls is None:
         return Stream(loop, sock, limit)
+    name, is_address = _as_in_certificates(host)
     try:
-        end = TlsSocket(sock, TlsEngine(tls, None if _is_address(host) else host))
+        end = TlsSocket(sock, TlsEngine(tls, None if is_address else name))
     except BaseException:
         sock.close()
         raise
     try:
         await _shake_hands(loop, end)
         if tls.verifies:
-            refusal = name_refusal(peer_identity(end.engine, clock.wall()), host)
+            peer = peer_identity(end.engine, clock.wall())
+            refusal = name_refusal(peer, name, is_address=is_address)
             if refusal is not None:
                 raise TlsError("CERTIFICATE_VERIFY_FAILED", refusal)
         return Stream(loop, end, limit)
@@ -112,9 +135,9 @@ async def _shake_hands(loop: asyncio.AbstractEventLoop, end: TlsSocket) -> None:
         readiness.neither()
 
 
-def _is_address(host: str) -> bool:
+def _as_in_certificates(host: str) -> tuple[str, bool]:
+    """The name as SNI and certificates have it, without the root's dot; an address in its usual form, and that it is one."""
     try:
-        ip_address(host)
+        return str(ip_address(host)), True
     except ValueError:
-        return False
-    return True
+        return host.removesuffix("."), False

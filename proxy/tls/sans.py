@@ -41,10 +41,13 @@ class SanMatcher:
         return f"verify cert failed: SAN matcher, certificate SANs are [{names}]"
 
 
-def name_refusal(peer: PeerIdentity | None, name: str) -> str | None:
-    """None if the certificate has this DNS name (a wildcard may stand for its first label) or IP address."""
+def name_refusal(peer: PeerIdentity | None, name: str, *, is_address: bool = False) -> str | None:
+    """None if the certificate has this DNS name (a wildcard may stand for its first label) or IP address.
+
+    Envoy compares an address with patterns of names, too; with `is_address` none may stand for it (RFC 9110 §4.3.5).
+    """
     if peer is not None:
-        if any(dns_name_matches(pattern, name) for pattern in peer.dns_sans):
+        if not is_address and any(dns_name_matches(pattern, name) for pattern in peer.dns_sans):
             return None
         if name in peer.ip_sans or name in peer.uri_sans:
             return None

@@ -1,7 +1,8 @@
 """A small HTTP/1.1 client for the control plane and the CA: one connection, one request at a time, kept alive.
 
 Knows nothing of xDS. Answers whole responses (they are configuration, a few MB at most) or raises `HttpError`.
-A kept connection that the server closed meanwhile is opened anew once; anything else is the caller's to retry.
+A kept connection that the server closed meanwhile, or said something on that nobody asked for, is opened anew once; anything
+else is the caller's to retry. Whoever answers may be wrong or mean: of nothing more is held than MAX_BODY.
 Reference: RFC 9112.
 """
 
@@ -18,6 +19,9 @@ from proxy.tls.ssl_context import SslContext
 
 MAX_BODY = 256 * 1024 * 1024  # bytes; a full push of a large mesh is tens of MB
 _MAX_HEAD = 64 * 1024
+_HEAD_END = b"\r\n\r\n"
+_PORTION = 64 * 1024
+_DIGITS = {10: frozenset("0123456789"), 16: frozenset("0123456789abcdefABCDEF")}
 
 
 class HttpError(Exception):
@@ -55,54 +59,63 @@ class HttpClient:
         *,
         within: float,
         headers: Sequence[tuple[str, str]] = (),
+        most: int | None = None,
     ) -> Response:
-        """One exchange in at most `within` seconds, connecting included."""
+        """One exchange in at most `within` seconds, connecting included. With `most` the body is cut there; else too much is an error."""
         try:
             async with asyncio.timeout(within):
-                return await self._exchange(self._head(method, path, body, headers) + body)
+                return await self._exchange(self._head(method, path, body, headers) + body, most)
         except TimeoutError:
             self.close()
             raise HttpError(f"{self}: no answer within {within:g} s") from None
         except (OSError, EOFError, asyncio.LimitOverrunError, ValueError) as error:
             self.close()
             raise HttpError(f"{self}: {_reason(error)}") from error
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled, as a rule: what is left of the answer is not the next one's
             self.close()
             raise
 
-    async def _exchange(self, request: bytes) -> Response:
-        kept = self._stream is not None
-        try:
-            return await self._attempt(request)
-        except (ConnectionError, asyncio.IncompleteReadError) as error:
-            if not kept or (isinstance(error, asyncio.IncompleteReadError) and error.partial):
-                raise
-            self.close()  # the server closed it while idle
-            return await self._attempt(request)
-
-    async def _attempt(self, request: bytes) -> Response:
-        stream = self._stream
-        if stream is None:
-            context = self._tls() if self._tls else None
-            stream = self._stream = await open_stream(
-                self.host, self.port, context, source_address=self._source_address, limit=_MAX_HEAD
-            )
-        stream.write(request)
-        response = _unpacked(await _read_response(stream.reader))
-        if response.headers.get("connection", "").lower() == "close":
+    async def _exchange(self, request: bytes, most: int | None) -> Response:
+        stream, head = await self._ask(request)
+        status, headers = _parse_head(head)
+        while status < 200:  # informational
+            status, headers = _parse_head(await stream.reader.readuntil(_HEAD_END))
+        body, whole = await _read_body(status, headers, stream.reader, most)
+        response = Response(status, headers, body)
+        if not whole or not _kept_open(headers):
             self.close()
-        return response
+        return _unpacked(response) if whole else response
+
+    async def _ask(self, request: bytes) -> tuple[Stream, bytes]:
+        """Where the request went, and the head of the answer."""
+        kept = self._stream
+        if kept is not None and kept.at_rest:
+            kept.write(request)
+            try:
+                return kept, await kept.reader.readuntil(_HEAD_END)
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                if isinstance(error, asyncio.IncompleteReadError) and error.partial:
+                    raise
+        self.close()  # the server closed it while idle
+        context = self._tls() if self._tls else None
+        stream = self._stream = await open_stream(
+            self.host, self.port, context, source_address=self._source_address, limit=_MAX_HEAD
+        )
+        stream.write(request)
+        return stream, await stream.reader.readuntil(_HEAD_END)
 
     def _head(self, method: str, path: str, body: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
         lines = [f"{method} {path} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in headers]
         if not any(name.lower() == "host" for name, _ in headers):
-            lines.append(f"Host: {self.host}:{self.port}")
+            lines.append(f"Host: {self}")
         if body:
             lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         token = self._token() if self._token else None
         if token:
             lines.append(f"Authorization: Bearer {token}")
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("a line break in the head of the request")
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     def close(self) -> None:
@@ -112,39 +125,101 @@ class HttpClient:
             self._stream = None
 
     def __repr__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-async def _read_response(reader: asyncio.StreamReader) -> Response:
-    status, headers = _parse_head(await reader.readuntil(b"\r\n\r\n"))
+def _kept_open(headers: dict[str, str]) -> bool:
+    options = {option.strip() for option in headers.get("connection", "").lower().split(",")}
+    return "close" not in options
+
+
+async def _read_body(
+    status: int, headers: dict[str, str], reader: asyncio.StreamReader, most: int | None
+) -> tuple[bytes, bool]:
+    """And whether it is whole."""
     if status in (204, 304):
-        return Response(status, headers, b"")
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        return Response(status, headers, await _read_chunks(reader))
-    if "content-length" in headers:
-        return Response(status, headers, await reader.readexactly(_size(headers["content-length"], 10)))
-    headers["connection"] = "close"  # no length: the body ends with the connection
-    return Response(status, headers, await reader.read(MAX_BODY))
+        return b"", True
+    body = _Body(reader, most)
+    try:
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            await body.read_chunks()
+        elif "content-length" in headers:
+            await body.read(_size(headers["content-length"], 10))
+        else:
+            headers["connection"] = "close"  # no length: the body ends with the connection
+            await body.read_to_end()
+    except _Enough:
+        return bytes(body.content), False
+    return bytes(body.content), True
+
+
+class _Enough(Exception):
+    """No more is wanted."""
+
+
+class _Body:
+    """What has come of a body. Each way to read raises ValueError where it is too large, or _Enough behind `most` bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, most: int | None) -> None:
+        self.content = bytearray()  # not a list: chunks may be of two bytes each
+        self._reader, self._most = reader, most
+
+    async def read(self, size: int) -> None:
+        if self._most is None and size > MAX_BODY - len(self.content):
+            raise ValueError("body too large")
+        while size:
+            portion = await self._reader.read(min(size, _PORTION))
+            if not portion:
+                raise asyncio.IncompleteReadError(b"", size)
+            size -= len(portion)
+            self._add(portion)
+
+    async def read_chunks(self) -> None:
+        reader = self._reader
+        while size := _size((await reader.readuntil(b"\r\n")).split(b";")[0].decode("latin-1"), 16):
+            await self.read(size)
+            if await reader.readexactly(2) != b"\r\n":
+                raise ValueError("a chunk is longer than it says")
+        while await reader.readuntil(b"\r\n") != b"\r\n":
+            pass  # trailers
+
+    async def read_to_end(self) -> None:
+        while portion := await self._reader.read(_PORTION):
+            self._add(portion)
+
+    def _add(self, portion: bytes) -> None:
+        self.content += portion
+        if self._most is not None and len(self.content) > self._most:
+            del self.content[self._most :]
+            raise _Enough
+        if len(self.content) > MAX_BODY:
+            raise ValueError("body too large")
 
 
 def _unpacked(response: Response) -> Response:
     """The body as it was before gzip, of one member or several."""
     if response.headers.get("content-encoding", "").lower() != "gzip":
         return response
-    parts, left, room = [], response.body, MAX_BODY
+    unpacked, packed = bytearray(), response.body
+    member = None
     try:
-        while left:
-            member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-            parts.append(member.decompress(left, room))
-            room -= len(parts[-1])
-            if room <= 0:
-                raise ValueError("body too large")
-            if not member.eof:
-                raise ValueError("the compressed body ends too early")
-            left = member.unused_data
+        # In portions: a member that ends copies what is left, and there may be as many as one likes.
+        for at in range(0, len(packed), _PORTION):
+            left = packed[at : at + _PORTION]
+            while left:
+                if member is None:
+                    member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+                unpacked += member.decompress(left, MAX_BODY - len(unpacked))
+                if len(unpacked) >= MAX_BODY:
+                    raise ValueError("body too large")
+                left = member.unused_data
+                if member.eof:
+                    member = None
     except zlib.error as error:
         raise ValueError(f"not gzip: {error}") from error
-    return Response(response.status, response.headers, b"".join(parts))
+    if member is not None:
+        raise ValueError("the compressed body ends too early")
+    return Response(response.status, response.headers, bytes(unpacked))
 
 
 def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
@@ -157,28 +232,16 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
         name, colon, value = line.partition(":")
         if colon:
             headers[name.strip().lower()] = value.strip()
+    if parts[0] == "HTTP/1.0" and "connection" not in headers:
+        headers["connection"] = "close"
     return int(parts[1]), headers
 
 
-async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
-    parts: list[bytes] = []
-    total = 0
-    while size := _size((await reader.readuntil(b"\r\n")).split(b";")[0].decode("latin-1"), 16):
-        total += size
-        if total > MAX_BODY:
-            raise ValueError("body too large")
-        parts.append(await reader.readexactly(size))
-        await reader.readexactly(2)
-    while await reader.readuntil(b"\r\n") != b"\r\n":
-        pass  # trailers
-    return b"".join(parts)
-
-
 def _size(text: str, base: int) -> int:
-    size = int(text.strip(), base)
-    if not 0 <= size <= MAX_BODY:
-        raise ValueError("body too large")
-    return size
+    digits = text.strip()
+    if not digits or not _DIGITS[base].issuperset(digits):  # int() takes signs and underscores, too
+        raise ValueError(f"invalid literal for a size: {digits[:40]!r}")
+    return int(digits, base)
 
 
 def _reason(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import ssl
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -42,29 +43,39 @@ class MeshCa:
         )
 
     def issue(
-        self, *uris: str, dns: tuple[str, ...] = (), subject: x509.Name | None = None, seconds: float = 3600
+        self,
+        *uris: str,
+        dns: tuple[str, ...] = (),
+        ips: tuple[str, ...] = (),
+        subject: x509.Name | None = None,
+        seconds: float = 3600,
     ) -> tuple[str, str]:
         """Certificate and private key of a leaf, PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        return self._leaf(key.public_key(), uris, dns, subject, seconds), private.decode()
+        return self._leaf(key.public_key(), uris, dns, ips, subject, seconds), private.decode()
 
     def sign(self, csr_pem: str, identity: str, seconds: float) -> str:
         csr = x509.load_pem_x509_csr(csr_pem.encode())
         key = csr.public_key()
         assert isinstance(key, ec.EllipticCurvePublicKey)
         assert csr.is_signature_valid
-        return self._leaf(key, (identity,), (), None, seconds)
+        return self._leaf(key, (identity,), (), (), None, seconds)
 
     def _leaf(
         self,
         key: ec.EllipticCurvePublicKey,
         uris: tuple[str, ...],
         dns: tuple[str, ...],
+        ips: tuple[str, ...],
         subject: x509.Name | None,
         seconds: float,
     ) -> str:
-        names = [*(x509.UniformResourceIdentifier(u) for u in uris), *(x509.DNSName(d) for d in dns)]
+        names = [
+            *(x509.UniformResourceIdentifier(u) for u in uris),
+            *(x509.DNSName(d) for d in dns),
+            *(x509.IPAddress(ip_address(i)) for i in ips),
+        ]
         builder = self._builder(subject or x509.Name([]), key, seconds)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from proxy.admin.http_server import HttpServer, Request, Response
@@ -128,6 +128,28 @@ async def test_http_probes() -> None:
         assert await probe("/other") == (400, "app prober config does not exists for /app-health/c/other")
     assert (await probe("/ok"))[0] == 500
     assert (await probe("/tcp"))[0] == 500
+
+
+async def test_a_probe_reads_no_further_than_the_kubelet() -> None:
+    """An app whose answer never ends is alive."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"x" * 4096)
+                await writer.drain()
+        writer.close()
+        gone.set()
+
+    gone = asyncio.Event()
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as listening:
+        probe = {"httpGet": {"port": listening.sockets[0].getsockname()[1]}, "timeoutSeconds": 10}
+        server, _ = status_server(probers={"/app-health/c/livez": probe})
+        answer = await server.agent_port(request("/app-health/c/livez"))
+        assert (answer.status, answer.body) == (200, b"x" * 10240)
+        await gone.wait()
 
 
 async def test_a_probe_that_hangs_ends_at_its_timeout() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from proxy.net.connection import BURST
 from proxy.net.stream import Stream, open_stream
 from proxy.tls.openssl import TlsError
 from proxy.tls.ssl_context import SslContext
@@ -27,14 +29,16 @@ async def shout(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def server(serve: Serve, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as listening:
+async def server(
+    serve: Serve, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[int]:
+    async with await asyncio.start_server(serve, host, 0, ssl=context) as listening:
         yield listening.sockets[0].getsockname()[1]
 
 
-def pythons(ca: MeshCa, *names: str) -> ssl.SSLContext:
+def pythons(ca: MeshCa, *names: str, ips: tuple[str, ...] = ()) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    load_pair(context, *ca.issue(dns=names))
+    load_pair(context, *ca.issue(dns=names, ips=ips))
     return context
 
 
@@ -70,6 +74,45 @@ async def test_the_certificate_must_have_the_name(mesh_ca: MeshCa) -> None:
         stream = await open_stream("127.0.0.1", port, SslContext(server=False), limit=LIMIT)
         assert await said(stream, b"hello\n") == b"HELLO\n"
     assert sni == ["localhost", None, None]
+
+
+async def test_an_address_is_in_the_certificate_as_one(mesh_ca: MeshCa) -> None:
+    """And no pattern of names stands for it."""
+    async with server(shout, pythons(mesh_ca, ips=("127.0.0.1",))) as port:
+        stream = await open_stream("127.0.0.1", port, trusting(mesh_ca), limit=LIMIT)
+        assert await said(stream, b"hello\n") == b"HELLO\n"
+    for name in ("127.0.0.1", "*.0.0.1"):
+        async with server(shout, pythons(mesh_ca, name)) as port:
+            with pytest.raises(TlsError, match=r"expected SANs: \[127.0.0.1\]"):
+                await open_stream("127.0.0.1", port, trusting(mesh_ca), limit=LIMIT)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6")
+@pytest.mark.parametrize("host", ["::1", "0:0:0:0:0:0:0:1"])
+async def test_an_address_of_ipv6_however_it_is_written(mesh_ca: MeshCa, host: str) -> None:
+    async with server(shout, pythons(mesh_ca, ips=("::1",)), "::1") as port:
+        stream = await open_stream(host, port, trusting(mesh_ca), limit=LIMIT)
+        assert await said(stream, b"hello\n") == b"HELLO\n"
+
+
+async def test_a_name_that_ends_with_the_root(mesh_ca: MeshCa, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its dot is for the resolver; neither certificates nor SNI have it."""
+    sni: list[str | None] = []
+    context = pythons(mesh_ca, "control.example")
+    context.sni_callback = lambda _socket, name, _context: sni.append(name)
+    loop = asyncio.get_running_loop()
+    resolve = loop.getaddrinfo
+    asked: list[object] = []
+
+    async def resolved(host: object, port: object, **how: object) -> object:
+        asked.append(host)
+        return await resolve("127.0.0.1", port, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolved)
+    async with server(shout, context) as port:
+        stream = await open_stream("control.example.", port, trusting(mesh_ca), limit=LIMIT)
+        assert await said(stream, b"hello\n") == b"HELLO\n"
+    assert (asked[-1], sni) == ("control.example.", ["control.example"])
 
 
 async def test_the_certificate_must_be_of_a_root(mesh_ca: MeshCa) -> None:
@@ -137,3 +180,78 @@ async def test_the_address_it_comes_from() -> None:
     async with server(peer) as port:
         stream = await open_stream("127.0.0.1", port, source_address="127.0.0.6", limit=LIMIT)
         assert await said(stream, b"") == b"127.0.0.6"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_one_who_talks_without_end_has_to_wait(mesh_ca: MeshCa, tls: bool) -> None:
+    """Of what nobody reads no more is held than twice the limit and a burst."""
+    gone = asyncio.Event()
+
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"x" * 65536)
+                await writer.drain()
+        writer.close()
+        gone.set()
+
+    async with server(talk, pythons(mesh_ca, "localhost") if tls else None) as port:
+        stream = await open_stream("localhost", port, trusting(mesh_ca) if tls else None, limit=LIMIT)
+        while stream._connection.reading:
+            await asyncio.sleep(0)
+        assert len(stream.reader._buffer) < 2 * LIMIT + 2 * BURST  # type: ignore[attr-defined]
+        assert not stream.at_rest
+        assert await stream.reader.readexactly(5_000_000) == b"x" * 5_000_000
+        stream.close()
+        await gone.wait()
+
+
+async def test_rest_is_when_nothing_was_said_that_is_not_read() -> None:
+    async with server(shout) as port:
+        stream = await open_stream("127.0.0.1", port, limit=LIMIT)
+        assert stream.at_rest
+        stream.write(b"hello\n")
+        assert await stream.reader.readexactly(3) == b"HEL"
+        assert not stream.at_rest
+        assert await stream.reader.read() == b"LO\n"
+        assert not stream.at_rest, "it has ended"
+        stream.close()
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+async def test_whoever_gives_up_while_it_connects_leaves_nothing_open() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening:
+        address = listening.getsockname()
+        waiting = [socket.socket() for _ in range(4)]  # more than the kernel keeps: the next is not answered
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        opening = asyncio.create_task(open_stream(*address, limit=LIMIT))
+        before = descriptors()
+        while not descriptors() - before:
+            await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert descriptors() == before
+        for one in waiting:
+            one.close()
+
+
+@pytest.mark.parametrize("rounds", range(6))
+async def test_whoever_gives_up_in_a_handshake_leaves_nothing_open(mesh_ca: MeshCa, rounds: int) -> None:
+    async with server(shout, pythons(mesh_ca, "localhost")) as port:
+        warm = await open_stream("localhost", port, trusting(mesh_ca), limit=LIMIT)
+        assert await said(warm, b"hello\n") == b"HELLO\n"
+        before = descriptors()
+        opening = asyncio.create_task(open_stream("127.0.0.1", port, SslContext(server=False), limit=LIMIT))
+        for _ in range(rounds * 2):
+            await asyncio.sleep(0)
+        opening.cancel()
+        with suppress(asyncio.CancelledError):
+            (await opening).close()
+        while descriptors() - before:
+            await asyncio.sleep(0.001)  # the server's end of it
