@@ -355,6 +355,7 @@ class HttptoolsResponseDecoder(ResponseDecoder):
             assert self._parser is not None
             response.begun = False
             self.informational.append((self._parser.get_status_code(), self._fields))
+            response.headers = []  # those were the informational response's
             return
         if self._fields:
             response.trailers = self._fields

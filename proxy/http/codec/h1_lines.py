@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from proxy.http.codec.h1_encode import status_line
-from proxy.http.codec.interface import Headers, Message, Request, Response
+from proxy.http.codec.interface import Message, Request, Response
 
 _DIGITS, _LETTERS = b"0123456789", b"abcdefghijklmnopqrstuvwxyz"
 
@@ -79,8 +79,7 @@ def read_response(head: bytes, response: Response) -> int:
 
 def _fill(message: Message, lines: list[bytes]) -> bool:
     """Whether all of its lines are ordinary, and no name comes twice."""
-    # Not the message's own: those of an informational response that came first may be in it.
-    headers: Headers = []
+    headers = message.headers
     for line in lines:
         pair = remembered.get(line)
         if pair is None:
@@ -88,7 +87,6 @@ def _fill(message: Message, lines: list[bytes]) -> bool:
             if pair is None:
                 return False
         headers.append(pair)
-    message.headers = headers
     message.fields = fields = dict(headers)
     return len(fields) == len(headers)
 

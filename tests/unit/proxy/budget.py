@@ -28,6 +28,7 @@ from proxy.observability.workload import workload_of_node
 from proxy.tls.peer import PeerIdentity
 from proxy.tls.secrets import ROOT, WORKLOAD, SecretStore
 from tests.unit.proxy.in_memory import (
+    ROUTER,
     FakeSocket,
     Mesh,
     connection_manager,
@@ -49,6 +50,30 @@ ROUTE = {
             "retry_on": "connect-failure,refused-stream,unavailable,cancelled",
             "num_retries": 2,
         },
+    },
+}
+
+_FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
+FILTERS = {
+    "envoy.filters.http.cors": _FILTERS + "cors.v3.Cors",
+    "envoy.filters.http.fault": _FILTERS + "fault.v3.HTTPFault",
+}
+FEATURES: dict[str, Any] = {
+    "match": {"prefix": "/other", "headers": [{"name": "x-user", "present_match": True}]},
+    "route": {
+        "cluster": "other",
+        "timeout": "1s",
+        "retry_policy": {"retry_on": "5xx,reset", "num_retries": 3, "per_try_timeout": "0.1s"},
+        "request_mirror_policies": [{"cluster": "other"}],
+        "hash_policy": [{"header": {"header_name": "x-user"}}],
+        "prefix_rewrite": "/",
+    },
+    "request_headers_to_add": [{"header": {"key": "x-added", "value": "%REQ(X-USER)%"}}],
+    "typed_per_filter_config": {
+        "envoy.filters.http.fault": {
+            "@type": _FILTERS + "fault.v3.HTTPFault",
+            "abort": {"http_status": 500, "percentage": {"numerator": 1}},
+        }
     },
 }
 
@@ -89,7 +114,9 @@ def exchange(configuration: str) -> Iterator[Exchange]:
     """The exchange `plain`, or as the sidecar of a `client` or a `server`, warm: what runs for the first time has run."""
     with (
         mock.patch.object(clock, "wall", _one_moment),
-        contextlib.nullcontext(plain()) if configuration == "plain" else in_mesh(configuration) as found,
+        contextlib.nullcontext(PLAIN[configuration]())
+        if configuration in PLAIN
+        else in_mesh(configuration) as found,
     ):
         for _ in range(32):
             found()
@@ -103,9 +130,41 @@ def _one_moment() -> float:
 
 def plain() -> Exchange:
     """A route to a cluster, with Istio's retries armed, and nothing else."""
-    clusters = [static_cluster("up", ("10.0.0.7", 80))]
-    mesh = Mesh(snapshot(clusters=clusters, listeners=[listener(connection_manager([ROUTE]))]))
+    return _exchange([ROUTE])
+
+
+def beside_a_route() -> Exchange:
+    """`plain`, behind a route that the request does not take."""
+    return _exchange([{"match": FEATURES["match"], "route": {"cluster": "other"}}, ROUTE])
+
+
+def beside_features() -> Exchange:
+    """The same, with every feature on that route and its cluster, and Istio's filters in the chain."""
+    limits = {"thresholds": [{"max_connections": 1, "max_pending_requests": 1, "max_retries": 1}]}
+    filters = [{"name": name, "typed_config": {"@type": type_}} for name, type_ in FILTERS.items()]
+    return _exchange(
+        [FEATURES, ROUTE],
+        {"outlier_detection": {"interval": "1s"}, "circuit_breakers": limits},
+        http_filters=[*filters, ROUTER],
+    )
+
+
+def _exchange(
+    routes: list[dict[str, Any]], other: Mapping[str, Any] | None = None, **manager: Any
+) -> Exchange:
+    clusters = [
+        static_cluster("up", ("10.0.0.7", 80)),
+        static_cluster("other", ("10.0.0.8", 80), **(other or {})),
+    ]
+    mesh = Mesh(snapshot(clusters=clusters, listeners=[listener(connection_manager(routes, **manager))]))
     return Exchange(mesh, mesh.client())
+
+
+PLAIN: dict[str, Callable[[], Exchange]] = {
+    "plain": plain,
+    "beside a route": beside_a_route,
+    "beside features": beside_features,
+}
 
 
 @contextlib.contextmanager

@@ -54,6 +54,14 @@ def test_blocks_allocated_per_request(configuration: str) -> None:
     assert found.total() <= limit, budget.growth(_blocks(configuration), found)
 
 
+def test_features_of_other_routes_cost_a_request_nothing() -> None:
+    found = []
+    for configuration in ("beside a route", "beside features"):
+        with budget.exchange(configuration) as exchange:
+            found.append(budget_meters.calls(exchange))
+    assert found[0] == found[1]
+
+
 def _blocks(configuration: str) -> str:
     """The name of the table, which each version of Python has for itself."""
     return f"blocks {configuration}, {'.'.join(map(str, _VERSION))}"

@@ -13,6 +13,7 @@ from proxy.config.decode import ROUTE, decode
 from proxy.router import matcher
 from proxy.router.conditions import Condition
 from proxy.router.matcher import RouteTable
+from tests.unit.proxy import budget_meters
 
 Json = dict[str, Any]
 
@@ -194,3 +195,24 @@ def test_of_nested_prefixes_only_those_of_the_path_are_tried(monkeypatch: pytest
     routes = table([{"prefix": prefix, "headers": [{"name": "x"}]} for prefix in prefixes])
     number, looked = evaluated(routes, monkeypatch, request("/a/b/x"))
     assert (number, looked) == (None, 4)  # path and header of /a/b/ and of /a/
+
+
+def _virtual_hosts(count: int) -> RouteTable[int]:
+    route = {"match": {"prefix": "/"}, "name": "1", "direct_response": {"status": 200}}
+    hosts = [
+        {"name": f"{n}", "domains": [f"s{n}.test", f"*.w{n}.test"], "routes": [route]} for n in range(count)
+    ]
+    config = {"name": "80", "virtual_hosts": hosts}
+    return RouteTable(decode(ROUTE, "80", json.dumps(config).encode()), lambda _, route: int(route.name))
+
+
+def test_a_virtual_host_is_found_by_as_many_calls_among_ten_thousand_as_among_ten() -> None:
+    found = []
+    for count in (10, 10_000):
+        routes = _virtual_hosts(count)
+        for authority, number in ((b"s7.test", 1), (b"x.w7.test", 1), (b"nobody.test", None)):
+            asked = {**request("/"), "authority": authority}
+            assert routes.route(**asked) == number
+            found.append(budget_meters.calls(lambda routes=routes, asked=asked: routes.route(**asked)))
+    assert found[:3] == found[3:]
+    assert max(one.total() for one in found) <= 5
