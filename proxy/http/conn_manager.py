@@ -81,9 +81,9 @@ class HttpConnection(ServerConnection):
                 if not connection.reading and not connection.closed:
                     self.read_on()
                 await PAUSE
-            request = requests[0]
-            stays = await self._serve_request(request)
-            requests.popleft()
+            # Without a name for it: whoever waits for the next would hold on to this one.
+            stays = await self._serve_request(requests[0])
+            requests.pop(0)
             if not stays:
                 return
             if requests and not connection.reading:

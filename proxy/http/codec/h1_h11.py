@@ -11,7 +11,6 @@ Reference: RFC 9112; h11 documentation, "Supported HTTP features".
 from __future__ import annotations
 
 import re
-from collections import deque
 
 import h11
 
@@ -85,7 +84,7 @@ class H11RequestDecoder(RequestDecoder):
     def __init__(
         self, max_headers_bytes: int = MAX_HEADERS_BYTES, max_headers_count: int = MAX_HEADERS_COUNT
     ) -> None:
-        self.requests: deque[Request] = deque()
+        self.requests: list[Request] = []
         self._max_bytes = max_headers_bytes
         self._max_count = max_headers_count
         self._buffer = b""  # a head that is not complete

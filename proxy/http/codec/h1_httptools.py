@@ -7,8 +7,6 @@ Reference: llhttp 9, Envoy source/common/http/http1/codec_impl.cc and balsa_pars
 
 from __future__ import annotations
 
-from collections import deque
-
 import httptools
 
 from proxy.http.codec import h1_rules
@@ -48,7 +46,7 @@ class HttptoolsRequestDecoder(RequestDecoder):
     def __init__(
         self, max_headers_bytes: int = MAX_HEADERS_BYTES, max_headers_count: int = MAX_HEADERS_COUNT
     ) -> None:
-        self.requests: deque[Request] = deque()
+        self.requests: list[Request] = []
         self._max_bytes = max_headers_bytes
         self._max_count = max_headers_count
         self._parser: httptools.HttpRequestParser | None = None  # made for what is the first to need one

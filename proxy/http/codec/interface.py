@@ -12,8 +12,6 @@ Reference: RFC 9112; limits are Envoy's (max_request_headers_kb 60, max_headers_
 
 from __future__ import annotations
 
-from collections import deque
-
 from proxy.router.message import Headers, Message, UpstreamResponse
 
 __all__ = ["CodecError", "Headers", "Message", "Request", "RequestDecoder", "Response", "ResponseDecoder"]
@@ -94,7 +92,7 @@ class RequestDecoder:
 
     __slots__ = ("requests",)
 
-    requests: deque[Request]
+    requests: list[Request]
     """Requests whose head is complete, oldest first; the consumer pops a request when it is done with it."""
 
     @property

@@ -11,6 +11,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -87,12 +88,18 @@ class Exchange:
         self.request = request
         self.settle: Callable[[], None] = lambda: None
         """Empties what is filled on purpose: the access log's buffer."""
+        self.new_client: Callable[[], FakeSocket] = mesh.client
         self()
         self()
 
     def __call__(self) -> None:
         self.send()
         self.answer()
+
+    def connect(self) -> None:
+        """One more client asks, and stays."""
+        self.client = self.new_client()
+        self()
 
     def send(self) -> None:
         """The request, up to where it waits for the upstream."""
@@ -191,8 +198,9 @@ def in_mesh(role: str) -> Iterator[Exchange]:
         peer = PeerIdentity((spiffe_id("default", "client"),), (), "", "ab" * 32)
         facts = {"tls": True, "peer": peer, "local_uri_san": secrets.own_uri_san}
         facts["sni"] = "outbound_.9080_._.app.default.svc.cluster.local"
-    found = Exchange(mesh, mesh.client(name, chain=_http_chain(mesh, name, role), **facts), IN_MESH)
-    found.settle = logs.flush
+    new_client = partial(mesh.client, name, chain=_http_chain(mesh, name, role), **facts)
+    found = Exchange(mesh, new_client(), IN_MESH)
+    found.settle, found.new_client = logs.flush, new_client
     try:
         yield found
     finally:
