@@ -2,7 +2,8 @@
 
 OpenSSL reads and writes memory here, so that one recv and one send carry many records, which it would take and give one at a
 time through a descriptor. Ciphertext passes through two buffers that all engines of the process share: what was put into INCOMING
-or taken from OUTGOING is dealt with before anybody else runs. Decides nothing about whom to trust. Invariant: after `free` nothing is called.
+or taken from OUTGOING is dealt with before anybody else runs. What OpenSSL holds in between grows to the most that was ever in it, so those
+that are quiet get new ones (`tidy`). Decides nothing about whom to trust. Invariant: after `free` nothing is called.
 Reference: SSL_read(3), SSL_write(3), BIO_s_mem(3); RFC 8446 §5.1 (records).
 """
 
@@ -39,6 +40,9 @@ _BIO_size: Final[Any] = lib.BIO_get_mem_data
 _bytes: Final[Any] = ffi.unpack
 _from_buffer: Final[Any] = ffi.from_buffer
 
+_TIDIED_AT_ONCE: Final = 1000  # engines, a µs each; more where bodies were long
+_untidy: Final[set[TlsEngine]] = set()
+
 
 class Session:
     """What a connection leaves for the next one with the same peer."""
@@ -55,7 +59,7 @@ class TlsEngine:
     Raises TlsError where OpenSSL does not take these.
     """
 
-    __slots__ = ("_in", "_out", "_ssl", "context", "ended", "failure", "peer")
+    __slots__ = ("_in", "_out", "_shaken", "_ssl", "_used", "context", "ended", "failure", "peer")
 
     def __init__(
         self,
@@ -67,6 +71,8 @@ class TlsEngine:
         self.ended = False  # the peer says no more: by its close_notify, or by a `failure`
         self.failure: TlsError | None = None
         self.peer: PeerIdentity | None = None  # once whoever checked it has set it
+        self._used = False  # since `tidy` last looked
+        self._shaken = True  # hands, and nothing else yet: certificates went through the BIOs
         self._ssl: Any = ffi.gc(context.new_ssl(), lib.SSL_free)
         ssl = self._ssl
         memory = lib.BIO_s_mem()
@@ -124,6 +130,8 @@ class TlsEngine:
                 break
         if _BIO_size(self._out, _DATA) > _ANSWERS:
             self.failure, self.ended = TlsError("TOO_MANY_KEY_UPDATES"), True
+        if not self._used:
+            self._use()
         return _bytes(_CLEAR, clear)  # type: ignore[no-any-return]
 
     def _read_records(self, clear: int) -> int:
@@ -158,6 +166,8 @@ class TlsEngine:
                 raise self._error()
             at += part
             end += _BIO_read(out, _OUTGOING + end, _OUTGOING_SIZE - end)  # with the answers
+        if not self._used:
+            self._use()
         return end
 
     @property
@@ -173,6 +183,24 @@ class TlsEngine:
         lib.SSL_shutdown(self._ssl)
         lib.ERR_clear_error()
         return self.unsent()
+
+    def _use(self) -> None:
+        self._used = True
+        _untidy.add(self)
+        if self._shaken:
+            self._shaken = False
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Give back what the memory BIOs grew to, of those with nothing in them. Not before the handshake is done.
+
+        What has come of a record is not in them: OpenSSL keeps it. Reference: SSL_set_bio(3).
+        """
+        if _BIO_size(self._in, _DATA) == 0:
+            self._in = lib.BIO_new(lib.BIO_s_mem())
+        if _BIO_size(self._out, _DATA) == 0:
+            self._out = lib.BIO_new(lib.BIO_s_mem())
+        lib.SSL_set_bio(self._ssl, self._in, self._out)  # frees those that are not the same any more
 
     def _error(self) -> TlsError:
         result = lib.SSL_get_verify_result(self._ssl)
@@ -209,10 +237,24 @@ class TlsEngine:
         return [_der(lib.sk_X509_value(chain, number)) for number in range(lib.sk_X509_num(chain))]
 
     def free(self) -> None:
-        """Give OpenSSL's memory back, some 10 KB."""
+        """Give OpenSSL's memory back, some 30 KB."""
         if self._ssl is not None:
+            _untidy.discard(self)
             ffi.release(self._ssl)
             self._ssl = self._in = self._out = None  # of which cffi takes no call
+
+
+def tidy() -> None:
+    """To be called now and then: engines that were not used since the last time let go of their buffers."""
+    quiet: list[TlsEngine] = []
+    for engine in _untidy:
+        if engine._used:
+            engine._used = False
+        elif len(quiet) < _TIDIED_AT_ONCE:
+            quiet.append(engine)
+    for engine in quiet:
+        _untidy.discard(engine)
+        engine.let_go()
 
 
 def _der(certificate: Any) -> bytes:

@@ -27,6 +27,7 @@ from proxy.observability.istio_metrics import IstioMetrics
 from proxy.observability.stats import SIDECAR_PREFIXES, SIDECAR_SUFFIXES, Inclusion, StatsStore
 from proxy.observability.workload import workload_of_node
 from proxy.router.conditions import string_test
+from proxy.tls import engine
 from proxy.tls.secrets import SecretStore
 from proxy.upstream.cluster import OriginalDstCluster
 from proxy.xds import slices
@@ -130,7 +131,7 @@ class Worker:
             found.outlier.ejected_elsewhere(host)
 
     async def housekeeping(self) -> None:
-        """Every second access logs are written; every five, TCP metrics are taken and unused hosts forgotten."""
+        """Every second access logs are written and idle TLS gives memory back; every five, TCP metrics are taken and unused hosts forgotten."""
         ticks = 0
         while True:
             await asyncio.sleep(access_log.FLUSH_SECONDS)
@@ -141,6 +142,7 @@ class Worker:
                 log.exception("housekeeping failed unexpectedly")
 
     def _keep_house(self, ticks: int) -> None:
+        engine.tidy()
         self.logs.flush()
         if ticks % int(istio_metrics.TCP_REPORT_SECONDS / access_log.FLUSH_SECONDS) == 0:
             self.metrics.flush_tcp()

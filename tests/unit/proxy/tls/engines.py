@@ -21,6 +21,15 @@ def alpn(engine: TlsEngine) -> str:
     return str(ffi.buffer(data[0], size[0])[:].decode()) if size[0] else ""
 
 
+def buffers(engine: TlsEngine) -> int:
+    """How many of its memory BIOs have memory: none that nothing was ever put into."""
+    data, count = ffi.new("char **"), 0
+    for bio in (engine._in, engine._out):
+        lib.BIO_get_mem_data(bio, data)
+        count += data[0] != ffi.NULL
+    return count
+
+
 def hand_over(source: TlsEngine, target: TlsEngine) -> None:
     """What `source` has to say by itself, for the handshake of `target`."""
     said = source.unsent()

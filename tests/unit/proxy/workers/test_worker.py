@@ -11,7 +11,10 @@ from proxy import bootstrap
 from proxy.config.decode import convert
 from proxy.config.stats import StatsConfig
 from proxy.observability import access_log
+from proxy.tls.ssl_context import SslContext
 from proxy.workers.worker import Start, Worker
+from tests.unit.proxy.mesh_ca import MeshCa
+from tests.unit.proxy.tls.engines import buffers, opened, sealed, shake
 
 
 class FullDisk:
@@ -40,6 +43,23 @@ async def test_housekeeping_goes_on_after_a_failure(
     with pytest.raises(asyncio.CancelledError):
         await task
     assert "No space left on device" in caplog.text
+
+
+def test_housekeeping_tidies_tls_whatever_the_logs_do(mesh_ca: MeshCa) -> None:
+    server = SslContext(server=True)
+    server.load_certificate(*mesh_ca.issue("spiffe://cluster.local/ns/default/sa/app"))
+    a, b = shake(SslContext(server=False), server)
+    worker = Worker.__new__(Worker)
+    worker.logs = FullDisk()  # type: ignore[assignment]
+    for message in (b"x" * 50_000, b"y"):
+        assert opened(b, sealed(a, message)) == message
+    assert buffers(b) > 0
+    with pytest.raises(OSError, match="No space left"):
+        worker._keep_house(1)
+    worker._keep_house(2)
+    assert buffers(b) == 0
+    a.free()
+    b.free()
 
 
 @pytest.mark.parametrize(
