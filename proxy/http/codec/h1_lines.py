@@ -25,18 +25,25 @@ _VALUE: Final = _keeping(bytes(range(ord(" "), ord("~") + 1)) + b"\t")
 _PATH: Final = _keeping(_DIGITS + _LETTERS + _LETTERS.upper() + b"-._~%!$&'()*+,;=:@/?")
 
 _METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
-# Without those that have no body whatever they announce.
-_STATUSES: Final = {status_line(status): status for status in range(200, 600) if status not in (204, 304)}
+_STATUSES: Final = {status_line(status): status for status in range(200, 600)}
 
-# What decides where a message, or its connection, ends.
+# What decides where a message, or its connection, ends, and the lines of it that are read here, whatever the case of the name.
 _FRAMING: Final = frozenset({b"connection", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+_FRAMING_LINES: Final = frozenset(
+    {
+        b"connection: keep-alive",
+        b"connection: Keep-Alive",
+        b"connection: close",
+        b"transfer-encoding: chunked",
+    }
+)
 _DIGITS_OF_A_LENGTH: Final = 15
 
 _COME_AGAIN: Final = frozenset(
     b"""accept accept-encoding accept-language cache-control connection content-encoding content-length content-type date
     host keep-alive origin pragma priority sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode
-    sec-fetch-site sec-fetch-user server strict-transport-security te upgrade-insecure-requests user-agent vary via
-    x-content-type-options x-envoy-attempt-count x-envoy-decorator-operation x-envoy-expected-rq-timeout-ms
+    sec-fetch-site sec-fetch-user server strict-transport-security te transfer-encoding upgrade-insecure-requests user-agent
+    vary via x-content-type-options x-envoy-attempt-count x-envoy-decorator-operation x-envoy-expected-rq-timeout-ms
     x-envoy-peer-metadata x-envoy-peer-metadata-id x-envoy-upstream-service-time x-forwarded-client-cert x-forwarded-proto
     x-frame-options x-powered-by""".split()
 )
@@ -59,20 +66,21 @@ def request_of(head: bytes) -> Request | None:
     request = Request()
     if not _fill(request, lines):
         return None
+    fields = request.fields
+    if b"transfer-encoding" in fields:
+        return None  # chunks are what a parser reads fast
     request.method, request.target = start[0], target
-    length = request.fields.get(b"content-length")
+    length = fields.get(b"content-length")
     request.framed = length is not None and int(length) > 0
+    request.keep_alive = fields.get(b"connection") != b"close"
     return request
 
 
 def read_response(head: bytes, response: Response) -> int:
-    """Fill in the headers of a response with this head, which announces the length of its body.
-
-    The status; 0 if the head is not ordinary.
-    """
+    """Fill in the headers of a response with this head; the status, or 0 if the head is not ordinary."""
     lines = head.split(b"\r\n")
     status = _STATUSES.get(lines.pop(0))
-    if status is None or not _fill(response, lines) or b"content-length" not in response.fields:
+    if status is None or not _fill(response, lines):
         return 0
     return status
 
@@ -97,7 +105,7 @@ def _read(line: bytes) -> Any:
     name, value = name.lower(), value.strip(b" \t")
     if not name or not value or name.translate(_NAME) != name or value.translate(_VALUE) != value:
         return None
-    if name in _FRAMING and (name != b"connection" or value.lower() != b"keep-alive"):
+    if name in _FRAMING and name + line[len(name) :] not in _FRAMING_LINES:
         return None
     if name == b"content-length" and not (value.isdigit() and len(value) <= _DIGITS_OF_A_LENGTH):
         return None

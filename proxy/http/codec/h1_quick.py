@@ -9,9 +9,16 @@ from typing import Final
 
 from proxy.http.codec.h1_httptools import HttptoolsRequestDecoder, HttptoolsResponseDecoder
 from proxy.http.codec.h1_lines import read_response, request_of
-from proxy.http.codec.interface import MAX_HEADERS_BYTES, MAX_HEADERS_COUNT, Request, Response
+from proxy.http.codec.interface import (
+    MAX_HEADERS_BYTES,
+    MAX_HEADERS_COUNT,
+    CodecError,
+    Request,
+    Response,
+)
 
 _END: Final = b"\r\n\r\n"
+_LAST_CHUNK: Final = b"\r\n0\r\n\r\n"
 _APART: Final = 15
 """Messages of a connection that go to the parser at once, after one that was not ordinary: then others mostly are not, either."""
 
@@ -19,17 +26,20 @@ _APART: Final = 15
 class QuickRequestDecoder(HttptoolsRequestDecoder):
     """See `RequestDecoder`."""
 
-    __slots__ = ("_apart",)
+    __slots__ = ("_apart", "_over")
 
     def __init__(
         self, max_headers_bytes: int = MAX_HEADERS_BYTES, max_headers_count: int = MAX_HEADERS_COUNT
     ) -> None:
         super().__init__(max_headers_bytes, max_headers_count)
         self._apart = 0
+        self._over = False  # the last request, read here, asked for the end of the connection
 
     def feed(self, data: bytes) -> None:
         if self._request is not None or self._tail is not None or self._closed:
             super().feed(data)
+        elif self._over:
+            _refuse(data)
         elif self._apart:
             self._apart -= 1
             super().feed(data)
@@ -52,6 +62,10 @@ class QuickRequestDecoder(HttptoolsRequestDecoder):
                 start = self._begin_body(request, data, start)
             else:
                 request.complete = True
+            if not request.keep_alive:
+                self._over = True
+                _refuse(data[start:])
+                return
 
     def _begin_body(self, request: Request, data: bytes, start: int) -> int:
         """Take what is there of the body; where it ends."""
@@ -68,6 +82,12 @@ class QuickRequestDecoder(HttptoolsRequestDecoder):
         return start + len(body)
 
 
+def _refuse(data: bytes) -> None:
+    """What follows the last request of a connection, of which the parser takes nothing but line ends; raises CodecError."""
+    if data.strip(b"\r\n"):
+        raise CodecError(400, "http1.codec_error")
+
+
 class QuickResponseDecoder(HttptoolsResponseDecoder):
     """See `ResponseDecoder`."""
 
@@ -79,7 +99,7 @@ class QuickResponseDecoder(HttptoolsResponseDecoder):
 
     def feed(self, data: bytes) -> None:
         response = self.response
-        if response.begun or response.complete or self._method == b"HEAD":
+        if response.begun or response.complete:
             super().feed(data)
         elif self._apart:
             self._apart -= 1
@@ -94,14 +114,40 @@ class QuickResponseDecoder(HttptoolsResponseDecoder):
         status = read_response(data[:end], response) if end > 0 else 0
         if not status or len(response.headers) > MAX_HEADERS_COUNT:
             return False
-        body = data[end + len(_END) :]
-        left = int(response.fields[b"content-length"]) - len(body)
+        start = end + len(_END)
+        fields = response.fields
+        length = fields.get(b"content-length")
+        chunked = b"transfer-encoding" in fields
+        if length is not None and (chunked or status == 204):
+            return False
+        if status in (204, 304) or self._method == b"HEAD":  # no body, whatever they announce
+            left = start - len(data)
+        elif length is not None:
+            left = start + int(length) - len(data)
+            if left >= 0 and start < len(data):
+                response.chunks.append(data[start:])
+        else:
+            left = _take_chunk(response, data, start) if chunked else -1
         if left < 0:
             return False
-        if body:
-            response.chunks.append(body)
         self._left = left
-        response.begun = response.reusable = True
+        response.begun = True
+        response.reusable = fields.get(b"connection") != b"close"
         response.complete = not left
         response.status = status
         return True
+
+
+def _take_chunk(response: Response, data: bytes, start: int) -> int:
+    """Take a chunked body that is there as a whole and is one chunk; below 0 if it is not.
+
+    Many chunks, or a body in pieces, are read faster by the parser.
+    """
+    if not data.endswith(_LAST_CHUNK):
+        return -1
+    end = data.find(b"\r\n", start)
+    body = data[end + 2 : -len(_LAST_CHUNK)]
+    if not body or data[start:end].lower() != b"%x" % len(body):
+        return -1
+    response.chunks.append(body)
+    return 0

@@ -56,8 +56,11 @@ def test_what_is_kept_has_bounds() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b"connection: close",
-        b"Transfer-Encoding: chunked",
+        b"connection: close, te",
+        b"connection:close",
+        b"Connection: Close",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: chunked\t",
         b"upgrade: ws",
         b"x: \xe9",
         b"x : y",
@@ -72,9 +75,31 @@ def test_a_parser_judges_what_is_out_of_the_ordinary(line: bytes) -> None:
     assert list(remembered) == [b"host: a"]
 
 
-def test_a_response_must_say_how_long_it_is() -> None:
+def test_a_request_may_end_its_connection() -> None:
+    for line, kept in (
+        (b"Connection: close", False),
+        (b"connection: Keep-Alive", True),
+        (b"accept: */*", True),
+    ):
+        request = request_of(head(line, b"content-length: 1"))
+        assert request is not None
+        assert (request.keep_alive, request.framed) == (kept, True)
+
+
+def test_a_parser_reads_chunked_requests() -> None:
+    assert request_of(head(b"Transfer-Encoding: chunked")) is None
+
+
+def test_the_head_of_a_response() -> None:
     response = Response()
     assert read_response(b"HTTP/1.1 404 Not Found\r\nServer: x\r\nContent-Length: 3", response) == 404
     assert response.headers == [(b"server", b"x"), (b"content-length", b"3")]
-    assert read_response(b"HTTP/1.1 404 Not Found\r\nServer: x", Response()) == 0
-    assert read_response(b"HTTP/1.1 204 No Content\r\nContent-Length: 0", Response()) == 0
+    assert read_response(b"HTTP/1.1 204 No Content\r\nconnection: close", response) == 204
+    assert read_response(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", response) == 200
+    for coding in (
+        b"transfer-encoding: chunked\t",
+        b"transfer-encoding:chunked",
+        b"transfer-encoding: gzip, chunked",
+    ):
+        assert read_response(b"HTTP/1.1 200 OK\r\n" + coding, Response()) == 0
+    assert read_response(b"HTTP/1.1 404 Nothing here\r\nServer: x", Response()) == 0
