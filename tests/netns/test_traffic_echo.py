@@ -202,6 +202,26 @@ def test_shares_by_locality(traffic: Mesh) -> None:
     assert 6 <= counted["region3.zone4"] <= 56  # 30
 
 
+def test_passthrough_goes_where_the_connection_was_going(traffic: Mesh) -> None:
+    """To the Service's address, whose pod the node chooses."""
+    address = traffic.get(f"/api/v1/namespaces/{NAMESPACE}/services/hello")["spec"]["clusterIP"]
+    spec = {"host": "hello", "trafficPolicy": {"loadBalancer": {"simple": "PASSTHROUGH"}}}
+    meta = {"name": "hello", "namespace": NAMESPACE}
+    traffic.apply(
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": meta,
+            "spec": spec,
+        }
+    )
+    line = f':5000" "{address}:5000" outbound|5000||hello.{NAMESPACE}.svc.cluster.local '
+    traffic.wait(lambda: reached(traffic) and logged(traffic, "client", "istio-proxy", line), "the rule")
+    assert shares(traffic, f"http://hello.{NAMESPACE}:5000/", 20)["200"] == 20
+    line = f'"hello.{NAMESPACE}{line}'
+    traffic.wait(lambda: logged(traffic, "client", "istio-proxy", line) == 20, "the log", 5)
+
+
 def test_stickiness_by_header(traffic: Mesh) -> None:
     traffic.apply(*documents("tasks/hello-by-user"))
     traffic.wait(lambda: len(reached(traffic, 12, "-H", "end-user: jason")) == 1, "the rule")
