@@ -5,6 +5,7 @@ about to take. Invariant: ciphertext leaves in the order in which it was made.
 
 A peer may send a message of TLS itself, a ticket or new keys, in several records. OpenSSL writes nothing while it has a part of one, so what is
 written waits for the rest, which is read even while the owner has paused: it may wait for the writing. BoringSSL, and so Envoy, writes on.
+What comes with the rest is kept for the owner, a BURST at most: the next message may begin behind it, and so on for ever.
 """
 
 from __future__ import annotations
@@ -152,11 +153,14 @@ class TlsConnection(Connection):
                 self._loop.add_reader(self.fd, self._read_rest)
 
     def _read_rest(self) -> None:
-        """The owner has paused; what comes for it is one portion at most."""
+        """The owner has paused; what comes for it is kept."""
         _, data = self._receive()
         self.bytes_in += len(data)
         self._kept += data
-        self._write_on()
+        if len(self._kept) > BURST:
+            self._fail(TlsError("TOO_MANY_KEY_UPDATES"))
+        else:
+            self._write_on()
 
     def _write_on(self) -> None:
         if not self._awaits_rest:

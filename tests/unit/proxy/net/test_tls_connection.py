@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.net.connection import HIGH_WATER
+from proxy.net.connection import BURST, HIGH_WATER
 from proxy.net.tls_connection import TlsConnection
 from proxy.net.tls_socket import TlsSocket
 from proxy.tls.engine import INCOMING, MOST, TlsEngine
@@ -293,6 +293,25 @@ def test_who_pauses_first_and_then_writes(dialogue: Dialogue) -> None:
     dialogue.sock.receive(peer.message(REST))
     assert dialogue.heard() == b"answer"
     assert not dialogue.loop.readers
+
+
+def test_one_who_never_comes_to_the_end_of_it_fills_no_memory(dialogue: Dialogue) -> None:
+    """Behind each rest comes more for the owner, and the next message in part."""
+    connection, peer = dialogue.connection, dialogue.keys.client()
+    connection.start()
+    dialogue.sock.receive(peer.message(FIRST))
+    connection.write(b"answer")
+    connection.pause_reading()
+    most = 0
+    for _ in range(2 * BURST // 15_000):
+        if not connection.closed:
+            rest = peer.message(REST)
+            peer.new_keys()
+            dialogue.sock.receive(rest + peer.data(b"x" * 15_000) + peer.message(FIRST))
+            most = max(most, len(connection._kept))
+    assert most <= BURST + 15_000
+    assert "TOO_MANY_KEY_UPDATES" in str(dialogue.owner.error)
+    assert (connection.closed, dialogue.loop.readers, dialogue.loop.writers) == (True, {}, {})
 
 
 @pytest.mark.parametrize("paused", [False, True])
