@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from proxy import compiled
+from proxy.lean_imports import _Ssl
 
 LEAN = """
 import sys
@@ -45,7 +46,34 @@ def test_who_asks_later_gets_what_was_left_out() -> None:
     run(LEAN.format(module="proxy.server", more=["uvloop"]) + AFTERWARDS)
 
 
-def test_nothing_is_taken_from_a_process_that_has_asyncio() -> None:
+EARLIER = """
+import sys, {earlier}
+before = dict(sys.modules)
+from proxy.lean_imports import import_lean
+import_lean("asyncio", "hashlib", "uvloop")
+for name in ("ssl", "_hashlib", "typing_extensions"):
+    assert sys.modules.get(name) is before.get(name), name
+"""
+
+
+@pytest.mark.parametrize("earlier", ["asyncio, ssl", "ssl", "_hashlib", "typing_extensions"])
+def test_nothing_is_taken_from_who_has_it_already(earlier: str) -> None:
+    run(EARLIER.format(earlier=earlier))
+
+
+def test_a_python_that_leaves_digests_to_openssl_keeps_it() -> None:
     run(
-        "import asyncio, ssl\nfrom proxy.lean_imports import import_lean\nimport_lean('uvloop')\nimport sys\nassert sys.modules['ssl'] is ssl"
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('_md5', '_sha1', '_sha2', '_sha256', '_sha512', '_sha3')))\n"
+        "from proxy.lean_imports import import_lean\n"
+        "import_lean('asyncio', 'hashlib')\n"
+        "import hashlib\n"
+        "assert hashlib.sha256(b'').hexdigest().startswith('e3b0c442')"
     )
+
+
+def test_a_name_of_the_stand_in_is_one_thing() -> None:
+    """It is asked for in each `isinstance` and `except`."""
+    ssl = _Ssl("ssl")
+    assert ssl.SSLSocket is ssl.SSLSocket
+    assert ssl.SSL_ERROR_WANT_READ == -1
