@@ -61,7 +61,7 @@ class HttpClient:
         headers: Sequence[tuple[str, str]] = (),
         most: int | None = None,
     ) -> Response:
-        """One exchange in at most `within` seconds, connecting included. With `most` the body is cut there; else too much is an error."""
+        """One exchange in at most `within` seconds, connecting included. With `most` the body is cut there, packed or not; else too much is an error."""
         try:
             async with asyncio.timeout(within):
                 return await self._exchange(self._head(method, path, body, headers) + body, most)
@@ -84,7 +84,7 @@ class HttpClient:
         response = Response(status, headers, body)
         if not whole or not _kept_open(headers):
             self.close()
-        return _unpacked(response) if whole else response
+        return _unpacked(response, most) if whole else response
 
     async def _ask(self, request: bytes) -> tuple[Stream, bytes]:
         """Where the request went, and the head of the answer."""
@@ -196,11 +196,12 @@ class _Body:
             raise ValueError("body too large")
 
 
-def _unpacked(response: Response) -> Response:
-    """The body as it was before gzip, of one member or several."""
+def _unpacked(response: Response, most: int | None) -> Response:
+    """The body as it was before gzip, of one member or several; cut where `most` are wanted."""
     if response.headers.get("content-encoding", "").lower() != "gzip":
         return response
     unpacked, packed = bytearray(), response.body
+    bound = MAX_BODY if most is None else most
     member = None
     try:
         # In portions: a member that ends copies what is left, and there may be as many as one likes.
@@ -209,9 +210,11 @@ def _unpacked(response: Response) -> Response:
             while left:
                 if member is None:
                     member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-                unpacked += member.decompress(left, MAX_BODY - len(unpacked))
-                if len(unpacked) >= MAX_BODY:
-                    raise ValueError("body too large")
+                unpacked += member.decompress(left, bound - len(unpacked))
+                if len(unpacked) >= bound:
+                    if most is None:
+                        raise ValueError("body too large")
+                    return Response(response.status, response.headers, bytes(unpacked))
                 left = member.unused_data
                 if member.eof:
                     member = None

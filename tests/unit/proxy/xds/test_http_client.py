@@ -132,6 +132,18 @@ async def test_no_more_of_a_body_is_read_than_is_wanted(answer: bytes) -> None:
         client.close()
 
 
+@pytest.mark.parametrize("text", [b"x" * 9, b"x" * 10, b"x" * 11, b"x" * 1_000_000])
+@pytest.mark.parametrize("times", [1, 3])
+async def test_no_more_is_unpacked_than_is_wanted(text: bytes, times: int) -> None:
+    """A few KB may be gzip of many MB."""
+    answer = packed(member(text) * times)
+    async with speaking(answer) as address:
+        client = HttpClient(*address)
+        got = await client.request("GET", "/", within=5, most=10_000)
+        assert got.body == (text * times)[:10_000]
+        client.close()
+
+
 def ok(*more: str) -> bytes:
     return "\r\n".join(["HTTP/1.1 200 OK", "content-length: 0", *more, "", ""]).encode()
 
