@@ -1,35 +1,22 @@
-"""What ten thousand requests leave behind: nothing, and what a connection holds that is idle.
-
-Counted with the garbage collector off, so that a cycle shows at once.
-"""
+"""What ten thousand requests leave behind: nothing, and what a connection holds that is idle."""
 
 from __future__ import annotations
 
 import gc
-import sys
 import tracemalloc
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from proxy import compiled
 from tests.unit.proxy import budget
+from tests.unit.proxy.leftovers import leftovers, objects
 
 REQUESTS = {"client": 10_000, "server": 2_000}
-# From 257 on, each number a counter holds is an object.
-WARM = 300
-# Counters that stood still meanwhile may differ by one from run to run: no more after a longer run.
-BLOCKS_LEFT = 8
 IDLE = 100
 SOURCES = str(compiled.ROOT / "proxy")
 # Of an idle connection, from source: 2,470 bytes in 25 blocks; as it was with the last request and a deque for the next, 3,970 in 37.
 IDLE_BYTES = 2_800
-
-
-def _objects() -> Counter[str]:
-    """What the collector knows, by type."""
-    return Counter(type(one).__qualname__ for one in gc.get_objects())
 
 
 def _lines_that_keep(run: Callable[[int], None]) -> str:
@@ -54,22 +41,7 @@ def test_nothing_is_left_of_ten_thousand_requests(configuration: str) -> None:
                 exchange()
             exchange.settle()
 
-        _objects()  # counting for the first time leaves something itself
-        gc.collect()
-        gc.disable()
-        try:
-            run(WARM)
-            before = _objects()
-            blocks = sys.getallocatedblocks()
-            run(REQUESTS[configuration])
-            left = sys.getallocatedblocks() - blocks
-            grown = _objects() - before - Counter(["Counter"])  # `before` itself
-            garbage = gc.collect()
-        finally:
-            gc.enable()
-        assert garbage == 0, f"{garbage} objects in cycles, which only the garbage collector finds"
-        assert not grown, f"still alive: {dict(grown)}\n{_lines_that_keep(run)}"
-        assert left <= BLOCKS_LEFT, f"{left} blocks are still in use:\n{_lines_that_keep(run)}"
+        leftovers(run, REQUESTS[configuration]).check(lambda: _lines_that_keep(run))
 
 
 def test_an_idle_connection_holds_nothing_of_its_requests() -> None:
@@ -78,11 +50,11 @@ def test_an_idle_connection_holds_nothing_of_its_requests() -> None:
         gc.collect()
         gc.disable()
         try:
-            before = _objects()
+            before = objects()
             for _ in range(IDLE):
                 exchange.connect()
             exchange.settle()
-            grown = _objects() - before
+            grown = objects() - before
         finally:
             gc.enable()
         assert grown["HttpConnection"] == grown["QuickRequestDecoder"] == IDLE

@@ -6,14 +6,11 @@ counted by nobody here.
 
 from __future__ import annotations
 
-import gc
-import sys
-from collections import Counter
-
 import pytest
 
 from proxy.tls.engine import INCOMING, MOST
 from tests.unit.proxy import budget_meters
+from tests.unit.proxy.leftovers import leftovers
 from tests.unit.proxy.mesh_ca import MeshCa
 from tests.unit.proxy.net.test_tls_connection import Dialogue
 from tests.unit.proxy.tls.engines import sealed
@@ -24,9 +21,6 @@ CALLS = {"read": 4, "write": 10}
 # Of each byte: decrypted into one buffer of the process and handed on as an object; encrypted into another, from where it leaves.
 COPIES = {"read": 1.01, "write": 0.01}
 MESSAGES = 10_000
-WARM = 300
-# Counters that stood still meanwhile may differ by one from run to run: no more after a longer run.
-BLOCKS_LEFT = 8
 
 
 @pytest.fixture
@@ -79,23 +73,5 @@ def test_nothing_is_left_of_ten_thousand_messages(dialogue: Dialogue) -> None:
             assert dialogue.heard() == dialogue.owner.data == MESSAGE
             dialogue.owner.data.clear()
 
-    def objects() -> Counter[str]:
-        return Counter(type(one).__qualname__ for one in gc.get_objects())
-
     dialogue.owner.data.clear()
-    objects()  # counting for the first time leaves something itself
-    gc.collect()
-    gc.disable()
-    try:
-        run(WARM)
-        before = objects()
-        blocks = sys.getallocatedblocks()
-        run(MESSAGES)
-        left = sys.getallocatedblocks() - blocks
-        grown = objects() - before - Counter(["Counter"])  # `before` itself
-        garbage = gc.collect()
-    finally:
-        gc.enable()
-    assert garbage == 0, f"{garbage} objects in cycles, which only the garbage collector finds"
-    assert not grown, f"still alive: {dict(grown)}"
-    assert left <= BLOCKS_LEFT, f"{left} blocks are still in use"
+    leftovers(run, MESSAGES).check()

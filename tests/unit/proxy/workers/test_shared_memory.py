@@ -159,29 +159,44 @@ for _ in range(5):
 """
 
 
-def test_lines_of_an_access_log_stay_whole_in_a_pipe() -> None:
-    """However long they are: what is longer than PIPE_BUF goes into a pipe in several pieces."""
-    memory, (reading, writing) = shared_memory.create(2), os.pipe()
-    command = [sys.executable, "-c", WRITER, str(writing), str(memory)]
-    writers = [
+def two_at_once(code: str, *descriptors: int) -> list[subprocess.Popen[bytes]]:
+    """Processes with these descriptors that go on at one moment behind their "ready"; arguments are the descriptors and which one it is."""
+    found = [
         subprocess.Popen(
-            [*command, str(number)], pass_fds=(writing, memory), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-c", code, *map(str, descriptors), str(number)],
+            pass_fds=descriptors,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         for number in range(2)
     ]
-    for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == b"ready\n"
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.close()
+    for process in found:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+    for process in found:
+        assert process.stdin is not None
+        process.stdin.close()
+    return found
+
+
+def last_words(process: subprocess.Popen[bytes]) -> bytes:
+    """What it still wrote, once it has ended well."""
+    assert process.stdout is not None
+    with process.stdout:
+        said = process.stdout.read()
+    assert process.wait() == 0
+    return said
+
+
+def test_lines_of_an_access_log_stay_whole_in_a_pipe() -> None:
+    """However long they are: what is longer than PIPE_BUF goes into a pipe in several pieces."""
+    memory, (reading, writing) = shared_memory.create(2), os.pipe()
+    writers = two_at_once(WRITER, writing, memory)
     os.close(writing)
     with os.fdopen(reading) as pipe:
         lines = pipe.read().splitlines()
     for writer in writers:
-        assert writer.wait() == 0
-        assert writer.stdout is not None
-        writer.stdout.close()
+        last_words(writer)
     os.close(memory)
     assert sorted(lines) == ["0" * 9000] * 50 + ["1" * 9000] * 50
 
@@ -213,27 +228,9 @@ print(len(reports), monitor.consecutive_5xx, flush=True)
 
 def test_of_failures_in_a_row_none_is_lost_and_one_worker_reaches_the_limit() -> None:
     memory = shared_memory.create(2)
-    counters = [
-        subprocess.Popen(
-            [sys.executable, "-c", COUNTER, str(memory), str(number)],
-            pass_fds=(memory,),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for number in range(2)
+    told = [
+        [int(number) for number in last_words(counter).split()] for counter in two_at_once(COUNTER, memory)
     ]
-    for counter in counters:
-        assert counter.stdout is not None
-        assert counter.stdout.readline() == b"ready\n"
-    for counter in counters:
-        assert counter.stdin is not None
-        counter.stdin.close()
-    told = []
-    for counter in counters:
-        assert counter.stdout is not None
-        told.append([int(number) for number in counter.stdout.read().split()])
-        counter.stdout.close()
-        assert counter.wait() == 0
     os.close(memory)
     assert sum(reports for reports, _ in told) == 1
     assert max(number for _, number in told) == 10_000
