@@ -71,8 +71,13 @@ class _Reading(asyncio.ReadTransport):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
-        self.pause_reading = connection.pause_reading  # type: ignore[method-assign]
-        self.resume_reading = connection.resume_reading  # type: ignore[method-assign]
+        self._connection = connection
+
+    def pause_reading(self) -> None:
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._connection.resume_reading()
 
 
 async def open_stream(
