@@ -24,6 +24,14 @@ KNOWN: list[Known] = [
         ("header-folded", "header-bare-cr", "chunk-too-short"),
     ),
     Known(
+        "stricter: an answer breaks off where a chunk is longer than it says; Envoy passes on as much as was said and goes on",
+        ("answer-chunk-too-short",),
+    ),
+    Known(
+        "stricter: a tab behind the coding is no `chunked` to ours, which refuses the message with 501 or 502; Envoy takes it for a blank",
+        ("encoding-tab-behind", "answer-encoding-tab-behind"),
+    ),
+    Known(
         "stricter: a status below 100 is no HTTP and becomes 502; Envoy passes it on without a body the client could end",
         ("answer-status-99",),
     ),

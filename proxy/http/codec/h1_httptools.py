@@ -319,7 +319,10 @@ class HttptoolsResponseDecoder(ResponseDecoder):
         self.response.begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.lower(), value.rstrip(b" \t")))
+        name = name.lower()
+        # To llhttp `chunked` with a tab behind it is another coding, and the body lasts until the end: `h1_rules` refuses it.
+        blanks = b" " if name == b"transfer-encoding" else b" \t"
+        self._fields.append((name, value.rstrip(blanks)))
 
     def on_headers_complete(self) -> None:
         parser, response = self._parser, self.response

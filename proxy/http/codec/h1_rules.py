@@ -117,6 +117,8 @@ def check_response(status: int, headers: Headers, fields: dict[bytes, bytes]) ->
     if status == 204 and fields.get(b"content-length", b"0") != b"0":
         raise CodecError(502, "http1.content_length_not_allowed")
     if len(fields) != len(headers):
+        if [name for name, _ in headers].count(b"transfer-encoding") > 1:
+            raise CodecError(502, "http1.invalid_transfer_encoding")
         _join(headers, fields, JOINED_IN_ANSWERS)
 
 

@@ -47,6 +47,16 @@ _BAD: list[tuple[str, bytes]] = [
     ("length-huge", get("/", "content-length: 99999999999999999999999", method="POST")),
     ("length-empty", get("/", "content-length:", method="POST")),
     ("encoding-unknown", get("/", "transfer-encoding: banana", method="POST")),
+    *[
+        (f"encoding-{name}", get("/", f"transfer-encoding:{value}", method="POST", body=b"0\r\n\r\n"))
+        for name, value in (
+            ("tab-behind", " chunked\t"),
+            ("space-behind", " chunked "),
+            ("tab-before", "\tchunked"),
+        )
+    ],
+    ("length-tab-behind", get("/", "content-length: 5\t", method="POST", body=b"hello")),
+    ("length-space-behind", get("/", "content-length: 5 ", method="POST", body=b"hello")),
     ("encoding-gzip-chunked", get("/", "transfer-encoding: gzip, chunked", method="POST", body=b"0\r\n\r\n")),
     ("encoding-chunked-gzip", get("/", "transfer-encoding: chunked, gzip", method="POST", body=b"0\r\n\r\n")),
     ("encoding-identity", get("/", "transfer-encoding: identity", method="POST")),

@@ -128,6 +128,29 @@ _GARBAGE = [
     ),
 ]
 
+_CHUNKED = b"5\r\nhello\r\n0\r\n\r\n"
+_FRAMED = [
+    _garbage(f"answer-{name}", HEAD + lines + b"\r\n\r\n" + body)
+    for name, lines, body in (
+        ("encoding-tab-behind", b"transfer-encoding: chunked\t", _CHUNKED),
+        ("encoding-space-behind", b"transfer-encoding: chunked ", _CHUNKED),
+        ("encoding-tab-before", b"transfer-encoding:\tchunked", _CHUNKED),
+        ("encoding-upper", b"transfer-encoding: CHUNKED", _CHUNKED),
+        ("encoding-gzip-chunked", b"transfer-encoding: gzip, chunked", _CHUNKED),
+        ("encoding-chunked-gzip", b"transfer-encoding: chunked, gzip", _CHUNKED),
+        ("encoding-identity", b"transfer-encoding: identity", b"hello"),
+        ("encoding-twice", b"transfer-encoding: chunked\r\ntransfer-encoding: chunked", _CHUNKED),
+        ("length-tab-behind", b"content-length: 5\t", b"hello"),
+        ("length-space-behind", b"content-length: 5 ", b"hello"),
+        ("two-same-lengths", b"content-length: 5\r\ncontent-length: 5", b"hello"),
+        ("length-list", b"content-length: 5, 5", b"hello"),
+        ("length-plus", b"content-length: +5", b"hello"),
+        ("length-empty", b"content-length:", b"hello"),
+        ("chunk-too-short", b"transfer-encoding: chunked", b"3\r\nhello\r\n0\r\n\r\n"),
+        ("chunk-huge-size", b"transfer-encoding: chunked", b"ffffffffffffffffff\r\nhello"),
+    )
+]
+
 _TIME = [
     exchange("timeout-route", get(), app(Request(), Pause(0.8), Send(OK)), action={"timeout": "0.3s"}),
     exchange(
@@ -260,4 +283,4 @@ _RETRIES = [
     ),
 ]
 
-SCENARIOS: list[Scenario] = [*_ABSENT, *_RUDE, *_GARBAGE, *_TIME, *_RETRIES]
+SCENARIOS: list[Scenario] = [*_ABSENT, *_RUDE, *_GARBAGE, *_FRAMED, *_TIME, *_RETRIES]

@@ -100,6 +100,7 @@ CASES = [
         b"",
         "broken",
     ),
+    Case("chunked twice", OK + b"Transfer-Encoding: chunked\r\n" * 2 + b"\r\n0\r\n\r\n", 0, b"", "broken"),
 ]
 
 
@@ -152,6 +153,14 @@ def test_a_dialogue_ends_the_same_wherever_it_is_split(name: str, case: Case) ->
         assert got.end == case.instead.get(LIBRARY.get(name, name), case.end), pieces
         wanted = (case.status, case.body, case.informational, case.trailers)
         assert (got.status, got.body, got.informational, got.trailers) == wanted, pieces
+
+
+@pytest.mark.parametrize("name", ["quick", "httptools"])
+def test_a_tab_behind_the_coding_makes_it_another(name: str) -> None:
+    """To llhttp; the body's framing would be passed on as body."""
+    case = Case("tab", OK + b"Transfer-Encoding: chunked\t\r\n\r\n2\r\nab\r\n0\r\n\r\n", 0, end="broken")
+    for pieces in splits(case.data):
+        assert deliver(DECODERS[name](), case, pieces) == case, pieces
 
 
 def test_responses_follow_each_other_on_one_connection(name: str) -> None:
