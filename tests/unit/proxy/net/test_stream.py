@@ -197,8 +197,9 @@ async def test_one_who_talks_without_end_has_to_wait(mesh_ca: MeshCa, tls: bool)
 
     async with server(talk, pythons(mesh_ca, "localhost") if tls else None) as port:
         stream = await open_stream("localhost", port, trusting(mesh_ca) if tls else None, limit=LIMIT)
-        while stream._connection.reading:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while stream._connection.reading:
+                await asyncio.sleep(0)
         assert len(stream.reader._buffer) < 2 * LIMIT + 2 * BURST  # type: ignore[attr-defined]
         assert not stream.at_rest
         assert await stream.reader.readexactly(5_000_000) == b"x" * 5_000_000
@@ -231,8 +232,9 @@ async def test_whoever_gives_up_while_it_connects_leaves_nothing_open() -> None:
             one.connect_ex(address)
         opening = asyncio.create_task(open_stream(*address, limit=LIMIT))
         before = descriptors()
-        while not descriptors() - before:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while not descriptors() - before:
+                await asyncio.sleep(0)
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
@@ -253,5 +255,6 @@ async def test_whoever_gives_up_in_a_handshake_leaves_nothing_open(mesh_ca: Mesh
         opening.cancel()
         with suppress(asyncio.CancelledError):
             (await opening).close()
-        while descriptors() - before:
-            await asyncio.sleep(0.001)  # the server's end of it
+        async with asyncio.timeout(10):
+            while descriptors() - before:
+                await asyncio.sleep(0.001)  # the server's end of it
