@@ -88,7 +88,7 @@ class Straight(HttpClient):
 def _unpacked(response: Response) -> Response:
     from proxy.xds.http_client import _unpacked as unpack  # what `HttpClient.request` does last
 
-    return unpack(response)
+    return unpack(response, None)
 
 
 def _held(resources: Resources) -> Json:
