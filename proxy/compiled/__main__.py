@@ -73,9 +73,8 @@ def build(output: Path) -> None:
             raise
         # mypyc would make a library for each module besides, which only calls this one: 20 KB resident each.
         library.sources.append(_write_entries(Path(work)))
-        library.extra_compile_args += [
-            "-fvisibility=hidden"
-        ]  # nothing but the entries is called from outside
+        # Nothing but the entries is called from outside.
+        library.extra_compile_args += ["-fvisibility=hidden"]
         library.extra_link_args += _packed_relocations()
         distribution = Distribution({"name": "glassmesh", "ext_modules": [library], "packages": []})
         command = distribution.get_command_obj("build_ext")

@@ -112,13 +112,13 @@ def check_response(status: int, headers: Headers, fields: dict[bytes, bytes]) ->
     if len(headers) > MAX_HEADERS_COUNT:
         raise CodecError(502, "http1.too_many_headers")
     coding = fields.get(b"transfer-encoding")
-    if coding is not None and coding.lower() != b"chunked":
+    if coding is not None and (
+        coding.lower() != b"chunked" or [name for name, _ in headers].count(b"transfer-encoding") > 1
+    ):
         raise CodecError(502, "http1.invalid_transfer_encoding")
     if status == 204 and fields.get(b"content-length", b"0") != b"0":
         raise CodecError(502, "http1.content_length_not_allowed")
     if len(fields) != len(headers):
-        if [name for name, _ in headers].count(b"transfer-encoding") > 1:
-            raise CodecError(502, "http1.invalid_transfer_encoding")
         _join(headers, fields, JOINED_IN_ANSWERS)
 
 

@@ -53,6 +53,21 @@ def shake(
     raise AssertionError("no end of the handshake")
 
 
+def shake_and_say(client: SslContext, server: SslContext, data: bytes) -> tuple[TlsEngine, TlsEngine]:
+    """A whole handshake, with whose last bytes the client's `data` came."""
+    a, b = TlsEngine(client), TlsEngine(server)
+    assert not a.handshake()
+    hand_over(a, b)
+    assert not b.handshake()
+    hand_over(b, a)
+    assert a.handshake()
+    finished = a.unsent() + sealed(a, data)
+    INCOMING[: len(finished)] = finished
+    b.take_in(len(finished))
+    assert b.handshake()
+    return a, b
+
+
 def sealed(engine: TlsEngine, data: bytes) -> bytes:
     """The records of any number of bytes."""
     parts = [data[at : at + MOST] for at in range(0, len(data), MOST)]

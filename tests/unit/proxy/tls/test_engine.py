@@ -18,7 +18,7 @@ from proxy.tls.ssl_context import SslContext
 from tests.unit.proxy.mesh_ca import MeshCa
 from tests.unit.proxy.tls import engines
 from tests.unit.proxy.tls.by_hand import KEY_UPDATE, Keys
-from tests.unit.proxy.tls.engines import Other, hand_over, opened, sealed, shake
+from tests.unit.proxy.tls.engines import Other, opened, sealed, shake, shake_and_say
 from tests.unit.proxy.tls.raw_client import RawClient
 
 NAME = "spiffe://cluster.local/ns/default/sa/app"
@@ -71,16 +71,7 @@ def test_any_messages_in_any_portions(messages: list[bytes], steps: list[int]) -
 
 
 def test_what_comes_with_the_handshakes_end_is_not_forgotten(contexts: tuple[SslContext, SslContext]) -> None:
-    a, b = TlsEngine(contexts[0]), TlsEngine(contexts[1])
-    assert not a.handshake()
-    hand_over(a, b)
-    assert not b.handshake()
-    hand_over(b, a)
-    assert a.handshake()
-    finished = a.unsent() + sealed(a, b"at once")
-    INCOMING[: len(finished)] = finished
-    b.take_in(len(finished))
-    assert b.handshake()
+    _, b = shake_and_say(*contexts, b"at once")
     assert b.ahead
     assert b.decrypt(0) == b"at once"
     assert not b.ahead

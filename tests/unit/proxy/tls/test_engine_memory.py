@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from proxy.tls import engine
-from proxy.tls.engine import INCOMING, TlsEngine, tidy
+from proxy.tls.engine import TlsEngine, tidy
 from proxy.tls.ssl_context import SslContext
 from tests.unit.proxy.mesh_ca import MeshCa
 from tests.unit.proxy.tls.by_hand import KEY_UPDATE, Keys
-from tests.unit.proxy.tls.engines import buffers, hand_over, opened, sealed, shake
+from tests.unit.proxy.tls.engines import buffers, opened, sealed, shake, shake_and_say
 from tests.unit.proxy.tls.raw_client import RawClient
 
 
@@ -105,16 +105,7 @@ def test_letting_go_loses_nothing_of_a_record_that_came_in_part(pair: tuple[TlsE
 
 
 def test_letting_go_keeps_what_came_with_the_handshakes_end(contexts: tuple[SslContext, SslContext]) -> None:
-    a, b = TlsEngine(contexts[0]), TlsEngine(contexts[1])
-    a.handshake()
-    hand_over(a, b)
-    b.handshake()
-    hand_over(b, a)
-    assert a.handshake()
-    finished = a.unsent() + sealed(a, b"at once")
-    INCOMING[: len(finished)] = finished
-    b.take_in(len(finished))
-    assert b.handshake()
+    a, b = shake_and_say(*contexts, b"at once")
     b.let_go()
     assert b.ahead
     assert b.decrypt(0) == b"at once"
